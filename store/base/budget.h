@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The memory budget: one number of bytes that everything which grows with load is charged to, before it is allocated.
+ *
+ * It is split into classes so that one kind of load cannot starve another: each class has a share of its own (guaranteed)
+ * and may borrow from the common rest. Charging never blocks: it says yes or "not now", and "not now" is back-pressure
+ * (stop reading from the peer, park the write), never an error shown to a user. Counters are atomic; any thread may call.
+ *
+ * Who was told "not now" asks again when its eventfd (budget_watch) becomes readable, which the next give-back causes.
+ */
+#ifndef STORE_BASE_BUDGET_H
+#define STORE_BASE_BUDGET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum budget_class {
+    BUDGET_WRITE, /* dirty chunks of files that are being written */
+    BUDGET_READ,  /* blocks on their way to readers of the mount and of the control socket */
+    BUDGET_NET,   /* connection buffers, blocks that arrive from or leave for peers */
+    BUDGET_STORE, /* the open write transaction, queues to the committer */
+    BUDGET_TABLE, /* tables: peers, wants, listings, handles */
+    BUDGET_CLASSES
+};
+
+struct budget;
+
+/* `limit_bytes` ≥ BUDGET_MIN. Shares are fixed fractions of it (see budget.c). */
+#define BUDGET_MIN     (UINT64_C(16) << 20)
+#define BUDGET_DEFAULT (UINT64_C(128) << 20)
+struct budget *budget_new(uint64_t limit_bytes);
+struct budget *budget_free(struct budget *b); /* NULL accepted; everything must have been given back */
+
+bool budget_take(struct budget *b, enum budget_class c, size_t bytes); /* true: charged */
+void budget_take_always(struct budget *b, enum budget_class c, size_t bytes); /* for what is bounded elsewhere */
+void budget_give(struct budget *b, enum budget_class c, size_t bytes);
+
+void     budget_set_limit(struct budget *b, uint64_t limit_bytes); /* a lower limit takes effect as bytes come back */
+uint64_t budget_limit(const struct budget *b);
+uint64_t budget_used(const struct budget *b);
+uint64_t budget_peak(const struct budget *b);
+uint64_t budget_class_used(const struct budget *b, enum budget_class c);
+const char *budget_class_name(enum budget_class c);
+/* A quarter or less of the budget is free: be frugal (drop caches, shrink windows). */
+bool budget_tight(const struct budget *b);
+
+/* Registers an eventfd (not owned, ≤ BUDGET_WATCH_MAX of them, before threads start) that is written when bytes are
+ * given back after somebody was refused. */
+#define BUDGET_WATCH_MAX 8
+void budget_watch(struct budget *b, int eventfd);
+
+#endif

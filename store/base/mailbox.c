@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/base/mailbox.h"
+
+#include "store/base/err.h"
+#include "store/base/span.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct mailbox {
+    pthread_mutex_t lock;
+    struct mail *first, **last;
+    size_t count, limit;
+    int fd;
+    void *owner;
+};
+
+struct mailbox *mailbox_new(size_t limit, void *owner)
+{
+    struct mailbox *mb = MEM_NEW(struct mailbox);
+    pthread_mutex_init(&mb->lock, NULL);
+    mb->last = &mb->first;
+    mb->limit = limit;
+    mb->owner = owner;
+    mb->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (mb->fd < 0)
+        abort(); /* made at start, when descriptors cannot have run out */
+    return mb;
+}
+
+struct mailbox *mailbox_free(struct mailbox *mb)
+{
+    if (!mb)
+        return NULL;
+    mb->owner = NULL;
+    while (mailbox_run(mb, 64))
+        ;
+    close(mb->fd);
+    pthread_mutex_destroy(&mb->lock);
+    free(mb);
+    return NULL;
+}
+
+static void append(struct mailbox *mb, struct mail *m)
+{
+    m->next = NULL;
+    *mb->last = m;
+    mb->last = &m->next;
+    if (mb->count++ == 0) { /* the owner empties the queue before it sleeps: one wake-up is enough */
+        uint64_t one = 1;
+        ssize_t wrote = write(mb->fd, &one, sizeof one);
+        (void)wrote; /* a full counter is readable already */
+    }
+}
+
+int mailbox_post(struct mailbox *mb, struct mail *take_m)
+{
+    pthread_mutex_lock(&mb->lock);
+    bool room = mb->count < mb->limit;
+    if (room)
+        append(mb, take_m);
+    pthread_mutex_unlock(&mb->lock);
+    return room ? 0 : ERR_AGAIN;
+}
+
+void mailbox_reply(struct mailbox *mb, struct mail *take_m)
+{
+    pthread_mutex_lock(&mb->lock);
+    append(mb, take_m);
+    pthread_mutex_unlock(&mb->lock);
+}
+
+int mailbox_fd(const struct mailbox *mb)
+{
+    return mb->fd;
+}
+
+struct mail *mailbox_take(struct mailbox *mb)
+{
+    pthread_mutex_lock(&mb->lock);
+    struct mail *m = mb->first;
+    if (m) {
+        mb->first = m->next;
+        mb->count--;
+        if (!mb->first) {
+            mb->last = &mb->first;
+            uint64_t counter;
+            ssize_t got = read(mb->fd, &counter, sizeof counter);
+            (void)got; /* EAGAIN when it was never written: nothing to clear */
+        }
+    }
+    pthread_mutex_unlock(&mb->lock);
+    return m;
+}
+
+size_t mailbox_run(struct mailbox *mb, size_t most)
+{
+    size_t n = 0;
+    struct mail *m;
+    while (n < most && (m = mailbox_take(mb))) {
+        m->run(m, mb->owner);
+        n++;
+    }
+    return n;
+}
+
+bool mailbox_wait(struct mailbox *mb, mono_ns deadline)
+{
+    for (;;) {
+        mono_ns now = mono_now();
+        int timeout_ms = -1;
+        if (deadline != MONO_NEVER) {
+            mono_ns left = deadline > now ? deadline - now : 0;
+            mono_ns ms = (left + MONO_MS - 1) / MONO_MS;
+            timeout_ms = ms > 1000000 ? 1000000 : (int)ms;
+        }
+        struct pollfd p = {.fd = mb->fd, .events = POLLIN};
+        if (poll(&p, 1, timeout_ms) > 0)
+            return true;
+        if (deadline != MONO_NEVER && mono_now() >= deadline)
+            return false;
+    }
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A block in memory: immutable once published, reference-counted (atomic), charged to the memory budget. It is what threads
+ * hand to each other while a block is not in LMDB yet (just received, just written), so that nobody waits for a commit.
+ */
+#ifndef STORE_BLOCK_BLOCK_H
+#define STORE_BLOCK_BLOCK_H
+
+#include "store/base/budget.h"
+#include "store/content/cid.h"
+
+#include <stdatomic.h>
+
+/* Blocks larger than this are not interoperable (bitswap's limit): refused from peers, CARs and codecs. */
+#define BLOCK_MAX (UINT32_C(2) << 20)
+
+struct block {
+    atomic_uint refs;
+    uint32_t len;
+    uint32_t cap;
+    uint8_t budget_class;
+    struct budget *budget; /* NULL: not charged */
+    struct cid cid;
+    uint8_t data[];
+};
+
+/* One reference, room for `cap` ≤ BLOCK_MAX bytes, len 0. NULL: the budget says not now. The maker fills data, len and cid
+ * before it hands out a second reference, and never writes afterwards. `budget` NULL: not charged, never NULL. */
+struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap);
+struct block *block_from(struct budget *budget, enum budget_class c, const struct cid *cid, struct span data);
+struct block *block_ref(struct block *b);
+struct block *block_unref(struct block *b); /* returns NULL; NULL accepted */
+
+static inline struct span block_span(const struct block *b)
+{
+    return (struct span){b->data, b->len};
+}
+
+#endif

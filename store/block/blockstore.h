@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The block store: one LMDB environment that holds blocks (keyed by multihash), reference counts, pins, and the records of
+ * others (tree/, repo/). One committer thread owns the write transaction and batches what arrives: one commit, one sync,
+ * many waiters. Readers are per thread, take no lock and read straight from the map.
+ *
+ * Liveness. A block is live when something refers to it: a pin, a record's root (tree/), or a live block that is held. The
+ * store keeps a count per multihash, also for blocks that are not held yet: "count > 0 and not held" is what a pin still
+ * misses. Counts of a block's children change when it becomes live and held, or stops being so; long cascades are a queue in
+ * the store itself, worked off in small steps between commits, so neither pinning nor dropping stops anything. What is held
+ * with count 0 is cache: evicted least recently used first when the quota is passed, or all of it by a collection.
+ * Holds (open handles, unfinished writes) are counts in memory only.
+ */
+#ifndef STORE_BLOCK_BLOCKSTORE_H
+#define STORE_BLOCK_BLOCKSTORE_H
+
+#include "store/base/mailbox.h"
+#include "store/base/workers.h"
+#include "store/block/source.h"
+
+#include <lmdb.h>
+
+struct blockstore;
+
+struct blockstore_options {
+    const char *dir;       /* exists; the LMDB files are made in it */
+    uint64_t quota_bytes;  /* 0: no limit */
+    struct budget *budget; /* BUDGET_STORE: the open transaction and queued operations */
+};
+
+/* Opens or makes the environment and starts the committer. 0, or ERR_CORRUPT, ERR_VERSION, ERR_IO, ERR_NO_SPACE, ERR_DENIED with a sentence. */
+int blockstore_open(struct blockstore **ret, const struct blockstore_options *o, struct why *why);
+/* Commits what is queued, syncs, joins the committer. All readers must have been freed. NULL accepted. */
+struct blockstore *blockstore_close(struct blockstore *bs);
+
+/* ---- reading: one reader per thread ---- */
+
+struct store_reader;
+int  store_reader_new(struct blockstore *bs, struct store_reader **ret);
+struct store_reader *store_reader_free(struct store_reader *r);
+/* A snapshot of the last commit. Begin is cheap; spans live until end. Keep it short: pages freed meanwhile cannot be
+ * reused. Nested begin/end pairs count. */
+int  store_read_begin(struct store_reader *r);
+void store_read_end(struct store_reader *r);
+/* 0, ERR_MISSING, ERR_IO, ERR_CORRUPT. The span points into the map. Marks the block as used (coarsely, without writing now). */
+int  store_get(struct store_reader *r, const struct cid *cid, struct span *ret);
+bool store_has(struct store_reader *r, const struct cid *cid);
+int  store_size(struct store_reader *r, const struct cid *cid, uint64_t *ret); /* 0, ERR_MISSING */
+MDB_txn *store_reader_txn(struct store_reader *r); /* for the modules of store/ that keep records here */
+/* The reader as a source. Valid while the reader lives; gets between begin and end only. */
+struct block_source *store_reader_source(struct store_reader *r);
+
+/* ---- writing: operations for the committer ---- */
+
+struct store_op;
+struct store_txn; /* the write transaction as an operation sees it: blockstore_txn.h */
+
+/* An operation is a message to the committer. apply() runs in the write transaction, on the committer; operations are applied
+ * in the order they were submitted, and commit together or not at all. When an apply fails only its own changes are undone.
+ * After the commit, mail.run is called on `reply` (may be NULL: then mail.run is called on the committer) with `result`. */
+struct store_op {
+    struct mail mail;
+    int (*apply)(struct store_op *op, struct store_txn *txn); /* 0 or ERR_*; may be called again after a failed commit */
+    struct mailbox *reply;
+    size_t cost;   /* bytes it keeps in memory until committed, charged by whoever made it; groups are bounded by it */
+    int result;
+};
+/* Never blocks and cannot fail. Who submits is bounded by the budget its operations were charged to. */
+void blockstore_submit(struct blockstore *bs, struct store_op *take_op);
+
+/* Ready-made operations */
+
+/* Stores a block (verified by the caller). done(arg, result) is called on `reply`'s thread after the commit. Consumes one reference. */
+void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox *reply,
+                    void (*done)(void *arg, struct block *b, int result), void *arg);
+/* Answers when everything submitted before it is on disk. */
+void blockstore_sync(struct blockstore *bs, struct mailbox *reply, void (*done)(void *arg, int result), void *arg);
+
+/* ---- holds: open handles and unfinished writes; memory only, any thread ---- */
+/* The block and everything below it stay while held. Nested holds count. */
+void blockstore_hold(struct blockstore *bs, const struct cid *root);
+void blockstore_unhold(struct blockstore *bs, const struct cid *root);
+
+/* ---- figures: atomic snapshots, any thread, never from disk ---- */
+struct blockstore_stats {
+    uint64_t blocks, bytes;             /* held */
+    uint64_t live_blocks, live_bytes;   /* of them: referred to */
+    uint64_t quota_bytes;
+    uint64_t disk_bytes;                /* size of the data file */
+    uint64_t disk_free_bytes;           /* of the file system, a few seconds old at most */
+    int      fault;                     /* ERR_* of the last failed commit, 0 since one succeeded */
+};
+void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret);
+void blockstore_set_quota(struct blockstore *bs, uint64_t quota_bytes);
+
+#endif
