@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""A lab: nodes of the built program in network namespaces on one bridge, none of which can reach outside.
+
+    with Lab(2) as lab:
+        a, b = lab.node(1), lab.node(2)
+
+Needs root, ip(8) and /dev/fuse; `need()` skips with the reason when something is missing. Namespaces are entered with nsenter: `ip netns
+exec` would also make a private mount namespace, in which a FUSE mount hides from everybody else.
+"""
+import contextlib, json, os, pathlib, select, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+P2P = os.environ.get("P2P_BIN", str(SOURCE / "build" / "release" / "p2p"))
+
+
+def need(*tools, root=True):
+    """Raises SkipTest with the reason when this machine cannot run the test."""
+    if root and os.geteuid() != 0:
+        raise unittest.SkipTest("needs root for network namespaces")
+    if not os.path.exists("/dev/fuse"):
+        raise unittest.SkipTest("needs /dev/fuse")
+    for tool in ("ip", "nsenter") + tools:
+        if not shutil.which(tool):
+            raise unittest.SkipTest(f"needs {tool}, which is not installed")
+    if not os.access(P2P, os.X_OK):
+        raise unittest.SkipTest(f"needs the built program at {P2P}")
+
+
+def wait_for(what, check, timeout=30.0):
+    """Polls until check() is true; for conditions of other processes that send no event. Fails with `what`."""
+    end = time.monotonic() + timeout
+    while True:
+        result = check()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {timeout:.0f} s")
+        time.sleep(0.02)
+
+
+def pattern(size, seed=1):
+    """`size` reproducible bytes that no compressor or zero detector can shorten, as an iterator of 1 MiB pieces."""
+    import hashlib
+    piece, made = 1 << 20, 0
+    stream = hashlib.shake_128(str(seed).encode()).digest(piece)
+    base = bytearray(stream)
+    while made < size:
+        base[0:8] = made.to_bytes(8, "little")
+        take = min(piece, size - made)
+        yield bytes(base[:take])
+        made += take
+
+
+def write_pattern(path, size, seed=1):
+    with open(path, "wb") as f:
+        for piece in pattern(size, seed):
+            f.write(piece)
+
+
+class Node:
+    def __init__(self, lab, index, env=None, config=""):
+        self.lab, self.index = lab, index
+        self.home = lab.dir / f"node{index}"
+        self.mount = self.home / "m"
+        self.home.mkdir(exist_ok=True)
+        if config:
+            (self.home / "config").write_text(config)
+        self.env = dict(os.environ, P2P_HOME=str(self.home), HOME=str(self.home), **(env or {}))
+        self.process = None
+        self.log = open(self.home / "log", "ab")
+
+    def start(self, *options, timeout=30.0):
+        """Starts the node and waits for its READY notification."""
+        self.mount.parent.mkdir(parents=True, exist_ok=True)
+        notify = self.home / "notify"
+        with contextlib.suppress(FileNotFoundError):
+            notify.unlink()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.bind(str(notify))
+            self.process = subprocess.Popen(
+                self.lab.enter(self.index) + [P2P, "up", "--foreground", *options, str(self.mount)],
+                env=dict(self.env, NOTIFY_SOCKET=str(notify)), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            end = time.monotonic() + timeout
+            while True:
+                if select.select([s], [], [], 0.05)[0] and b"READY=1" in s.recv(4096):
+                    break
+                if self.process.poll() is not None:
+                    raise AssertionError(f"node {self.index} ended with {self.process.returncode}:\n{self.tail()}")
+                if time.monotonic() > end:
+                    raise AssertionError(f"node {self.index} is not ready in {timeout} s:\n{self.tail()}")
+        return self
+
+    def tail(self):
+        return "".join((self.home / "log").read_text(errors="replace").splitlines(True)[-15:])
+
+    def run(self, *args, check=True, timeout=120, **kw):
+        """A p2p subcommand of this node; returns CompletedProcess with text."""
+        p = subprocess.run(self.lab.enter(self.index) + [P2P, *map(str, args)], env=self.env, capture_output=True, text=True,
+                           timeout=timeout, stdin=kw.pop("stdin", subprocess.DEVNULL), **kw)
+        if check and p.returncode != 0:
+            raise AssertionError(f"p2p {' '.join(map(str, args))}: exit {p.returncode}\n{p.stdout}{p.stderr}")
+        return p
+
+    def json(self, *args, **kw):
+        return json.loads(self.run(*args, "--json", **kw).stdout)
+
+    def json_lines(self, *args, **kw):
+        return [json.loads(line) for line in self.run(*args, "--json", **kw).stdout.splitlines()]
+
+    @property
+    def id(self):
+        if not hasattr(self, "_id"):
+            self._id = self.json("status")["id"]
+        return self._id
+
+    def cid(self, path):
+        return self.run("cid", path, timeout=300).stdout.split()[0]
+
+    def peers(self):
+        return os.listdir(self.mount / "peers")
+
+    def address(self):
+        """A TCP multiaddr of this node in the lab, with /p2p/."""
+        for a in self.json("status")["addresses"]:
+            if f"/ip4/{self.lab.ip(self.index)}/tcp/" in a:
+                return a if "/p2p/" in a else f"{a}/p2p/{self.id}"
+        raise AssertionError("no address on the bridge")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self, timeout=30):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout)
+        return self.process.returncode if self.process else None
+
+    def clean(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        subprocess.run(["umount", "-l", str(self.mount)], stderr=subprocess.DEVNULL)
+        self.log.close()
+
+
+class Lab:
+    """`count` namespaces on one bridge with addresses 10.77.0.1 …"""
+
+    def __init__(self, count):
+        self.tag = f"p2pt{os.getpid()}"
+        self.count = count
+        self.nodes = []
+        self.processes = []
+
+    def _ip(self, *args):
+        subprocess.run(["ip", *map(str, args)], check=True, capture_output=True)
+
+    def name(self, index):
+        return f"{self.tag}-{index}"
+
+    def ip(self, index):
+        return f"10.77.0.{index}"
+
+    def enter(self, index):
+        return ["nsenter", f"--net=/run/netns/{self.name(index)}", "--"]
+
+    def __enter__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="p2p-lab-"))
+        try:
+            self._ip("netns", "add", self.name("br"))
+            self._ip("-n", self.name("br"), "link", "add", "br0", "type", "bridge")
+            self._ip("-n", self.name("br"), "link", "set", "br0", "up")
+            for i in range(1, self.count + 1):
+                ns = self.name(i)
+                self._ip("netns", "add", ns)
+                self._ip("-n", ns, "link", "set", "lo", "up")
+                self._ip("-n", self.name("br"), "link", "add", f"p{i}", "type", "veth", "peer", "name", "eth0", "netns", ns)
+                self._ip("-n", self.name("br"), "link", "set", f"p{i}", "master", "br0")
+                self._ip("-n", self.name("br"), "link", "set", f"p{i}", "up")
+                self._ip("-n", ns, "addr", "add", f"{self.ip(i)}/24", "dev", "eth0")
+                self._ip("-n", ns, "link", "set", "eth0", "up")
+                self._ip("-n", ns, "route", "add", "default", "dev", "eth0")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def node(self, index, start=True, options=(), **kw):
+        n = Node(self, index, **kw)
+        self.nodes.append(n)
+        return n.start(*options) if start else n
+
+    def cable(self, index, up):
+        """Plugs or pulls the cable of namespace `index`."""
+        self._ip("-n", self.name("br"), "link", "set", f"p{index}", "up" if up else "down")
+
+    def popen(self, index, args, **kw):
+        p = subprocess.Popen(self.enter(index) + list(map(str, args)), **kw)
+        self.processes.append(p)
+        return p
+
+    def __exit__(self, *exc):
+        if exc and exc[0] is not None:
+            for n in self.nodes:
+                sys.stderr.write(f"--- log of node {n.index}\n{n.tail()}")
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+        for n in self.nodes:
+            n.clean()
+        for name in [self.name(i) for i in range(1, self.count + 1)] + [self.name("br")]:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+        shutil.rmtree(self.dir, ignore_errors=True)

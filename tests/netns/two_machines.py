@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Two and three machines on one LAN that were told nothing about each other."""
+import filecmp, os, pathlib, signal, subprocess, sys, threading, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from lab import Lab, need, wait_for, write_pattern
+
+SIZE = int(os.environ.get("P2P_TEST_BIG", str(256 << 20)))  # by hand: 1 GiB
+
+
+def met(*nodes):
+    ids = [n.id for n in nodes]
+    for n in nodes:
+        wait_for(f"node {n.index} sees the others", lambda: all(i in n.peers() for i in ids if i != n.id), 30)
+
+
+class TwoMachines(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        need()
+
+    def test_cp_here_cat_there(self):
+        with Lab(2) as lab:
+            a, b = lab.node(1), lab.node(2)
+            met(a, b)
+            source = lab.dir / "random"
+            write_pattern(source, SIZE)
+            subprocess.run(["cp", "-r", "/usr/share/doc", source, a.mount / "share"], check=True)
+            stop = threading.Event()
+
+            def keep_writing():
+                n = 0
+                while not stop.is_set():
+                    (a.mount / "share" / f"more-{n % 50}").write_bytes(os.urandom(70000))
+                    n += 1
+            writer = threading.Thread(target=keep_writing)
+            writer.start()
+            try:
+                doc, big = a.cid(a.mount / "share" / "doc"), a.cid(a.mount / "share" / "random")
+                subprocess.run(["diff", "-r", "--no-dereference", b.mount / "ipfs" / doc, "/usr/share/doc"], check=True, timeout=300)
+                self.assertTrue(filecmp.cmp(b.mount / "ipfs" / big, source, shallow=False))
+            finally:
+                stop.set()
+                writer.join()
+
+    def test_keep_and_resume(self):
+        """B keeps a film with ln -s; A goes away mid-transfer and comes back; the transfer resumes by itself."""
+        with Lab(2) as lab:
+            a = lab.node(1)
+            # a slow enough film that A can vanish in the middle of it
+            b = lab.node(2, config="download-limit = 20M\n")
+            met(a, b)
+            film = lab.dir / "film"
+            write_pattern(film, 64 << 20, 9)
+            subprocess.run(["cp", film, a.mount / "share/film"], check=True)
+            cid = a.cid(a.mount / "share/film")
+            os.symlink(f"../ipfs/{cid}", b.mount / "share/film")
+            used = lambda: b.json("status")["store"]["used"]
+            wait_for("some of the film arrived", lambda: used() > 8 << 20)
+            a.kill()
+            wait_for("B noticed", lambda: not any(p["connected"] for p in b.json_lines("peers")))
+            self.assertLess(used(), 64 << 20, "A was killed in the middle")
+            a.start()
+            wait_for("the film is whole", lambda: used() >= 64 << 20, 90)
+            a.stop()
+            self.assertTrue(filecmp.cmp(b.mount / "share/film", film, shallow=False), "held: A is not needed")
+
+    def test_kill_9_loses_nothing_synced(self):
+        with Lab(1) as lab:
+            a = lab.node(1)
+            for round_ in range(3):
+                path = a.mount / "share" / f"synced-{round_}"
+                with open(path, "wb") as f:
+                    f.write(bytes([round_]) * 3000000)
+                    os.fsync(f.fileno())
+                writer = subprocess.Popen(["cp", "-r", "/usr/share/doc", a.mount / "share" / f"doc-{round_}"], stderr=subprocess.DEVNULL)
+                wait_for("cp is under way", lambda: (a.mount / "share" / f"doc-{round_}").exists())
+                a.kill()
+                writer.wait()
+                a.start()  # onto the dead mount
+                for r in range(round_ + 1):
+                    self.assertEqual((a.mount / "share" / f"synced-{r}").read_bytes(), bytes([r]) * 3000000)
+            self.assertEqual(a.run("verify", timeout=300).returncode, 0)
+
+    def test_three_share_the_load(self):
+        with Lab(3) as lab:
+            a, b, c = lab.node(1), lab.node(2), lab.node(3)
+            met(a, b, c)
+            source = lab.dir / "f"
+            write_pattern(source, 96 << 20, 3)
+            subprocess.run(["cp", source, a.mount / "share/f"], check=True)
+            subprocess.run(["cp", source, b.mount / "share/f"], check=True)
+            cid = a.cid(a.mount / "share/f")
+            self.assertEqual(cid, b.cid(b.mount / "share/f"))
+            self.assertTrue(filecmp.cmp(c.mount / "ipfs" / cid, source, shallow=False))
+            got = {p["id"]: p["block_bytes_in"] for p in c.json_lines("peers")}
+            for n in (a, b):
+                self.assertGreater(got.get(n.id, 0), 8 << 20, f"node {n.index} had a share in it: {got}")
+            self.assertLess(sum(got.values()), 1.1 * (96 << 20), "hardly anything came twice")
+
+    def test_offline_and_stuck(self):
+        with Lab(1) as lab:
+            a = lab.node(1)
+            (a.mount / "share/held").write_bytes(b"held")
+            absent = a.mount / "ipfs" / "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5f"
+            p = subprocess.Popen(["cat", absent], stderr=subprocess.PIPE)
+            wait_for("it is listed as waiting", lambda: str(p.pid) in (a.mount / ".p2p/waiting").read_text())
+            start = time.monotonic()
+            p.send_signal(signal.SIGINT)
+            p.wait(5)
+            self.assertLess(time.monotonic() - start, 1.0, "Ctrl-C frees a read that waits")
+            self.assertEqual((a.mount / "share/held").read_bytes(), b"held")
+            lab.cable(1, False)
+            wait_for("offline is noticed", lambda: "Network is unreachable" in
+                     subprocess.run(["cat", absent], capture_output=True, text=True, timeout=30).stderr, 60)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
