@@ -19,6 +19,7 @@
 #include "store/block/source.h"
 
 #include <lmdb.h>
+#include <stdbool.h>
 
 struct blockstore;
 
@@ -56,17 +57,22 @@ struct store_op;
 struct store_txn; /* the write transaction as an operation sees it: blockstore_txn.h */
 
 /* An operation is a message to the committer. apply() runs in the write transaction, on the committer; operations are applied
- * in the order they were submitted, and commit together or not at all. When an apply fails only its own changes are undone.
- * After the commit, mail.run is called on `reply` (may be NULL: then mail.run is called on the committer) with `result`. */
+ * in the order they were submitted. Each is atomic; those of one group commit together. When an apply fails only its own
+ * changes are undone. After the commit, mail.run is called on `reply`'s thread (`reply` NULL: on the committer, with owner
+ * NULL) with `result` filled: what it did is visible to readers that begin from now on. Durable: see blockstore_sync. */
 struct store_op {
     struct mail mail;
-    int (*apply)(struct store_op *op, struct store_txn *txn); /* 0 or ERR_*; may be called again after a failed commit */
+    /* 0 or ERR_*. May be called more than once (after a failed commit, or when its group is redone): only the last call counts,
+     * so it must leave no trace outside `txn` but in op itself. */
+    int (*apply)(struct store_op *op, struct store_txn *txn);
     struct mailbox *reply;
     size_t cost;   /* bytes it keeps in memory until committed, charged by whoever made it; groups are bounded by it */
     int result;
 };
 /* Never blocks and cannot fail. Who submits is bounded by the budget its operations were charged to. */
 void blockstore_submit(struct blockstore *bs, struct store_op *take_op);
+/* Submits and waits; returns op->result. mail.run and reply are not used. For start-up, command lines without loop, and tests. */
+int  blockstore_do(struct blockstore *bs, struct store_op *op);
 
 /* Ready-made operations */
 
@@ -75,9 +81,18 @@ void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox 
                     void (*done)(void *arg, struct block *b, int result), void *arg);
 /* Answers when everything submitted before it is on disk. */
 void blockstore_sync(struct blockstore *bs, struct mailbox *reply, void (*done)(void *arg, int result), void *arg);
+/* Evicts everything that is neither live nor held (blocks put after this call excepted), in small steps between other
+ * operations; progress is in the stats (evicted_*). done: how much went. */
+struct collect_result {
+    int result;
+    uint64_t blocks, bytes;
+};
+void blockstore_collect(struct blockstore *bs, struct mailbox *reply,
+                        void (*done)(void *arg, const struct collect_result *r), void *arg);
 
 /* ---- holds: open handles and unfinished writes; memory only, any thread ---- */
-/* The block and everything below it stay while held. Nested holds count. */
+/* The block and everything below it stay while held, also what arrives later. Nested holds count. A hold is ordered before
+ * whatever its thread submits afterwards: hold first, then put. */
 void blockstore_hold(struct blockstore *bs, const struct cid *root);
 void blockstore_unhold(struct blockstore *bs, const struct cid *root);
 
@@ -85,6 +100,12 @@ void blockstore_unhold(struct blockstore *bs, const struct cid *root);
 struct blockstore_stats {
     uint64_t blocks, bytes;             /* held */
     uint64_t live_blocks, live_bytes;   /* of them: referred to */
+    uint64_t wanted_blocks;             /* referred to and not held */
+    uint64_t pins, pins_incomplete;
+    uint64_t pending;                   /* blocks whose children's counts are still to be changed */
+    uint64_t evicted_blocks, evicted_bytes; /* since the start */
+    uint64_t commits;                   /* since the start */
+    bool     collecting;
     uint64_t quota_bytes;
     uint64_t disk_bytes;                /* size of the data file */
     uint64_t disk_free_bytes;           /* of the file system, a few seconds old at most */
