@@ -69,7 +69,7 @@ struct engine_listener {
 /* ---- life ---- */
 
 struct engine_options {
-    const struct keypair *key;           /* ours; borrowed while the engine lives */
+    const struct identity *identity;     /* ours; borrowed while the engine lives */
     struct blockstore *store;
     struct workers *workers;
     struct budget *budget;
