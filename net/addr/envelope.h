@@ -11,10 +11,10 @@
 #include "net/addr/multiaddr.h"
 #include "net/addr/pubkey.h"
 
-#define ENVELOPE_MAX        (64 * 1024) /* longest we open */
-#define ENVELOPE_TYPE_MAX   16
-#define ENVELOPE_PEER       "libp2p-peer-record" /* domain; payload type 03 01 */
-#define ENVELOPE_RELAY      "libp2p-relay-rsvp"  /* domain; payload type 03 02 */
+#define ENVELOPE_MAX      (64 * 1024) /* longest we open */
+#define ENVELOPE_TYPE_MAX 16
+#define ENVELOPE_PEER     "libp2p-peer-record" /* domain; payload type 03 01 */
+#define ENVELOPE_RELAY    "libp2p-relay-rsvp"  /* domain; payload type 03 02 */
 
 extern const struct span envelope_type_peer;  /* 03 01 */
 extern const struct span envelope_type_relay; /* 03 02 */

@@ -57,13 +57,13 @@ static inline struct span multiaddr_span(const struct multiaddr *m)
     return (struct span){m->bytes, m->len};
 }
 
-bool     multiaddr_eq(const struct multiaddr *a, const struct multiaddr *b);
+bool multiaddr_eq(const struct multiaddr *a, const struct multiaddr *b);
 uint64_t multiaddr_mix(const struct multiaddr *m); /* for hash tables; not a secret */
 
 /* All of `in`: 0; ERR_INVALID; ERR_TRUNCATED; ERR_UNSUPPORTED (a protocol we do not know); ERR_TOO_BIG. Empty is ERR_INVALID. */
 int multiaddr_parse(struct span in, struct multiaddr *ret);
 /* Text as `/ip4/192.0.2.1/tcp/4001/p2p/12D3…` (`ipfs` is taken for `p2p`). The same errors, with a sentence in `why`. */
-int   multiaddr_from_text(struct span text, struct multiaddr *ret, struct why *why);
+int multiaddr_from_text(struct span text, struct multiaddr *ret, struct why *why);
 char *multiaddr_text(const struct multiaddr *m, char text[MULTIADDR_TEXT]); /* returns text */
 
 /* ---- components ---- */
@@ -85,7 +85,7 @@ bool multiaddr_is_relayed(const struct multiaddr *m); /* has /p2p-circuit */
 /* The id of the last component, if that is /p2p. */
 bool multiaddr_peer(const struct multiaddr *m, struct peer_id *ret);
 void multiaddr_strip_peer(struct multiaddr *m);                          /* drops a /p2p at the end, if any */
-int  multiaddr_add_peer(struct multiaddr *m, const struct peer_id *peer); /* replaces one at the end; ERR_TOO_BIG */
+int multiaddr_add_peer(struct multiaddr *m, const struct peer_id *peer); /* replaces one at the end; ERR_TOO_BIG */
 
 /* ---- addresses that sockets understand ---- */
 
@@ -95,8 +95,8 @@ int multiaddr_from_sockaddr(const struct sockaddr *sa, enum multiaddr_code trans
 #define MULTIADDR_HOST_MAX 253
 #define MULTIADDR_ZONE_MAX 15 /* IFNAMSIZ */
 struct multiaddr_host {
-    enum multiaddr_code kind;          /* MA_IP4, MA_IP6, MA_DNS, MA_DNS4, MA_DNS6 */
-    enum multiaddr_code transport;     /* MA_TCP or MA_UDP */
+    enum multiaddr_code kind;      /* MA_IP4, MA_IP6, MA_DNS, MA_DNS4, MA_DNS6 */
+    enum multiaddr_code transport; /* MA_TCP or MA_UDP */
     uint16_t port;
     uint8_t ip[16];                    /* 4 bytes used for MA_IP4 */
     char zone[MULTIADDR_ZONE_MAX + 1]; /* of MA_IP6; empty: none */
@@ -116,8 +116,8 @@ enum multiaddr_scope {
     MA_SCOPE_UNSPECIFIED, /* 0.0.0.0, :: */
     MA_SCOPE_LOOPBACK,
     MA_SCOPE_LINK_LOCAL,
-    MA_SCOPE_PRIVATE,     /* RFC 1918, fc00::/7, and 100.64/10 of carriers */
-    MA_SCOPE_RESERVED,    /* multicast, documentation, benchmarks, class E: never dial */
+    MA_SCOPE_PRIVATE,  /* RFC 1918, fc00::/7, and 100.64/10 of carriers */
+    MA_SCOPE_RESERVED, /* multicast, documentation, benchmarks, class E: never dial */
     MA_SCOPE_PUBLIC,
 };
 enum multiaddr_scope multiaddr_scope(const struct multiaddr *m); /* IPv4 mapped into IPv6 counts as IPv4 */

@@ -32,9 +32,9 @@ static inline bool peer_id_is_none(const struct peer_id *p)
     return p->len == 0;
 }
 
-bool     peer_id_eq(const struct peer_id *a, const struct peer_id *b);
-int      peer_id_cmp(const struct peer_id *a, const struct peer_id *b); /* order of the bytes */
-uint64_t peer_id_mix(const struct peer_id *p); /* 64 well-mixed bits for hash tables; not a secret */
+bool peer_id_eq(const struct peer_id *a, const struct peer_id *b);
+int peer_id_cmp(const struct peer_id *a, const struct peer_id *b); /* order of the bytes */
+uint64_t peer_id_mix(const struct peer_id *p);                     /* 64 well-mixed bits for hash tables; not a secret */
 
 /* All of `in` is one id: 0 or ERR_INVALID (neither an inline key of 1 to 42 bytes nor a sha2-256 hash). */
 int peer_id_parse(struct span in, struct peer_id *ret);

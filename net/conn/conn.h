@@ -43,29 +43,29 @@ struct conn_protocols {
     unsigned count;
 };
 
-struct conn_limits { /* 0 in a field: the default */
-    unsigned streams_in;      /* 256: more are reset */
-    unsigned streams_out;     /* 256: more are ERR_LIMIT */
-    size_t send_queue;        /* 256 KiB for each stream */
-    size_t send_total;        /* 4 MiB for all its streams; beyond that conn_write takes nothing */
-    size_t hold_max;          /* 1 MiB: unconsumed bytes of all streams, beside windows that have grown */
-    uint32_t window_max;      /* 16 MiB: what a stream's receive window may grow to from 256 KiB */
-    size_t window_total;      /* 32 MiB: what all windows of the connection may have grown by */
-    mono_ns handshake;        /* 15 s for everything up to READY */
-    mono_ns negotiation;      /* 10 s for the protocol of a stream */
-    mono_ns keepalive;        /* 30 s between pings */
-    mono_ns pong;             /* 10 s without pong and without any byte: dead */
+struct conn_limits {      /* 0 in a field: the default */
+    unsigned streams_in;  /* 256: more are reset */
+    unsigned streams_out; /* 256: more are ERR_LIMIT */
+    size_t send_queue;    /* 256 KiB for each stream */
+    size_t send_total;    /* 4 MiB for all its streams; beyond that conn_write takes nothing */
+    size_t hold_max;      /* 1 MiB: unconsumed bytes of all streams, beside windows that have grown */
+    uint32_t window_max;  /* 16 MiB: what a stream's receive window may grow to from 256 KiB */
+    size_t window_total;  /* 32 MiB: what all windows of the connection may have grown by */
+    mono_ns handshake;    /* 15 s for everything up to READY */
+    mono_ns negotiation;  /* 10 s for the protocol of a stream */
+    mono_ns keepalive;    /* 30 s between pings */
+    mono_ns pong;         /* 10 s without pong and without any byte: dead */
 };
 
 struct conn_config {
     enum conn_role role;
-    const struct identity *identity;          /* borrowed for the connection's life */
-    struct peer_id expected;                  /* a dialer that knows whom it calls; none: anybody */
-    const struct conn_protocols *protocols;   /* borrowed for the connection's life */
-    struct rng *rng;                          /* borrowed */
-    struct budget *budget;                    /* NULL: none. Growth of windows is charged to BUDGET_NET */
+    const struct identity *identity;        /* borrowed for the connection's life */
+    struct peer_id expected;                /* a dialer that knows whom it calls; none: anybody */
+    const struct conn_protocols *protocols; /* borrowed for the connection's life */
+    struct rng *rng;                        /* borrowed */
+    struct budget *budget;                  /* NULL: none. Growth of windows is charged to BUDGET_NET */
     struct conn_limits limits;
-    bool no_early_muxer;                      /* for tests: do not offer one */
+    bool no_early_muxer; /* for tests: do not offer one */
 };
 
 enum conn_event_type {
@@ -102,42 +102,43 @@ struct conn *conn_free(struct conn *c); /* NULL accepted; silent */
 
 /* Room to receive into (*ret_room > 0 bytes); grows and shrinks with the traffic. Commit what was received, 0 ≤ n ≤ room. */
 uint8_t *conn_input_reserve(struct conn *c, size_t *ret_room);
-void     conn_input_commit(struct conn *c, size_t n, mono_ns now);
-void     conn_input(struct conn *c, struct span in, mono_ns now);   /* the same, copying */
-void     conn_input_end(struct conn *c, int err);                   /* no more will come: 0 at the end of the stream, or why */
-bool     conn_wants_input(const struct conn *c);
-int      conn_next(struct conn *c, struct conn_event *ret);         /* 1: an event; 0: none now */
+void conn_input_commit(struct conn *c, size_t n, mono_ns now);
+void conn_input(struct conn *c, struct span in, mono_ns now); /* the same, copying */
+void conn_input_end(struct conn *c, int err);                 /* no more will come: 0 at the end of the stream, or why */
+bool conn_wants_input(const struct conn *c);
+int conn_next(struct conn *c, struct conn_event *ret); /* 1: an event; 0: none now */
 /* Appends at most `most` (≥ 256) bytes for the wire; returns how many, 0 when there is nothing to send. */
-size_t   conn_output(struct conn *c, struct buf *out, size_t most);
-bool     conn_has_output(const struct conn *c);                     /* would conn_output append anything? */
-mono_ns  conn_deadline(const struct conn *c);                       /* MONO_NEVER: none */
-void     conn_expire(struct conn *c, mono_ns now);
+size_t conn_output(struct conn *c, struct buf *out, size_t most);
+bool conn_has_output(const struct conn *c);  /* would conn_output append anything? */
+mono_ns conn_deadline(const struct conn *c); /* MONO_NEVER: none */
+void conn_expire(struct conn *c, mono_ns now);
 
 /* ---- streams ---- */
 
 /* Opens a stream and proposes `ids` (1 to 8, in order of preference; borrowed until it is agreed). Bytes may be written at once: with
  * one proposal they go out along with it, with several they wait for the answer. ERR_LIMIT: too many streams, or too many that
  * the peer has not acknowledged; ERR_AGAIN: before READY; ERR_CLOSED: dead, or the peer is going away. */
-int  conn_open(struct conn *c, const char *const *ids, unsigned count, mono_ns now, uint32_t *ret_stream);
-int  conn_write(struct conn *c, uint32_t stream, struct span data);  /* bytes taken, ≥ 0; ERR_NOT_FOUND; ERR_CLOSED after close_write */
-size_t conn_write_room(const struct conn *c, uint32_t stream);       /* what conn_write would take now */
-size_t conn_unsent(const struct conn *c, uint32_t stream);           /* bytes taken that conn_output has not given yet */
-int  conn_consume(struct conn *c, uint32_t stream, size_t n);        /* n bytes of DATA are done with */
-int  conn_close_write(struct conn *c, uint32_t stream);              /* our FIN, after what was written */
-int  conn_reset(struct conn *c, uint32_t stream);
-int  conn_set_user(struct conn *c, uint32_t stream, void *user);
+int conn_open(struct conn *c, const char *const *ids, unsigned count, mono_ns now, uint32_t *ret_stream);
+int conn_write(struct conn *c, uint32_t stream,
+               struct span data); /* bytes taken, ≥ 0; ERR_NOT_FOUND; ERR_CLOSED after close_write */
+size_t conn_write_room(const struct conn *c, uint32_t stream); /* what conn_write would take now */
+size_t conn_unsent(const struct conn *c, uint32_t stream);     /* bytes taken that conn_output has not given yet */
+int conn_consume(struct conn *c, uint32_t stream, size_t n);   /* n bytes of DATA are done with */
+int conn_close_write(struct conn *c, uint32_t stream);         /* our FIN, after what was written */
+int conn_reset(struct conn *c, uint32_t stream);
+int conn_set_user(struct conn *c, uint32_t stream, void *user);
 void *conn_user(const struct conn *c, uint32_t stream);
 
 /* ---- the connection ---- */
 
-int  conn_ping(struct conn *c, mono_ns now); /* measures: CONN_PONG follows; ERR_AGAIN when one is on its way */
-void conn_goodbye(struct conn *c);           /* tells the peer that we go; send the output, then close the socket */
+int conn_ping(struct conn *c, mono_ns now); /* measures: CONN_PONG follows; ERR_AGAIN when one is on its way */
+void conn_goodbye(struct conn *c);          /* tells the peer that we go; send the output, then close the socket */
 
 const struct peer_id *conn_peer(const struct conn *c); /* none before CONN_SECURED */
-bool     conn_is_ready(const struct conn *c);
-bool     conn_is_dead(const struct conn *c);
-mono_ns  conn_rtt(const struct conn *c);     /* 0: not measured yet */
+bool conn_is_ready(const struct conn *c);
+bool conn_is_dead(const struct conn *c);
+mono_ns conn_rtt(const struct conn *c);      /* 0: not measured yet */
 unsigned conn_streams(const struct conn *c); /* open ones, both directions */
-size_t   conn_memory(const struct conn *c);  /* bytes held in its buffers, queues and stream records, for the budget */
+size_t conn_memory(const struct conn *c);    /* bytes held in its buffers, queues and stream records, for the budget */
 
 #endif

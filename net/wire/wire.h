@@ -19,7 +19,7 @@
 
 /* 0 and the message, to be given to wire_free: `void *m; r = wire_unpack(&wire__identify__descriptor, in, 8192, &m);`.
  * ERR_TOO_BIG: longer than max, or needs too much memory; ERR_INVALID: malformed. */
-int  wire_unpack(const ProtobufCMessageDescriptor *type, struct span in, size_t max, void **ret_message);
+int wire_unpack(const ProtobufCMessageDescriptor *type, struct span in, size_t max, void **ret_message);
 void wire_free(void *message); /* NULL accepted */
 
 /* Append the encoding; wire_pack_framed puts its length before it as a uvarint. `message` is any generated struct. */
