@@ -34,12 +34,12 @@ struct importer *importer_free(struct importer *im); /* drops what is open; chun
  * importer_next and importer_hashed; or the sink or its budget has no room: wait for it). A sink's error is final. */
 int importer_write(struct importer *im, struct span data);
 
-/* A full chunk to be hashed: 1 and *ret (the importer's reference, borrowed until importer_hashed; len and data set, cid not);
- * 0: none now. Only with in_flight > 0. */
+/* A full chunk to be hashed: 1 and *ret (a reference of the caller's own; len and data set, cid for the caller to fill);
+ * 0: none now. Only with in_flight > 0. Hash with layout_leaf_cid. */
 int importer_next(struct importer *im, struct block **ret);
-/* `b` came from importer_next and has its CID now. 0; ERR_AGAIN: noted, but the sink has no room (the next call of any
- * importer function tries again); a sink's error. */
-int importer_hashed(struct importer *im, struct block *b);
+/* `b` came from importer_next and has its CID now; takes that reference. 0; ERR_AGAIN: noted, but the sink has no room (the
+ * next call of any importer function tries again); a sink's error. */
+int importer_hashed(struct importer *im, struct block *take_b);
 
 /* No more bytes. 0 and the root; ERR_AGAIN: chunks are still away, or the last one waits in importer_next, or the sink has
  * no room: go on and call again. */

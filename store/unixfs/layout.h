@@ -4,13 +4,14 @@
  * max_links under a parent, parents likewise, until one root is left; all leaves have the same depth and parents hold no
  * data. A single leaf is its own root.
  *
- * Pure: no I/O but the sink. A level keeps its open parent in encoded form, so memory is depth × one parent block (about
- * 50 KB with 1024 links), whatever the size of the file. Parents go to the sink as soon as they are full.
+ * Pure: no I/O but the sink. Each level keeps the children of its open parent, so memory is depth × max_links × 160 bytes at
+ * most, whatever the size of the file. Parents go to the sink as soon as they are full.
  */
 #ifndef STORE_UNIXFS_LAYOUT_H
 #define STORE_UNIXFS_LAYOUT_H
 
 #include "store/block/source.h"
+#include "store/unixfs/unixfs_node.h"
 
 /* The root of a DAG of UnixFS, with what a link to it says. */
 struct unixfs_root {
@@ -48,6 +49,13 @@ int layout_leaf(struct layout *l, const struct unixfs_root *leaf);
 /* Closes what is open. 0 and the root; ERR_AGAIN: call again; a sink's error. With no leaf at all: the empty file, whose block
  * (raw: no bytes; dag-pb: 08 02 18 00) goes to the sink. Afterwards only layout_free. */
 int layout_finish(struct layout *l, struct unixfs_root *ret);
+
+/* One parent of 1 to max_links children: its block goes to `sink` (unless NULL). 0, ERR_AGAIN, a sink's error. */
+struct layout_children {
+    const struct unixfs_child *child;
+    size_t count;
+};
+int layout_parent(const struct layout_profile *p, struct layout_children c, struct block_sink *sink, struct unixfs_root *ret);
 
 /* The leaf block of `data` under the profile, appended to `out`: data itself, or data as a dag-pb node. */
 void layout_encode_leaf(const struct layout_profile *p, struct span data, struct buf *out);
