@@ -90,4 +90,7 @@ unsigned editor_unhashed(const struct editor *e); /* flights that were not hashe
  * call again; ERR_MISSING (inner nodes of the base), ERR_IO, ERR_CORRUPT. */
 int editor_finish(struct editor *e, struct block_source *s, struct block_sink *sink, struct unixfs_root *ret);
 
+/* The sink's blocks did not reach the store after all: the next editor_finish makes all parents again. */
+void editor_forget_parents(struct editor *e);
+
 #endif

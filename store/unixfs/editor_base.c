@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What of the base DAG can be reused. A base in our own layout (recognised by its upper nodes, which we would encode to the
+ * same bytes) gives each group the link to its parent, and a group that is loaded the digests of its leaves. Of any other
+ * base only the bytes are used. */
+#include "store/unixfs/editor_state.h"
+
+#include "store/unixfs/unixfs_node.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct unixfs_file *editor_base_file(struct editor *e)
+{
+    if (!e->base_file)
+        e->base_file = unixfs_file_new(&e->base.cid);
+    return e->base_file;
+}
+
+static bool plain_cid(const struct cid *c, uint64_t codec)
+{
+    return cid_version(c) == 1 && cid_codec(c) == codec && cid_hash_code(c) == HASH_SHA2_256 &&
+           cid_digest(c).len == SHA256_SIZE;
+}
+
+struct links {
+    struct unixfs_child *child;
+    size_t count;
+};
+
+/* The children of `node` when it is exactly what we would write above children of `span` bytes each (the last: the rest).
+ * 1: in `ret` (the caller frees); 0: it is not; <0: an error of the source. */
+static int our_children(struct block_source *s, const struct unixfs_child *node, uint64_t span, struct links *ret)
+{
+    struct span block;
+    struct unixfs_node n;
+    int r = source_get(s, &node->cid, &block);
+    if (r < 0)
+        return r;
+    if (unixfs_parse(&node->cid, block, &n) < 0 || n.type != UNIXFS_FILE || n.file_size != node->size || n.pb.link_count == 0 ||
+        n.pb.link_count > GROUP_CHUNKS)
+        return 0;
+    struct links l = {.child = mem_array(n.pb.link_count, sizeof *l.child)};
+    struct unixfs_children it;
+    unixfs_children(&n, &it);
+    while (l.count < n.pb.link_count && unixfs_children_next(&it, &l.child[l.count]))
+        l.count++;
+    bool ours = node->size > (l.count - 1) * span && node->size <= l.count * span;
+    uint64_t codec = span == EDITOR_CHUNK ? CODEC_RAW : CODEC_DAG_PB;
+    for (size_t i = 0; i < l.count && ours; i++) {
+        uint64_t rest = node->size - i * span;
+        ours = plain_cid(&l.child[i].cid, codec) && l.child[i].size == (rest < span ? rest : span);
+    }
+    struct buf again = BUF_INIT;
+    unixfs_add_file(&again, l.child, l.count, NULL);
+    ours = ours && span_eq(buf_span(&again), block);
+    buf_done(&again);
+    if (ours)
+        *ret = l;
+    else
+        free(l.child);
+    return ours;
+}
+
+static void group_set_parent(struct group *g, const struct cid *cid, uint64_t size, uint64_t tsize)
+{
+    memcpy(g->parent_digest, cid_digest(cid).data, SHA256_SIZE);
+    g->parent_size = size;
+    g->parent_tsize = tsize;
+    g->parent_known = g->parent_emitted = true;
+}
+
+/* The nodes one level further down, in order. 1, 0: not our layout, <0. */
+static int expand(struct block_source *s, struct links *l, uint64_t span)
+{
+    struct links next = {NULL, 0};
+    int r = 1;
+    for (size_t i = 0; i < l->count && r == 1; i++) {
+        struct links part;
+        r = our_children(s, &l->child[i], span, &part);
+        if (r != 1)
+            break;
+        next.child = mem_grow(next.child, next.count + part.count, sizeof *next.child);
+        memcpy(next.child + next.count, part.child, part.count * sizeof *part.child);
+        next.count += part.count;
+        free(part.child);
+    }
+    if (r != 1) {
+        free(next.child);
+        return r;
+    }
+    free(l->child);
+    *l = next;
+    return 1;
+}
+
+/* The links to the parents of groups. 1: in `ret`; 0: not our layout; <0. */
+static int our_groups(struct editor *e, struct block_source *s, struct links *ret)
+{
+    if (!plain_cid(&e->base.cid, CODEC_DAG_PB) || e->base.size <= EDITOR_CHUNK)
+        return 0;
+    uint64_t span = GROUP_BYTES; /* of the nodes in l */
+    while (span < e->base.size)
+        span *= GROUP_CHUNKS;
+    struct links l = {.child = MEM_NEW(struct unixfs_child), .count = 1};
+    l.child[0] = (struct unixfs_child){.cid = e->base.cid, .size = e->base.size, .tsize = e->base.tsize};
+    int r = 1;
+    if (span == GROUP_BYTES) { /* the root is the only group's parent: look at it now, it may be foreign */
+        struct links leaves;
+        r = our_children(s, &l.child[0], EDITOR_CHUNK, &leaves);
+        if (r == 1)
+            free(leaves.child);
+    }
+    while (r == 1 && span > GROUP_BYTES) {
+        span /= GROUP_CHUNKS;
+        r = expand(s, &l, span);
+    }
+    if (r == 1)
+        *ret = l;
+    else
+        free(l.child);
+    return r;
+}
+
+void editor_resize_groups(struct editor *e)
+{
+    uint32_t want = (uint32_t)(e->size / GROUP_BYTES + (e->size % GROUP_BYTES != 0));
+    if (want > e->group_cap) {
+        e->group_cap = want < 4 ? want : want + want / 4;
+        e->group = mem_grow(e->group, e->group_cap, sizeof *e->group);
+    }
+    for (; e->group_count < want; e->group_count++)
+        e->group[e->group_count] = (struct group){.kind = GROUP_HOLE};
+    for (; e->group_count > want; e->group_count--)
+        free(e->group[e->group_count - 1].chunk);
+}
+
+static void load_single(struct editor *e)
+{
+    struct group *g = &e->group[0];
+    g->kind = GROUP_LOADED;
+    struct chunk *c = editor_chunk_slot(e, 0);
+    uint32_t size = (uint32_t)e->base.size;
+    uint32_t len = size < e->base_limit ? size : (uint32_t)e->base_limit;
+    c->len = len;
+    c->state = len == size ? CHUNK_CLEAN : CHUNK_CUT;
+    memcpy(c->digest, cid_digest(&e->base.cid).data, SHA256_SIZE);
+}
+
+int editor_ready(struct editor *e, struct block_source *s)
+{
+    if (e->ready)
+        return 0;
+    if (e->size > EDITOR_SIZE_MAX)
+        return ERR_TOO_BIG;
+    struct links l = {NULL, 0};
+    bool single = false;
+    int ours = 0;
+    if (e->base_limit > 0) {
+        uint64_t size;
+        int r = unixfs_file_size(editor_base_file(e), s, &size);
+        if (r < 0)
+            return r;
+        if (size != e->base.size)
+            return ERR_CORRUPT;
+        single = size <= EDITOR_CHUNK && plain_cid(&e->base.cid, CODEC_RAW);
+        ours = our_groups(e, s, &l);
+        if (ours < 0)
+            return ours;
+    }
+    e->ready = true;
+    editor_resize_groups(e);
+    for (uint32_t i = 0; i < e->group_count && i * GROUP_BYTES < e->base_limit; i++) {
+        e->group[i].kind = ours ? GROUP_OURS : GROUP_FOREIGN;
+        if (ours)
+            group_set_parent(&e->group[i], &l.child[i].cid, l.child[i].size, l.child[i].tsize);
+    }
+    if (single && e->group_count > 0)
+        load_single(e);
+    free(l.child);
+    return 0;
+}
+
+struct chunk *editor_chunk_slot(struct editor *e, uint64_t index)
+{
+    struct group *g = &e->group[index / GROUP_CHUNKS];
+    uint32_t at = index % GROUP_CHUNKS;
+    assert(g->kind == GROUP_LOADED);
+    if (at >= g->cap) {
+        uint32_t cap = g->cap ? g->cap : 1;
+        while (cap <= at)
+            cap *= 2;
+        g->chunk = mem_grow(g->chunk, cap, sizeof *g->chunk);
+        memset(g->chunk + g->cap, 0, (cap - g->cap) * sizeof *g->chunk);
+        g->cap = cap;
+    }
+    return &g->chunk[at];
+}
+
+struct chunk editor_chunk_look(const struct editor *e, uint64_t index)
+{
+    const struct group *g = &e->group[index / GROUP_CHUNKS];
+    uint32_t at = index % GROUP_CHUNKS;
+    assert(g->kind == GROUP_LOADED);
+    return at < g->cap ? g->chunk[at] : (struct chunk){.state = CHUNK_HOLE};
+}
+
+/* How many bytes of a chunk the base gives */
+static uint32_t base_chunk_len(const struct editor *e, uint64_t index)
+{
+    uint64_t begin = index * EDITOR_CHUNK;
+    if (begin >= e->base_limit)
+        return 0;
+    return e->base_limit - begin < EDITOR_CHUNK ? (uint32_t)(e->base_limit - begin) : EDITOR_CHUNK;
+}
+
+int editor_load_group(struct editor *e, struct block_source *s, uint32_t at)
+{
+    struct group *g = &e->group[at];
+    struct links l = {NULL, 0};
+    int ours = 0;
+    if (g->kind == GROUP_LOADED)
+        return 0;
+    if (g->kind == GROUP_OURS) {
+        struct unixfs_child node = {.size = g->parent_size, .tsize = g->parent_tsize};
+        editor_digest_cid(g->parent_digest, CODEC_DAG_PB, &node.cid);
+        ours = our_children(s, &node, EDITOR_CHUNK, &l);
+        if (ours < 0)
+            return ours;
+        g->parent_known &= ours && at * GROUP_BYTES + g->parent_size <= e->base_limit;
+    }
+    bool hole = g->kind == GROUP_HOLE;
+    g->kind = GROUP_LOADED;
+    uint64_t first = (uint64_t)at * GROUP_CHUNKS;
+    for (uint32_t i = 0; i < GROUP_CHUNKS && !hole; i++) {
+        uint32_t len = base_chunk_len(e, first + i);
+        if (len == 0 || editor_chunk_len(e, first + i) == 0)
+            break;
+        struct chunk *c = editor_chunk_slot(e, first + i);
+        c->len = len;
+        c->state = CHUNK_BASE;
+        if (ours) {
+            c->state = len == l.child[i].size ? CHUNK_CLEAN : CHUNK_CUT;
+            memcpy(c->digest, cid_digest(&l.child[i].cid).data, SHA256_SIZE);
+        }
+    }
+    free(l.child);
+    return 0;
+}
