@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The inside of the host: what its files share. Nobody else includes this.
+ *
+ *   host.c           life, action queue, timers, one turn
+ *   host_conn.c      connections: bytes, budget, limits, death
+ *   host_stream.c    streams: what each protocol does with its bytes
+ *   host_identify.c  identify and push: what we say, what we believe
+ *   host_exchange.c  the block exchange's actions and wants
+ *   host_peer.c      the table of peers, which connections are kept
+ *   host_dial.c      attempts to reach a peer
+ *   host_call.c      commands
+ *   host_lan.c       interfaces and mDNS
+ *   host_view.c      what is shown
+ *
+ * Ownership: the host owns peers, connections and dials; a connection owns its streams. A peer exists while it is connected, being
+ * dialed, a friend, or about to be dialed (peer_release frees it otherwise). Order never depends on addresses of memory: all
+ * lists are in order of insertion.
+ */
+#ifndef NET_HOST_HOST_STATE_H
+#define NET_HOST_HOST_STATE_H
+
+#include "net/discover/mdns.h"
+#include "net/exchange/timerheap.h"
+#include "net/host/host.h"
+#include "net/proto/identify.h"
+#include "net/proto/ping.h"
+#include "net/swarm/connlimit.h"
+#include "net/swarm/dialplan.h"
+#include "net/swarm/observed.h"
+#include "net/swarm/peerstore.h"
+
+/* ---- doubly linked lists, insertion order ---- */
+
+struct link {
+    struct link *prev, *next; /* NULL prev and next: also when alone */
+    bool in;
+};
+struct chain {
+    struct link *first, *last;
+    unsigned count;
+};
+void chain_add(struct chain *c, struct link *l);
+void chain_remove(struct chain *c, struct link *l); /* not in it: nothing */
+#define LINK_OF(l, type, member) ((type *)(void *)((char *)(l) - offsetof(type, member)))
+
+/* ---- timers: what a struct timer is embedded in ---- */
+enum { TIMER_CONN, TIMER_STREAM, TIMER_DIAL, TIMER_PEER, TIMER_CALL, TIMER_TICK, TIMER_PUSH, TIMER_STARVED };
+
+/* ---- streams ---- */
+
+enum stream_kind {
+    STREAM_IDENTIFY_IN,  /* they asked, we tell */
+    STREAM_IDENTIFY_OUT, /* we asked */
+    STREAM_PUSH_IN,
+    STREAM_PUSH_OUT,
+    STREAM_PING_IN,
+    STREAM_PING_OUT,
+    STREAM_BITSWAP_IN,
+    STREAM_BITSWAP_OUT,
+    STREAM_KINDS
+};
+
+struct host_stream {
+    struct link link; /* conn->streams */
+    struct host_conn *conn;
+    uint32_t number;
+    enum stream_kind kind;
+    struct timer timer;
+    struct buf out;  /* to be written when there is room */
+    struct buf rest; /* came, and its reader takes no more now; not consumed yet */
+    bool fin_after;  /* our FIN follows `out` */
+    bool fin_came;
+    union {
+        struct identify_reader reader;   /* IDENTIFY_OUT, PUSH_IN */
+        struct ping_responder responder; /* PING_IN */
+        struct {
+            struct pinger pinger;
+            struct host_call *call; /* NULL: nobody waits any more */
+        } ping;                          /* PING_OUT */
+        struct exchange_stream *xs;      /* BITSWAP_IN; NULL: ended */
+    } u;
+};
+
+/* ---- connections ---- */
+
+struct host_conn {
+    struct link link;  /* host->conns */
+    struct link of_peer; /* peer->conns, once READY */
+    struct link dirty; /* host->dirty */
+    struct host *host;
+    void *owner;
+    struct conn *conn;
+    struct host_peer *peer; /* once READY */
+    struct host_dial *dial; /* whose attempt it is, until READY or the dial ends */
+    uint64_t dial_id;
+    struct multiaddr remote, local;
+    ip_group group;
+    bool inbound, ready, closing, told_close, told_send, told_hold, starved, wanted_by_user, identified;
+    int close_err;
+    mono_ns opened_at, ready_at, used_at; /* used_at: it last had streams */
+    struct timer timer;
+    struct chain streams;
+    unsigned pings_in;
+    size_t charged; /* to BUDGET_NET */
+    uint64_t bytes_in, bytes_out;
+    struct multiaddr observed; /* counted in host->observed; len 0: none */
+};
+
+/* ---- peers ---- */
+
+struct host_peer {
+    struct link link; /* host->peers */
+    struct host_peer *hash_next;
+    struct host *host;
+    struct peer_id id;
+    struct peer_entry *entry; /* pinned */
+    struct chain conns;       /* READY ones, oldest first */
+    struct exchange_peer *xp; /* while conns.count */
+    struct host_stream *out;  /* our bitswap stream that is in use */
+    bool no_bitswap;          /* refused it lately */
+    bool wanted_by_user;      /* `connect`: kept until disconnected */
+    bool announced;           /* "peer.connected" was told */
+    char **protocols;         /* by identify */
+    unsigned protocol_count;
+    struct host_dial *dial;
+    struct timer timer; /* when to dial (friend, LAN) */
+    unsigned redials;   /* failed ones in a row */
+    mono_ns connected_at;
+    uint64_t bytes_in, bytes_out; /* of its connections that are closed */
+};
+
+/* ---- dials ---- */
+
+enum try_state { TRY_WAIT, TRY_RESOLVING, TRY_FLYING, TRY_CONNECTED, TRY_FAILED };
+
+struct dial_try {
+    struct multiaddr addr;
+    enum try_state state;
+    mono_ns at;     /* WAIT: start; RESOLVING, FLYING: give up */
+    int err;        /* FAILED */
+    struct host_conn *conn; /* CONNECTED */
+    bool explicit_; /* a person said so: no rule but their own applies */
+};
+
+#define DIAL_TRIES_MAX 64
+
+struct host_dial {
+    struct link link; /* host->dials */
+    struct host *host;
+    struct host_peer *peer; /* NULL: whoever answers */
+    struct peer_id expected;
+    uint64_t number;
+    unsigned count;
+    struct dial_try tries[DIAL_TRIES_MAX];
+    struct timer timer;
+    mono_ns deadline;
+    bool by_user;
+    struct host_call *calls; /* that wait for it */
+};
+
+/* ---- the host ---- */
+
+struct queued {
+    struct queued *next;
+    struct host_action action;
+    char *kind, *text;
+};
+
+struct offline_want { /* posted while we were offline: settled with ERR_OFFLINE when it is not held here */
+    struct offline_want *next;
+    struct want *want;
+    struct cid cid;
+    uint64_t tag;
+    bool loading, refused;
+};
+
+struct host {
+    struct host_config config;
+    struct rng rng;
+    wall_ns wall;
+    mono_ns wall_at;
+    mono_ns now; /* of the running call: handlers deep inside need it */
+    struct conn_protocols protocols;
+    struct timerheap timers;
+    struct timer tick, push, starved;
+
+    struct chain conns, dirty, peers, dials;
+    struct host_peer **peer_buckets;
+    struct connlimit *limit;
+    struct peerstore *store;
+    struct observed *observed;
+    struct selfaddrs self;
+    struct exchange *exchange;
+    struct mdns *mdns; /* NULL: off */
+
+    unsigned flying; /* dials on their way */
+    uint64_t dial_number;
+    unsigned lan_peers; /* connected or being dialed because mDNS told */
+    unsigned call_count;
+    bool stopped;
+    mono_ns next_expire; /* of the peerstore */
+
+    struct queued *first, **last; /* actions */
+    struct queued *told;          /* the last one handed out: its texts are borrowed */
+    struct offline_want *offline;
+
+    uint64_t record_seq;
+    struct identify_cache *said; /* what we say about ourselves */
+    uint64_t bytes_in, bytes_out, changes;
+};
+
+/* host.c */
+struct host_action *host_queue(struct host *h, enum host_action_type type);
+void host_event(struct host *h, const char *kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+wall_ns host_wall(const struct host *h);
+static inline void host_changed(struct host *h)
+{
+    h->changes++;
+}
+
+/* host_conn.c */
+void hconn_touch(struct host_conn *c);             /* something happened: look at it before the turn ends */
+void hconn_close(struct host_conn *c, int err);    /* goodbye; freed when HOST_CLOSE is pulled */
+void hconn_pull_events(struct host_conn *c);
+bool hconn_settle_dirty(struct host *h);           /* tells SEND, HOLD, RESUME, CLOSE; true: something was queued */
+void hconn_expire(struct host_conn *c);
+void hconn_free(struct host_conn *c);              /* when HOST_CLOSE is handed out */
+void hconn_starved_again(struct host *h);          /* the budget may have room */
+
+/* host_stream.c */
+void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protocol);
+struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, const char *const *ids, unsigned count); /* NULL: not now */
+void stream_event(struct host_stream *s, const struct conn_event *ev);
+void stream_send(struct host_stream *s, struct span bytes);
+void stream_finish(struct host_stream *s);  /* our FIN, after what was sent */
+bool stream_pump(struct host_stream *s);    /* writes what waits; true: all is written */
+void stream_reset(struct host_stream *s);   /* and frees it, with its end told to its protocol */
+void stream_end(struct host_stream *s, int err); /* it is gone from the connection: tell and free */
+void stream_expire(struct host_stream *s);
+const struct conn_protocols *stream_protocols(void);
+
+/* host_identify.c */
+void identify_ask(struct host_conn *c);
+void identify_answer(struct host_stream *s);
+void identify_came(struct host_stream *s, bool push);
+void identify_changed(struct host *h);      /* our addresses changed: push soon */
+void identify_push_all(struct host *h);
+void identify_forget(struct host *h);       /* frees the cache */
+void identify_unobserve(struct host_conn *c);
+
+/* host_exchange.c */
+bool exchange_pull(struct host *h, struct host_action *ret); /* true: *ret is an action of the exchange for the owner */
+bool exchange_work(struct host *h);         /* handles one internal action; false: none */
+void bitswap_in_data(struct host_stream *s);
+void bitswap_in_end(struct host_stream *s);
+void bitswap_out_pump(struct host_stream *s);
+void bitswap_out_end(struct host_stream *s, int err);
+void exchange_flags_changed(struct host_peer *p);
+void offline_forget(struct host *h);
+
+/* host_peer.c */
+struct host_peer *peer_find(struct host *h, const struct peer_id *id);
+struct host_peer *peer_get(struct host *h, const struct peer_id *id);
+void peer_release(struct host_peer *p);     /* frees it when nothing needs it */
+void peer_conn_ready(struct host_peer *p, struct host_conn *c);
+void peer_conn_gone(struct host_peer *p, struct host_conn *c);
+void peer_set_protocols(struct host_peer *p, const struct identify *id);
+bool peer_speaks(const struct host_peer *p, const char *protocol);
+struct host_conn *peer_best_conn(const struct host_peer *p); /* NULL: not connected */
+bool peer_is_lan(const struct host_peer *p);
+bool peer_is_kept(const struct host_peer *p);
+void peer_timer_fired(struct host_peer *p);
+void peer_dial_later(struct host_peer *p, mono_ns at);
+void peers_tidy(struct host *h);            /* idle, redundant and too many connections */
+void peer_free(struct host_peer *p);
+
+/* host_dial.c */
+struct host_dial *dial_peer(struct host_peer *p, bool by_user); /* the running one, or a new one; NULL: no address to try */
+struct host_dial *dial_address(struct host *h, const struct multiaddr *addr, const struct peer_id *expected);
+void dial_add_address(struct host_dial *d, const struct multiaddr *addr);
+void dial_step(struct host_dial *d);
+void dial_conn_ready(struct host_conn *c);              /* its handshake is done: the dial has what it wants */
+void dial_conn_failed(struct host_conn *c, int err);    /* its handshake failed */
+void dial_end(struct host_dial *d, int err);            /* answers its calls, aborts what flies, frees */
+void dial_free(struct host_dial *d);
+
+/* host_call.c */
+void call_answer(struct host *h, struct host_call *call, int result);
+void call_dialed(struct host *h, struct host_call *call, struct host_peer *p); /* the dial it waited for succeeded */
+void calls_expire(struct host *h);
+void calls_cancel(struct host *h);
+
+/* host_lan.c */
+void lan_rebuild(struct host *h);
+bool lan_pull(struct host *h, struct host_action *ret);
+
+#endif
