@@ -8,8 +8,8 @@
  *        hash  3f a0 …                bitfield: bucket 0 is the lowest bit of the last byte; leading zero bytes trimmed
  *   root ──3F──► shard ──A0readme──► entry
  *
- * What is refused (ERR_INVALID), so that a hostile shard can cost no more than its bytes: a fanout that is not a power of two from 8 to
- * 1024; buckets not in ascending order, beyond the fanout or twice; a bitfield that disagrees with the links; more levels than
+ * What is refused (ERR_INVALID), so that a hostile shard can cost no more than its bytes: a fanout that is not a power of
+ * two from 8 to 1024; buckets not in ascending order, beyond the fanout or twice; a bitfield that disagrees with the links; more levels than
  * 64 bits of hash pay for; an entry whose name's hash does not lead to its place; a shard below the root with no links. The
  * last two together mean that a walk meets an entry, or the damage, within HAMT_DEPTH_MAX shards: shards repeated as a
  * bomb are found at once.
@@ -51,15 +51,21 @@ struct hamt_slot {
     struct dagpb_link link;
 };
 
-/* Checks the whole block: 0, ERR_INVALID, ERR_UNSUPPORTED (another hash function), ERR_NOT_DIR (not a HAMT shard). `ret` borrows it. */
+/* Checks the whole block: 0, ERR_INVALID (also: not a HAMT shard), ERR_UNSUPPORTED (another hash function). `ret` borrows
+ * it. */
 int hamt_open(const struct cid *cid, struct span block, struct hamt_place place, struct hamt_shard *ret);
 /* The same for a block that was parsed already. */
 int hamt_open_node(const struct unixfs_node *node, struct hamt_place place, struct hamt_shard *ret);
 
-/* Slots in order of their buckets, which is the order of hashes. */
-bool hamt_next(const struct hamt_shard *s, struct dagpb_iter *it, struct hamt_slot *ret);
+/* Slots in order of their buckets, which is the order of hashes, from dagpb_iter(&s->pb): 1; 0: no more; ERR_INVALID: an
+ * entry that does not belong here. */
+int hamt_next(const struct hamt_shard *s, struct dagpb_iter *it, struct hamt_slot *ret);
+/* The slot of a bucket, without a look at the hash of an entry's name: false when empty. */
+bool hamt_find(const struct hamt_shard *s, unsigned bucket, struct hamt_slot *ret);
 /* The place of a child shard. */
 struct hamt_place hamt_child(const struct hamt_shard *s, const struct hamt_slot *slot);
+/* The highest hash that a slot can hold. */
+uint64_t hamt_last(const struct hamt_shard *s, const struct hamt_slot *slot);
 /* The bucket that a hash has in this shard. */
 unsigned hamt_bucket(const struct hamt_shard *s, uint64_t hash);
 
