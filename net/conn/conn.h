@@ -14,7 +14,7 @@
  *     conn_output(c, &out, most); send(out);          until it appends nothing
  *     arm_timer(conn_deadline(c));                    then conn_expire(c, now), and again conn_next
  * Events are pulled; ev.data is borrowed until the next call that takes the connection. Handlers may call any verb of a
- * stream between two conn_next.
+ * stream between two conn_next. Input may be added only when conn_next has answered 0 (asserted): events point into it.
  *
  * Life of a stream: conn_open (ours) or CONN_STREAM (theirs). DATA and FIN tell what comes, conn_write and conn_close_write what
  * goes. It ends with exactly one of: CONN_STREAM_CLOSED (both sides finished and all of ours handed to conn_output), CONN_RESET
@@ -115,7 +115,7 @@ void conn_expire(struct conn *c, mono_ns now);
 
 /* ---- streams ---- */
 
-/* Opens a stream and proposes `ids` (1 to 8, in order of preference; borrowed until it is agreed). Bytes may be written at once: with
+/* Opens a stream and proposes `ids` (1 to 8, in order of preference; copied). Bytes may be written at once: with
  * one proposal they go out along with it, with several they wait for the answer. ERR_LIMIT: too many streams, or too many that
  * the peer has not acknowledged; ERR_AGAIN: before READY; ERR_CLOSED: dead, or the peer is going away. */
 int conn_open(struct conn *c, const char *const *ids, unsigned count, mono_ns now, uint32_t *ret_stream);

@@ -103,6 +103,8 @@ void yamux_expire(struct yamux *y, mono_ns now); /* then yamux_next: it may have
 
 int yamux_open(struct yamux *y, void *user, uint32_t *ret_stream);   /* ERR_LIMIT; ERR_CLOSED after a go-away or an error */
 int yamux_write(struct yamux *y, uint32_t stream, struct span data); /* bytes taken; ERR_CLOSED after yamux_close_write */
+int yamux_write_over(struct yamux *y, uint32_t stream,
+                     struct span data); /* all of it, past the bounds: for what is bounded elsewhere */
 size_t yamux_write_room(const struct yamux *y, uint32_t stream);
 size_t yamux_unsent(const struct yamux *y, uint32_t stream);
 int yamux_consume(struct yamux *y, uint32_t stream, size_t n); /* n bytes of DATA events are done with */

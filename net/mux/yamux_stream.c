@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of streams, their lists and verbs. */
+#include "net/mux/yamux.h"
+
+#include "net/mux/yamux_impl.h"
+#include "store/base/budget.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static struct stream **bucket_of(const struct yamux *y, uint32_t id)
+{
+    return (struct stream **)(uintptr_t)&y->buckets[(id >> 1) % YAMUX_BUCKETS];
+}
+
+struct stream *stream_find(const struct yamux *y, uint32_t id)
+{
+    struct stream *s = *bucket_of(y, id);
+    while (s && s->id != id)
+        s = s->chain;
+    return s;
+}
+
+struct stream *stream_new(struct yamux *y, uint32_t id, bool inbound, void *user)
+{
+    struct stream *s = MEM_NEW(struct stream);
+    s->id = id;
+    s->inbound = inbound;
+    s->user = user;
+    s->window = s->credit = YAMUX_WINDOW;
+    s->send_window = YAMUX_WINDOW;
+    s->granted = y->now;
+    s->chain = *bucket_of(y, id);
+    *bucket_of(y, id) = s;
+    if (inbound) {
+        y->count_in++;
+        s->acked = s->ack_due = true;
+    } else {
+        y->count_out++;
+        y->unacked++;
+        s->syn_due = true;
+    }
+    stream_want_control(y, s);
+    return s;
+}
+
+void stream_acked(struct yamux *y, struct stream *s)
+{
+    if (s->acked)
+        return;
+    s->acked = true;
+    y->unacked--;
+}
+
+static void leave_lists(struct yamux *y, struct stream *s)
+{
+    if (s->in_control)
+        TAILQ_REMOVE(&y->control, s, control);
+    if (s->in_sending)
+        TAILQ_REMOVE(&y->sending, s, sending);
+    if (s->in_blocked)
+        TAILQ_REMOVE(&y->blocked, s, blocked);
+    if (s->in_events)
+        TAILQ_REMOVE(&y->events, s, events);
+}
+
+void stream_free(struct yamux *y, struct stream *s)
+{
+    struct stream **at = bucket_of(y, s->id);
+    while (*at != s)
+        at = &(*at)->chain;
+    *at = s->chain;
+    leave_lists(y, s);
+    stream_acked(y, s);
+    if (s->inbound)
+        y->count_in--;
+    else
+        y->count_out--;
+    if (y->frame.stream == s) {
+        y->frame.stream = NULL; /* the rest of its frame is thrown away */
+        y->frame.opened = y->frame.fin = y->frame.rst = false;
+    }
+    y->unconsumed -= s->delivered;
+    y->queued -= s->queued;
+    y->grown -= s->grown;
+    if (y->cfg.budget)
+        budget_give(y->cfg.budget, BUDGET_NET, s->grown);
+    while (s->head) {
+        struct chunk *c = s->head;
+        s->head = c->next;
+        chunk_drop(y, c);
+    }
+    free(s);
+    streams_wake(y);
+}
+
+void stream_refuse(struct yamux *y, uint32_t id)
+{
+    if (y->err)
+        return;
+    if (y->reset_count == YAMUX_RESETS_MAX) {
+        (void)yamux_fail(y, ERR_LIMIT, YAMUX_GOAWAY_INTERNAL); /* told by yamux_next */
+        return;
+    }
+    if (y->reset_count == y->reset_cap) {
+        y->reset_cap = y->reset_cap ? y->reset_cap * 2 : 16;
+        y->resets = mem_grow(y->resets, y->reset_cap, sizeof *y->resets);
+    }
+    y->resets[y->reset_count++] = id;
+}
+
+void stream_want_control(struct yamux *y, struct stream *s)
+{
+    if (s->in_control)
+        return;
+    s->in_control = true;
+    TAILQ_INSERT_TAIL(&y->control, s, control);
+}
+
+void stream_want_event(struct yamux *y, struct stream *s)
+{
+    if (s->in_events)
+        return;
+    s->in_events = true;
+    TAILQ_INSERT_TAIL(&y->events, s, events);
+}
+
+bool stream_finished(const struct stream *s)
+{
+    return s->fin_sent && s->fin_received;
+}
+
+void stream_update(struct yamux *y, struct stream *s)
+{
+    bool fin = s->fin_wanted && !s->fin_sent && s->queued == 0;
+    bool sends = fin || (s->queued > 0 && s->send_window > 0);
+    if (sends && !s->in_sending) {
+        s->in_sending = true;
+        TAILQ_INSERT_TAIL(&y->sending, s, sending);
+    } else if (!sends && s->in_sending) {
+        s->in_sending = false;
+        TAILQ_REMOVE(&y->sending, s, sending);
+    }
+    if (stream_finished(s))
+        stream_want_event(y, s);
+}
+
+static size_t write_room(const struct yamux *y, const struct stream *s)
+{
+    size_t own = y->cfg.send_queue > s->queued ? y->cfg.send_queue - s->queued : 0;
+    size_t all = y->cfg.send_total > y->queued ? y->cfg.send_total - y->queued : 0;
+    return own < all ? own : all;
+}
+
+void streams_wake(struct yamux *y)
+{
+    struct stream *s, *next;
+    for (s = TAILQ_FIRST(&y->blocked); s; s = next) {
+        next = TAILQ_NEXT(s, blocked);
+        if (y->queued > 0 && write_room(y, s) < y->cfg.send_queue / 2)
+            continue; /* not worth it yet */
+        TAILQ_REMOVE(&y->blocked, s, blocked);
+        s->in_blocked = false;
+        s->writable_due = true;
+        stream_want_event(y, s);
+    }
+}
+
+/* ---- verbs ---- */
+
+int yamux_open(struct yamux *y, void *user, uint32_t *ret_stream)
+{
+    if (y->err || y->going || y->peer_going)
+        return ERR_CLOSED;
+    if (y->count_out >= y->cfg.streams_out || y->unacked >= YAMUX_UNACKED_MAX || y->next_id > UINT32_MAX - 2)
+        return ERR_LIMIT;
+    struct stream *s = stream_new(y, y->next_id, false, user);
+    y->next_id += 2;
+    *ret_stream = s->id;
+    return 0;
+}
+
+int yamux_write(struct yamux *y, uint32_t stream, struct span data)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    if (s->fin_wanted || y->err)
+        return ERR_CLOSED;
+    struct span taken = span_sub(data, 0, write_room(y, s));
+    queue_add(y, s, taken);
+    if (taken.len < data.len && !s->in_blocked) {
+        s->in_blocked = true;
+        TAILQ_INSERT_TAIL(&y->blocked, s, blocked);
+    }
+    stream_update(y, s);
+    return (int)taken.len;
+}
+
+int yamux_write_over(struct yamux *y, uint32_t stream, struct span data)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    if (s->fin_wanted || y->err)
+        return ERR_CLOSED;
+    queue_add(y, s, data);
+    stream_update(y, s);
+    return 0;
+}
+
+size_t yamux_write_room(const struct yamux *y, uint32_t stream)
+{
+    const struct stream *s = stream_find(y, stream);
+    return s && !s->fin_wanted && !y->err ? write_room(y, s) : 0;
+}
+
+size_t yamux_unsent(const struct yamux *y, uint32_t stream)
+{
+    const struct stream *s = stream_find(y, stream);
+    return s ? s->queued : 0;
+}
+
+/* Doubles the window if it was used up faster than the round trip allows for. */
+static void window_grow(struct yamux *y, struct stream *s)
+{
+    mono_ns rtt = y->rtt > YAMUX_RTT_MIN ? y->rtt : YAMUX_RTT_MIN;
+    size_t more = s->window;
+    if (y->rtt == 0 || y->now - s->granted >= YAMUX_RTT_ROUNDS * rtt)
+        return;
+    if (more > y->cfg.window_max - s->window || more > y->cfg.window_total - y->grown)
+        return;
+    if (y->cfg.budget && (budget_tight(y->cfg.budget) || !budget_take(y->cfg.budget, BUDGET_NET, more)))
+        return;
+    s->window += (uint32_t)more;
+    s->grown += more;
+    y->grown += more;
+}
+
+int yamux_consume(struct yamux *y, uint32_t stream, size_t n)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    assert(n <= s->delivered);
+    s->delivered -= n;
+    s->unconsumed -= n;
+    y->unconsumed -= n;
+    if (s->fin_received || s->in_control || s->window - s->credit - s->unconsumed < s->window / 2)
+        return 0;
+    window_grow(y, s);
+    s->granted = y->now;
+    stream_want_control(y, s);
+    return 0;
+}
+
+int yamux_close_write(struct yamux *y, uint32_t stream)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    s->fin_wanted = true;
+    if (s->in_blocked) {
+        s->in_blocked = false;
+        TAILQ_REMOVE(&y->blocked, s, blocked);
+    }
+    s->writable_due = false;
+    stream_update(y, s);
+    return 0;
+}
+
+int yamux_reset(struct yamux *y, uint32_t stream)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    if (!s->syn_due && !stream_finished(s)) /* else the peer has never heard of it, or has forgotten it */
+        stream_refuse(y, stream);
+    stream_free(y, s);
+    return 0;
+}
+
+int yamux_set_user(struct yamux *y, uint32_t stream, void *user)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    s->user = user;
+    return 0;
+}
+
+void *yamux_user(const struct yamux *y, uint32_t stream)
+{
+    const struct stream *s = stream_find(y, stream);
+    return s ? s->user : NULL;
+}
+
+bool yamux_any(const struct yamux *y, uint32_t *ret_stream, void **ret_user)
+{
+    for (unsigned i = 0; i < YAMUX_BUCKETS; i++)
+        if (y->buckets[i]) {
+            *ret_stream = y->buckets[i]->id;
+            *ret_user = y->buckets[i]->user;
+            return true;
+        }
+    return false;
+}
