@@ -12,8 +12,8 @@ enum slot_state { SLOT_FULL, SLOT_AWAY, SLOT_HASHED, SLOT_STORED };
 struct slot {
     struct block *b;
     enum slot_state state;
-    bool zero;     /* the profile's whole chunk of zeros: stored once */
-    uint32_t size; /* bytes of the file */
+    bool zero;               /* the profile's whole chunk of zeros: stored once */
+    struct unixfs_root leaf; /* cid from STORED on */
 };
 
 struct importer {
@@ -25,7 +25,7 @@ struct importer {
     struct block *open; /* the chunk being filled, NULL: none */
     struct slot slot[IMPORTER_FLIGHT_MAX];
     unsigned first, used;
-    struct cid zero_cid; /* of a whole chunk of zeros, none until one came */
+    struct unixfs_root zero; /* a whole chunk of zeros, cid none until one came */
     bool zero_stored;
     uint64_t bytes;
 };
@@ -87,9 +87,10 @@ static int drain(struct importer *im)
             }
             im->zero_stored |= s->zero;
         }
+        if (s->state == SLOT_HASHED)
+            s->leaf.cid = s->b->cid;
         s->state = SLOT_STORED;
-        struct unixfs_root leaf = {.cid = s->b->cid, .size = s->size, .tsize = s->b->len};
-        int r = layout_leaf(im->layout, &leaf);
+        int r = layout_leaf(im->layout, &s->leaf);
         if (r < 0)
             return r;
         block_unref(s->b);
@@ -115,27 +116,45 @@ static struct block *leaf_block(struct importer *im)
     return b;
 }
 
+/* The open chunk's buffer is used again, unless a slot has it now. */
+static void reopen(struct importer *im, const struct block *in_slot)
+{
+    if (im->open == in_slot)
+        im->open = block_unref(im->open);
+    else
+        im->open->len = 0;
+}
+
+/* A chunk of zeros like one before it, that the sink has: no block is needed. */
+static bool seal_zero(struct importer *im)
+{
+    if (im->open->len != im->profile->chunk_size || cid_is_none(&im->zero.cid) || (im->sink && !im->zero_stored) ||
+        !all_zero(block_span(im->open)))
+        return false;
+    *slot_at(im, im->used++) = (struct slot){.leaf = im->zero, .state = SLOT_STORED};
+    reopen(im, NULL);
+    return true;
+}
+
 /* The open chunk enters the ring, which has room. */
 static int seal(struct importer *im)
 {
     assert(im->used < im->window);
+    if (seal_zero(im))
+        return drain(im);
     struct block *b = leaf_block(im);
     if (!b)
         return ERR_AGAIN;
-    struct slot *s = slot_at(im, im->used);
-    *s = (struct slot){.b = b, .state = SLOT_FULL, .size = im->open->len};
-    s->zero = s->size == im->profile->chunk_size && all_zero(block_span(im->open));
-    im->used++;
-    im->open = block_unref(im->open);
-    if (s->zero && cid_is_none(&im->zero_cid))
-        layout_leaf_cid(im->profile, block_span(b), &im->zero_cid);
-    if (s->zero)
-        b->cid = im->zero_cid;
-    else if (!im->away)
-        layout_leaf_cid(im->profile, block_span(b), &b->cid);
-    else
+    struct slot *s = slot_at(im, im->used++);
+    *s = (struct slot){.b = b, .state = SLOT_FULL, .leaf = {.size = im->open->len, .tsize = b->len}};
+    s->zero = s->leaf.size == im->profile->chunk_size && all_zero(block_span(im->open));
+    reopen(im, b);
+    if (im->away && !s->zero)
         return 0;
+    layout_leaf_cid(im->profile, block_span(b), &b->cid);
     s->state = SLOT_HASHED;
+    if (s->zero)
+        im->zero = (struct unixfs_root){.cid = b->cid, .size = s->leaf.size, .tsize = b->len};
     return drain(im);
 }
 
@@ -148,12 +167,12 @@ static size_t write_in_place(struct importer *im, struct span data)
     struct span chunk = span_sub(data, 0, size);
     bool zero = all_zero(chunk);
     struct unixfs_root leaf = {.size = size, .tsize = size};
-    if (zero && !cid_is_none(&im->zero_cid))
-        leaf.cid = im->zero_cid;
+    if (zero && !cid_is_none(&im->zero.cid))
+        leaf = im->zero;
     else
         layout_leaf_cid(im->profile, chunk, &leaf.cid);
     if (zero)
-        im->zero_cid = leaf.cid;
+        im->zero = leaf;
     int r = layout_leaf(im->layout, &leaf);
     assert(r == 0); /* only a sink can refuse */
     (void)r;
@@ -243,9 +262,10 @@ int importer_finish(struct importer *im, struct unixfs_root *ret)
     int r = drain(im);
     if (r < 0)
         return r;
-    if (im->open && im->used == im->window)
+    bool rest = im->open && im->open->len > 0;
+    if (rest && im->used == im->window)
         return ERR_AGAIN;
-    if (im->open) {
+    if (rest) {
         r = seal(im);
         if (r < 0)
             return r;
