@@ -3,7 +3,8 @@
  * CAR files (ipld.io/specs/transport/car): a header with roots, then blocks. Version 1 is written; 1 and 2 are read.
  *
  *   v1:  uvarint n ‖ dag-cbor {roots: [CID …], version: 1} (n bytes) ‖ frames:  uvarint n ‖ CID ‖ data   (n = both)
- *   v2:  0a a1 67 "version" 02 ‖ 16 B characteristics ‖ u64le data offset ‖ data size ‖ index offset ‖ … a v1 CAR at data offset … index
+ *   v2:  0a a1 67 "version" 02 ‖ 16 B characteristics ‖ u64le data offset ‖ data size ‖ index offset ‖ … a v1 CAR at
+ * data offset … index
  *
  * The reader is a machine without I/O: bytes in, events out. It holds at most one frame. Whether a block has the hash its CID
  * says is the caller's to check (hasher.h: hash_verify), possibly on another thread.
@@ -49,12 +50,13 @@ struct car_event {
 struct car_reader;
 struct car_reader *car_reader_new(void);
 struct car_reader *car_reader_free(struct car_reader *r); /* NULL accepted */
-/* Copies `in`; call car_reader_next until it says 0 before the next input, so that one frame plus one input is all that is kept. */
+/* Copies `in`; call car_reader_next until it says 0 before the next input, so that one frame plus one input is all that
+ * is kept. */
 void car_reader_input(struct car_reader *r, struct span in);
 /* No more bytes will come. */
 void car_reader_eof(struct car_reader *r);
-/* 1: an event; 0: more input needed, or the end was told. ERR_INVALID, ERR_TOO_BIG (a frame or header over its limit), ERR_UNSUPPORTED
- * (another version), ERR_TRUNCATED (eof in the middle): fatal, the same again on the next call. */
+/* 1: an event; 0: more input needed, or the end was told. ERR_INVALID, ERR_TOO_BIG (a frame or header over its limit),
+ * ERR_UNSUPPORTED (another version), ERR_TRUNCATED (eof in the middle): fatal, the same again on the next call. */
 int car_reader_next(struct car_reader *r, struct car_event *ret);
 /* Bytes of the file before the event that comes next: where a fault is. */
 uint64_t car_reader_offset(const struct car_reader *r);

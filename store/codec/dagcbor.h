@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * dag-cbor (ipld.io/specs/codecs/dag-cbor) as a stream of tokens, without recursion and without copies, on libcbor's stream
- * decoder. Refused: indefinite lengths, tags other than 42, depth over DAGCBOR_DEPTH_MAX, a count of items that cannot fit in the
- * bytes that are left, bytes after the first item. Not checked: order and uniqueness of map keys, minimal integers: nothing
- * here re-encodes. Pure, any thread.
+ * decoder. Refused: indefinite lengths, tags other than 42, depth over DAGCBOR_DEPTH_MAX, a count of items that cannot
+ * fit in the bytes that are left, bytes after the first item. Not checked: order and uniqueness of map keys, minimal
+ * integers: nothing here re-encodes. Pure, any thread.
  */
 #ifndef STORE_CODEC_DAGCBOR_H
 #define STORE_CODEC_DAGCBOR_H

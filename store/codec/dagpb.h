@@ -10,7 +10,8 @@
  * on both sides of Data, fields of a link out of order or twice, a missing or malformed Hash. Names are bytes here: whether
  * they are good for a file system is decided in unixfs/directory.h.
  *
- * A foreign node is never re-encoded to get "the same" block: presence of empty names differs between writers. Pure, any thread.
+ * A foreign node is never re-encoded to get "the same" block: presence of empty names differs between writers. Pure, any
+ * thread.
  */
 #ifndef STORE_CODEC_DAGPB_H
 #define STORE_CODEC_DAGPB_H
@@ -38,7 +39,8 @@ struct dagpb_iter {
 /* 0 or ERR_INVALID. `ret` borrows `block`. */
 int dagpb_parse(struct span block, struct dagpb *ret);
 
-/* Links in their order: `struct dagpb_iter it = dagpb_iter(&node); while (dagpb_next(&it, &link)) …`. Spans borrow the block. */
+/* Links in their order: `struct dagpb_iter it = dagpb_iter(&node); while (dagpb_next(&it, &link)) …`. Spans borrow the
+ * block. */
 static inline struct dagpb_iter dagpb_iter(const struct dagpb *node)
 {
     return (struct dagpb_iter){node->links};

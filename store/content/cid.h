@@ -6,8 +6,8 @@
  * multihashes name the same block, whatever their version and codec: stores key by multihash (cid_hash), wants compare
  * whole CIDs (cid_eq). Unused bytes of the struct are zero, so that it may also be compared and hashed as memory.
  *
- * Accepted multihashes: the functions of the table in cid.c that boxo's verifcid allows; digests of 20 to 128 bytes, identity up
- * to 128 bytes. We compute sha2-256 and identity; verification of the others we know goes through hasher.h.
+ * Accepted multihashes: the functions of the table in cid.c that boxo's verifcid allows; digests of 20 to 128 bytes,
+ * identity up to 128 bytes. We compute sha2-256 and identity; verification of the others we know goes through hasher.h.
  */
 #ifndef STORE_CONTENT_CID_H
 #define STORE_CONTENT_CID_H
@@ -80,7 +80,8 @@ void cid_of(struct cid *ret, uint64_t codec, struct span block);            /* v
 /* The same multihash as v1 with another codec. */
 void cid_recode(struct cid *ret, const struct cid *c, uint64_t codec);
 
-/* Binary. cid_read takes one CID from the front of `in`: bytes used, or ERR_TRUNCATED, ERR_INVALID. cid_parse takes all of it. */
+/* Binary. cid_read takes one CID from the front of `in`: bytes used, or ERR_TRUNCATED, ERR_INVALID. cid_parse takes all
+ * of it. */
 int cid_read(struct span in, struct cid *ret);
 int cid_parse(struct span in, struct cid *ret);
 

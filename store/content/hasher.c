@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hashing through OpenSSL's EVP. Fetching an algorithm by name costs more than hashing a small block, so each is fetched once per
- * process, and one-shot hashing uses a context kept per thread. BLAKE2b-256 is libsodium's: OpenSSL 3.0 has only the 512-bit
- * one. An OpenSSL that cannot hash is a broken installation: we abort rather than carry an error that no caller could act on.
+ * Hashing through OpenSSL's EVP. Fetching an algorithm by name costs more than hashing a small block, so each is fetched
+ * once per process, and one-shot hashing uses a context kept per thread. BLAKE2b-256 is libsodium's: OpenSSL 3.0 has
+ * only the 512-bit one. An OpenSSL that cannot hash is a broken installation: we abort rather than carry an error that
+ * no caller could act on.
  */
 #include "store/content/hasher.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Multibase: one table of bases. Powers of two go bit by bit (RFC 4648 without padding); 36 and 58 are one big number, whose leading
- * zero bytes are leading zero digits. Pure functions, any thread.
+ * Multibase: one table of bases. Powers of two go bit by bit (RFC 4648 without padding); 36 and 58 are one big number,
+ * whose leading zero bytes are leading zero digits. Pure functions, any thread.
  *
  * As the multibase case files have it, bases whose alphabet has one case only (hex, base32, base36) decode both cases,
  * whatever the case of the prefix. Unused bits must be zero, so that one text has one meaning (RFC 4648 section 3.5).

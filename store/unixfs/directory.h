@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading directories, basic or HAMT alike. Functions that can be run again: on ERR_MISSING the source has noted what is missing
- * (source.h), and the same call succeeds or gets further once that is held.
+ * Reading directories, basic or HAMT alike. Functions that can be run again: on ERR_MISSING the source has noted what is
+ * missing (source.h), and the same call succeeds or gets further once that is held.
  *
- * Names. Bytes, 1 to 255 of them, no '/', no NUL, not "." or "..". Entries with other names exist in hostile or foreign directories:
- * they are passed over, as no file system could show them. Of several entries with one name the first counts. Both hold for
- * lookup and listing alike.
+ * Names. Bytes, 1 to 255 of them, no '/', no NUL, not "." or "..". Entries with other names exist in hostile or foreign
+ * directories: they are passed over, as no file system could show them. Of several entries with one name the first
+ * counts. Both hold for lookup and listing alike.
  *
  * Pure but for the source; the source's thread.
  */

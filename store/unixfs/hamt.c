@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * HAMT shards: the checks of hamt.h over one block, and the exact bytes of one. A bitfield is compared as a set of buckets: the one
- * in the block is right-aligned, its missing leading bytes are zero.
+ * HAMT shards: the checks of hamt.h over one block, and the exact bytes of one. A bitfield is compared as a set of
+ * buckets: the one in the block is right-aligned, its missing leading bytes are zero.
  */
 #include "store/unixfs/hamt.h"
 

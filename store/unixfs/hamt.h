@@ -9,10 +9,10 @@
  *   root ──3F──► shard ──A0readme──► entry
  *
  * What is refused (ERR_INVALID), so that a hostile shard can cost no more than its bytes: a fanout that is not a power of
- * two from 8 to 1024; buckets not in ascending order, beyond the fanout or twice; a bitfield that disagrees with the links; more levels than
- * 64 bits of hash pay for; an entry whose name's hash does not lead to its place; a shard below the root with no links. The
- * last two together mean that a walk meets an entry, or the damage, within HAMT_DEPTH_MAX shards: shards repeated as a
- * bomb are found at once.
+ * two from 8 to 1024; buckets not in ascending order, beyond the fanout or twice; a bitfield that disagrees with the
+ * links; more levels than 64 bits of hash pay for; an entry whose name's hash does not lead to its place; a shard below
+ * the root with no links. The last two together mean that a walk meets an entry, or the damage, within HAMT_DEPTH_MAX
+ * shards: shards repeated as a bomb are found at once.
  *
  * Pure, any thread.
  */

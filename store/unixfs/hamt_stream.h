@@ -30,8 +30,8 @@ struct hamt_stream *hamt_stream_new(struct block_sink *sink,
                                     const struct unixfs_meta *meta); /* of the root; sink may be NULL */
 struct hamt_stream *hamt_stream_free(struct hamt_stream *s);         /* NULL accepted */
 
-/* Items in ascending order, none inside a subtree that was added whole. Copies. 0; ERR_AGAIN: no room in the sink now, not taken, add it
- * again; ERR_EXISTS: the same name again; ERR_LIMIT: another name with the same hash; a sink's error. */
+/* Items in ascending order, none inside a subtree that was added whole. Copies. 0; ERR_AGAIN: no room in the sink now,
+ * not taken, add it again; ERR_EXISTS: the same name again; ERR_LIMIT: another name with the same hash; a sink's error. */
 int hamt_stream_add(struct hamt_stream *s, const struct hamt_item *item);
 /* 0 and the root; ERR_AGAIN: call again; a sink's error. */
 int hamt_stream_finish(struct hamt_stream *s, struct cid *ret, uint64_t *ret_tsize);

@@ -4,7 +4,8 @@
  * the exact bytes of profile unixfs-v1-2025.
  *
  *   raw block (codec 0x55)                a file whose content is the block
- *   dag-pb, Data is the message           Type = 1, Data = 2, filesize = 3, blocksizes = 4 (repeated), hashType = 5, fanout = 6,
+ *   dag-pb, Data is the message           Type = 1, Data = 2, filesize = 3, blocksizes = 4 (repeated), hashType = 5,
+ * fanout = 6,
  *                                         mode = 7, mtime = 8 { Seconds = 1, FractionalNanoseconds = 2 fixed32 }
  *
  * Files: child i is link i, with blocksizes[i] bytes of the file; own data (possible in foreign nodes) comes before all of
