@@ -68,7 +68,7 @@ p2p_library(fs/inode       USES store/base store/content store/block store/unixf
 p2p_library(fs/node        USES store/base store/content store/block store/unixfs store/tree fs/fuse fs/inode)
 
 # ---- cmd ----
-p2p_library(cmd/cli        USES store/base store/content store/codec store/unixfs WITH PkgConfig::JANSSON PkgConfig::EVENT)
+p2p_library(cmd/cli        USES store/base store/content store/codec store/block store/unixfs store/repo WITH PkgConfig::JANSSON PkgConfig::EVENT)
 p2p_library(cmd/daemon     USES store/base store/content store/codec store/block store/unixfs store/tree store/repo
                                 net/addr net/engine fs/fuse fs/inode fs/node cmd/cli
                            WITH PkgConfig::JANSSON PkgConfig::EVENT)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Streaming the content of a path from the node to a file descriptor, with progress and, when nothing comes, the node's
+ * reason why.
+ */
+#ifndef CMD_CLI_CLI_FETCH_H
+#define CMD_CLI_CLI_FETCH_H
+
+#include "cmd/cli/cli_api.h"
+#include "cmd/cli/cli_progress.h"
+
+struct cli_fetch {
+    const char *path;        /* as the control socket understands it */
+    uint64_t offset, length; /* length 0: to the end */
+    int fd;
+    struct progress *progress; /* may be NULL */
+};
+
+/* 0; ERR_INTERRUPTED; ERR_CLOSED: the reader of fd has gone; or an error that was said. *ret_bytes (may be NULL) is set in any case. */
+int cli_fetch(struct api *a, const struct cli_fetch *f, uint64_t *ret_bytes);
+/* Lets `p` ask the node about what waits; `a` is used for it on a connection of its own. */
+void cli_fetch_progress(struct api *a, struct progress *p);
+
+#endif

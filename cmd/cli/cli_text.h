@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Times for a person, names for a terminal and names for a URL. Names come from peers: an escape sequence in one must not
+ * reach a terminal. Sizes are store/base/units.h. Pure.
+ */
+#ifndef CMD_CLI_CLI_TEXT_H
+#define CMD_CLI_CLI_TEXT_H
+
+#include "store/base/span.h"
+
+#define CLI_TEXT_SIZE 32
+
+char *cli_text_seconds(double s, char out[CLI_TEXT_SIZE]); /* "350 ms", "4.2 s", "3 min 20 s", "2 h 5 min"; returns out */
+/* Appends `text` with control characters, DEL, backslash and bytes that are not UTF-8 as \n, \t, \\, \xNN. */
+void cli_text_escape(struct buf *out, struct span text);
+size_t cli_text_width(struct span text); /* columns on a terminal: code points */
+/* Percent-encodes everything but unreserved characters and '/': for request targets. Appends. */
+void cli_text_url(struct buf *out, const char *text);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/cli/cli_fetch.h"
+#include "cmd/cli/cli_path.h"
+#include "cmd/subs.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct cli_option options[] = {
+    {"output", 'o', "FILE", "where to write (stdout)"},
+    {NULL, 0, NULL, NULL},
+};
+
+static int copy(struct api *a, int fd, struct progress *p)
+{
+    uint8_t *space = mem_new(262144);
+    int r = 0;
+    for (;;) {
+        int n = http_read(a->http, space, 262144);
+        if (n <= 0) {
+            r = n < 0 ? api_broken(a, n) : 0;
+            break;
+        }
+        for (int at = 0; at < n && r == 0;) {
+            ssize_t w = write(fd, space + at, (size_t)(n - at));
+            if (w < 0 && errno != EINTR)
+                r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot write: %s", strerror(errno));
+            at += w > 0 ? (int)w : 0;
+        }
+        if (r < 0)
+            break;
+        progress_add(p, (uint64_t)n);
+    }
+    free(space);
+    return r;
+}
+
+static int export_to(struct api *a, const char *path, int fd)
+{
+    struct buf target = BUF_INIT;
+    struct progress p;
+    api_target(&target, "/v1/export", (struct api_param[]){{"path", path}}, 1);
+    progress_begin(&p, a->c, path, 0);
+    cli_fetch_progress(a, &p);
+    http_client_tick(a->http, (struct http_tick){progress_tick, &p});
+    int r = api_begin(a, "GET", buf_cstr(&target), SPAN_NONE);
+    if (r == 0)
+        r = copy(a, fd, &p);
+    progress_end(&p);
+    buf_done(&target);
+    return r;
+}
+
+static int to_file(struct api *a, const char *path, const char *file)
+{
+    struct buf part = BUF_INIT;
+    buf_printf(&part, "%s.part", file);
+    int fd = open(buf_cstr(&part), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int r = fd < 0 ? cli_fail(a->c, err_from_errno(errno), NULL, "cannot write '%s': %s", buf_cstr(&part), strerror(errno)) : 0;
+    if (fd >= 0) {
+        r = export_to(a, path, fd);
+        if (close(fd) < 0 && r == 0)
+            r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot write '%s': %s", file, strerror(errno));
+    }
+    if (r == 0 && rename(buf_cstr(&part), file) < 0)
+        r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot write '%s': %s", file, strerror(errno));
+    if (r < 0 && fd >= 0)
+        unlink(buf_cstr(&part)); /* half a CAR is of no use */
+    buf_done(&part);
+    return r;
+}
+
+static int run(struct cli *c)
+{
+    const char *file = cli_value(c, "output");
+    if (!file && c->out_tty)
+        return cli_fail(c, ERR_USAGE, "p2p export PATH --output=FILE.car", "a CAR is not for a terminal");
+    struct api a;
+    int r = api_open(&a, c);
+    if (r < 0)
+        return r;
+    cli_catch_interrupts();
+    char *path = NULL;
+    r = cli_path(&a, c->operands[0], &path);
+    if (r == 0)
+        r = file ? to_file(&a, path, file) : export_to(&a, path, STDOUT_FILENO);
+    cli_path_free(path);
+    api_close(&a);
+    return r;
+}
+
+const struct cli_command sub_export = {
+    .name = "export",
+    .operands = "PATH",
+    .summary = "write a DAG as a CAR file",
+    .options = options,
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

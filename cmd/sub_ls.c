@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/cli/cli_output.h"
+#include "cmd/cli/cli_path.h"
+#include "cmd/subs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const struct cli_option options[] = {
+    {"resolve", 'r', NULL, "look at every entry that is not known to be a file, fetching its first block"},
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct cli_column columns[] = {
+    {"type", "type", CLI_TEXT}, {"size", "size", CLI_BYTES}, {"cid", "cid", CLI_TEXT},
+    {"name", "name", CLI_TEXT}, {NULL, NULL, CLI_TEXT},
+};
+
+/* Listings come in pages, so that the node keeps no state while we print. */
+struct page {
+    struct cli_table *table;
+    uint64_t rows, next;
+};
+
+static int print_row(void *arg, json_t *row)
+{
+    struct page *p = arg;
+    if (json_object_get(row, "next")) {
+        p->next = api_u64(row, "next");
+        return 0;
+    }
+    p->rows++;
+    cli_table_row(p->table, row);
+    return ferror(stdout) ? ERR_CLOSED : 0;
+}
+
+static int list(struct api *a, const char *path)
+{
+    struct page p = {.table = cli_table_new(a->c, columns)};
+    const char *resolve = cli_has(a->c, "resolve") ? "1" : NULL;
+    struct buf target = BUF_INIT;
+    int r;
+    do {
+        char cursor[24];
+        snprintf(cursor, sizeof cursor, "%" PRIu64, p.next);
+        p.next = 0;
+        buf_clear(&target);
+        api_target(&target, "/v1/ls", (struct api_param[]){{"path", path}, {"cursor", cursor}, {"resolve", resolve}}, 3);
+        r = api_lines(a, "GET", buf_cstr(&target), print_row, &p);
+    } while (r == 0 && p.next);
+    cli_table_end(p.table);
+    buf_done(&target);
+    return r == ERR_CLOSED ? 0 : r;
+}
+
+static int run(struct cli *c)
+{
+    struct api a;
+    int r = api_open(&a, c);
+    if (r < 0)
+        return r;
+    cli_catch_interrupts();
+    char *path = NULL;
+    r = cli_path(&a, c->count ? c->operands[0] : "share", &path);
+    if (r == 0)
+        r = list(&a, path);
+    cli_path_free(path);
+    api_close(&a);
+    return r;
+}
+
+const struct cli_command sub_ls = {
+    .name = "ls",
+    .operands = "[PATH]",
+    .summary = "list a folder by CID or path; share/ without PATH",
+    .details = "PATH is a CID, /ipfs/<cid>/…, share/… or a file name in the mount. Only the folder's own blocks are\n"
+               "fetched: entries whose kind is not known from them have the type '-' unless --resolve is given.",
+    .options = options,
+    .most = 1,
+    .run = run,
+};

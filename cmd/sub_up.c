@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * In the background the node is a child; the parent waits for its one message on a pipe: ready, or the error and its sentence. */
+#include "cmd/cli/cli_output.h"
+#include "cmd/daemon/daemon.h"
+#include "cmd/subs.h"
+#include "store/base/log.h"
+#include "store/repo/repo.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LOG_KEEP (1 << 20) /* a longer log is begun anew */
+
+static const struct cli_option options[] = {
+    {"foreground", 'f', NULL, "stay in the foreground: for service managers and containers"},
+    {"no-mount", 0, NULL, "run without a mount: only the control socket"},
+    {"option", 'o', "KEY=VALUE…", "another value than the config file's, for this run; may be repeated"},
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct cli_column columns[] = {{"id", "id", CLI_TEXT}, {"mount", "mount", CLI_TEXT}, {NULL, NULL, CLI_TEXT}};
+
+/* What the child says: fixed size, so one write is one read. */
+struct message {
+    int result;
+    char id[96];
+    char mount[PATH_MAX];
+    struct why why;
+};
+
+static void tour(struct cli *c, const char *id, const char *mount)
+{
+    printf("The node %s is up.\n", id);
+    if (!*mount) {
+        printf("There is no mount. 'p2p add FILE' shares a file, 'p2p down' stops the node.\n");
+        return;
+    }
+    printf("It is mounted at %s:\n\n"
+           "  cp FILE %s/share/          share a file\n"
+           "  p2p cid %s/share/FILE      the CID under which everybody can get it\n"
+           "  cat %s/ipfs/CID            get what somebody shares\n"
+           "  ls %s/peers                who is here\n"
+           "  cat %s/README              a page about the rest\n"
+           "  p2p down                   stop the node\n",
+           mount, mount, mount, mount, mount, mount);
+    (void)c;
+}
+
+static void report(struct cli *c, const char *id, const char *mount)
+{
+    if (c->quiet)
+        return;
+    if (c->json) {
+        json_t *v = json_pack("{ss ss}", "id", id, "mount", mount);
+        cli_record(c, columns, v);
+        json_decref(v);
+    } else {
+        tour(c, id, mount);
+    }
+    fflush(stdout);
+}
+
+static const char *hint_for(int err)
+{
+    static const struct {
+        int err;
+        const char *hint;
+    } hints[] = {
+        {ERR_LOCKED, "p2p status, or another P2P_HOME"},
+        {ERR_DENIED, "p2p doctor, or p2p up --no-mount"},
+        {ERR_VERSION, "the newer p2p"},
+        {ERR_NOT_EMPTY, "an empty folder"},
+        {ERR_BUSY, "p2p doctor"},
+    };
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (hints[i].err == err)
+            return hints[i].hint;
+    return NULL;
+}
+
+static int fail(struct cli *c, int err, const struct why *why)
+{
+    return cli_fail(c, err, hint_for(err), "cannot start the node: %s", why->text[0] ? why->text : err_text(err));
+}
+
+/* ---- foreground ---- */
+
+static void ready_foreground(void *arg, const struct daemon_ready *r)
+{
+    report(arg, r->id, r->mount);
+}
+
+static int run_foreground(struct cli *c, struct daemon_options *o)
+{
+    struct why why = {""};
+    o->ready = ready_foreground;
+    o->arg = c;
+    int r = daemon_run(o, &why);
+    return r < 0 ? fail(c, r, &why) : 0;
+}
+
+/* ---- background ---- */
+
+static void send_message(int fd, const struct message *m)
+{
+    ssize_t n = write(fd, m, sizeof *m);
+    (void)n; /* a parent that has gone needs no answer */
+    close(fd);
+}
+
+static void ready_background(void *arg, const struct daemon_ready *r)
+{
+    int *fd = arg;
+    struct message m = {.result = 0};
+    snprintf(m.id, sizeof m.id, "%s", r->id);
+    snprintf(m.mount, sizeof m.mount, "%s", r->mount);
+    send_message(*fd, &m);
+    *fd = -1;
+}
+
+/* stderr goes to <state>/log, the rest nowhere. */
+static void detach(void)
+{
+    struct repo_paths paths;
+    char path[PATH_MAX + 8];
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int log = -1;
+    if (repo_paths(&paths, NULL) == 0) {
+        snprintf(path, sizeof path, "%s/log", paths.state);
+        struct stat st;
+        bool anew = stat(path, &st) == 0 && st.st_size > LOG_KEEP;
+        log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (anew ? O_TRUNC : 0), 0600);
+    }
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    dup2(log >= 0 ? log : null, STDERR_FILENO);
+    setsid();
+}
+
+static void child(struct daemon_options *o, int fd)
+{
+    struct message m = {.result = 0};
+    detach();
+    o->ready = ready_background;
+    o->arg = &fd;
+    m.result = daemon_run(o, &m.why);
+    if (fd >= 0)
+        send_message(fd, &m);
+    exit(err_exit(m.result));
+}
+
+static int run_background(struct cli *c, struct daemon_options *o)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return cli_fail(c, ERR_FAILED, NULL, "cannot make a pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        return cli_fail(c, ERR_FAILED, NULL, "cannot start a process: %s", strerror(errno));
+    if (pid == 0) {
+        close(fds[0]);
+        child(o, fds[1]);
+    }
+    close(fds[1]);
+    struct message m;
+    ssize_t n;
+    do
+        n = read(fds[0], &m, sizeof m);
+    while (n < 0 && errno == EINTR);
+    close(fds[0]);
+    if (n != (ssize_t)sizeof m)
+        return cli_fail(c, ERR_FAILED, "p2p up --foreground", "the node ended before it was ready");
+    if (m.result < 0) {
+        (void)waitpid(pid, NULL, 0); /* only to leave no zombie */
+        return fail(c, m.result, &m.why);
+    }
+    report(c, m.id, m.mount);
+    return 0;
+}
+
+static int run(struct cli *c)
+{
+    struct daemon_options o = {
+        .dir = c->count ? c->operands[0] : NULL,
+        .overrides = cli_value(c, "option"),
+        .no_mount = cli_has(c, "no-mount"),
+    };
+    char full[PATH_MAX];
+    if (o.dir && *o.dir != '/') { /* the daemon leaves this folder */
+        if (!getcwd(full, sizeof full) || strlen(full) + strlen(o.dir) + 2 > sizeof full)
+            return cli_fail(c, ERR_NAME_LONG, NULL, "the path of '%s' is too long", o.dir);
+        size_t len = strlen(full);
+        full[len] = '/';
+        memcpy(full + len + 1, o.dir, strlen(o.dir) + 1);
+        o.dir = full;
+    }
+    log_set_level(c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    return cli_has(c, "foreground") ? run_foreground(c, &o) : run_background(c, &o);
+}
+
+const struct cli_command sub_up = {
+    .name = "up",
+    .operands = "[DIR]",
+    .summary = "start the node and mount it (at ~/p2p, or DIR)",
+    .details = "Returns when the node works. Its log goes to 'log' in the state folder, with --foreground to stderr.",
+    .options = options,
+    .most = 1,
+    .run = run,
+};
