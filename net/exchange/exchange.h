@@ -122,6 +122,9 @@ int exchange_want(struct exchange *x, struct want *take_w, mono_ns now); /* 0, o
 void exchange_cancel(struct exchange *x, struct want *w, mono_ns now);
 void exchange_raise(struct exchange *x, struct want *w, enum want_priority p, mono_ns now);
 
+/* No network at all (no interface, no peer): WANT_NOW wants that are not held settle with ERR_OFFLINE at once. Initially online. */
+void exchange_set_offline(struct exchange *x, bool offline, mono_ns now);
+
 /* ---- actions ---- */
 
 enum exchange_action_type {

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Asks: what we asked of which peer, what it answered, and when it takes too long.
+ *
+ * Being late is not a verdict: a late ask stays with the peer and its block is welcome, but the item is free to be asked of
+ * another. A peer is stalled when it owes us blocks and nothing came for a while (a second, or eight round trips); bytes of a
+ * block count, so a slow line is not a stall, and time during which we did not read is not held against it. */
+#include "net/exchange/xstate.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define LATE_NOW      MONO_S /* somebody waits: try another peer soon */
+#define LATE_ELSE     (10 * MONO_S)
+#define STALL_MIN     MONO_S
+#define STALL_UNKNOWN (3 * MONO_S) /* before we know the peer's round trip */
+#define STALL_MAX     (30 * MONO_S)
+#define LOOK_AGAIN    (250 * MONO_MS) /* between two looks at a peer's asks */
+#define RATE_UNKNOWN  (1u << 20)      /* bytes a second, to guess when an answer is late */
+#define RATE_WINDOW   (100 * MONO_MS)
+#define TARGET_MIN    (2u << 20)
+#define TARGET_MAX    (32u << 20)
+#define TARGET_TIME   (200 * MONO_MS) /* beyond the round trip: what hides the peer's own delays */
+
+struct ask *ask_of(const struct item *i, const struct exchange_peer *p)
+{
+    struct ask *a;
+    TAILQ_FOREACH(a, &i->asks, by_item)
+    if (a->peer == p)
+        return a;
+    return NULL;
+}
+
+void ask_state(struct exchange *x, struct ask *a, unsigned state)
+{
+    struct exchange_peer *p = a->peer;
+    if (a->state == ASK_BLOCK && state != ASK_BLOCK) {
+        TAILQ_REMOVE(&p->asked, a, by_peer);
+        TAILQ_INSERT_TAIL(&p->idle_asks, a, by_peer);
+        p->inflight -= a->estimate;
+        p->asked_count--;
+        a->item->asked--;
+        x->schedule = true;
+    } else if (a->state != ASK_BLOCK && state == ASK_BLOCK) {
+        if (!p->asked_count) { /* it was idle: neither its rate nor its silence counted */
+            p->window_at = p->progress_at = x->now;
+            p->window_bytes = 0;
+        }
+        TAILQ_REMOVE(&p->idle_asks, a, by_peer);
+        TAILQ_INSERT_TAIL(&p->asked, a, by_peer);
+        a->estimate = a->item->session->estimate;
+        p->inflight += a->estimate;
+        p->asked_count++;
+        a->item->asked++;
+        peer_soon(x, p, x->now + LOOK_AGAIN);
+    }
+    a->state = (uint8_t)state;
+}
+
+void ask_queue(struct exchange *x, struct ask *a)
+{
+    struct exchange_peer *p = a->peer;
+    uint8_t lane = a->item->priority != WANT_NOW;
+    if (a->queued && a->lane == lane)
+        return;
+    if (a->queued)
+        TAILQ_REMOVE(&p->unsent[a->lane], a, unsent);
+    a->queued = true;
+    a->lane = lane;
+    TAILQ_INSERT_TAIL(&p->unsent[lane], a, unsent);
+    out_update(x, p);
+}
+
+static void ask_unqueue(struct ask *a)
+{
+    if (!a->queued)
+        return;
+    TAILQ_REMOVE(&a->peer->unsent[a->lane], a, unsent);
+    a->queued = false;
+}
+
+static mono_ns patience(const struct exchange_peer *p, unsigned priority)
+{
+    uint64_t rate = p->rate ? p->rate : RATE_UNKNOWN;
+    mono_ns expected = (mono_ns)((double)p->inflight / (double)rate * (double)MONO_S) + p->rtt;
+    mono_ns least = priority == WANT_NOW ? LATE_NOW : LATE_ELSE;
+    return expected * 4 > least ? expected * 4 : least;
+}
+
+void ask_send(struct exchange *x, struct item *i, struct exchange_peer *p, bool block)
+{
+    struct ask *a = ask_of(i, p);
+    if (!a) {
+        a = MEM_NEW(struct ask);
+        a->item = i;
+        a->peer = p;
+        a->state = ASK_PROBE;
+        TAILQ_INSERT_TAIL(&i->asks, a, by_item);
+        TAILQ_INSERT_TAIL(&p->idle_asks, a, by_peer);
+    }
+    ask_state(x, a, block ? ASK_BLOCK : ASK_PROBE);
+    a->asked_at = x->now;
+    a->due = x->now + patience(p, i->priority);
+    if (p->cancel_count) {
+        struct cid cid;
+        cidnode_cid(&i->node, &cid);
+        out_uncancel(x, p, &cid);
+    }
+    ask_queue(x, a);
+}
+
+void ask_free(struct exchange *x, struct ask *a, bool tell)
+{
+    struct exchange_peer *p = a->peer;
+    ask_state(x, a, ASK_LACKS); /* gives back what it counts for */
+    ask_unqueue(a);
+    if (tell && a->sent) {
+        struct cid cid;
+        cidnode_cid(&a->item->node, &cid);
+        out_cancel(x, p, &cid);
+    }
+    TAILQ_REMOVE(&p->idle_asks, a, by_peer);
+    TAILQ_REMOVE(&a->item->asks, a, by_item);
+    free(a);
+}
+
+/* ---- answers ---- */
+
+static void peer_alive(struct exchange *x, struct exchange_peer *p)
+{
+    p->progress_at = x->now;
+    p->stall = 0;
+    if (p->stalled) {
+        p->stalled = false;
+        x->schedule = true;
+    }
+}
+
+static void peer_target(struct exchange_peer *p)
+{
+    mono_ns delay = p->rtt * 2 + TARGET_TIME;
+    uint64_t target = (uint64_t)((double)p->rate * (double)delay / (double)MONO_S);
+    p->target = target < TARGET_MIN ? TARGET_MIN : target > TARGET_MAX ? TARGET_MAX : target;
+}
+
+void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes)
+{
+    peer_alive(x, p);
+    p->window_bytes += bytes;
+    mono_ns passed = x->now - p->window_at;
+    if (passed < RATE_WINDOW)
+        return;
+    uint64_t rate = (uint64_t)((double)p->window_bytes * (double)MONO_S / (double)passed);
+    p->rate = p->rate ? (p->rate * 3 + rate) / 4 : rate;
+    p->window_at = x->now;
+    p->window_bytes = 0;
+    peer_target(p);
+    x->schedule = true;
+}
+
+static bool answers_coming(const struct item *i)
+{
+    const struct ask *a;
+    TAILQ_FOREACH(a, &i->asks, by_item)
+    if (a->state == ASK_PROBE || a->state == ASK_BLOCK || a->state == ASK_HAS)
+        return true;
+    return false;
+}
+
+void ask_presence(struct exchange *x, struct exchange_peer *p, const struct cid *cid, bool have)
+{
+    struct item *i = item_find(x, cid);
+    struct ask *a = i ? ask_of(i, p) : NULL;
+    if (!a || !a->sent)
+        return;
+    mono_ns took = x->now - a->asked_at;
+    if (!p->rtt || took < p->rtt)
+        p->rtt = took ? took : 1;
+    peer_alive(x, p);
+    struct session *s = i->session;
+    if (have) {
+        if (a->state != ASK_BLOCK)
+            ask_state(x, a, ASK_HAS);
+        session_add_peer(x, s, p);
+        if (!i->asked && (i->place == ITEM_SOUGHT || i->place == ITEM_LOST))
+            item_place(x, i, ITEM_NEED);
+        return;
+    }
+    ask_state(x, a, ASK_LACKS);
+    session_miss(x, s, p, true);
+    item_unask(x, i);
+    if (i->place == ITEM_SOUGHT && !i->asked && !answers_coming(i))
+        item_place(x, i, s->peer_count ? ITEM_NEED : ITEM_LOST);
+}
+
+/* ---- time ---- */
+
+static mono_ns stall_after(const struct exchange_peer *p)
+{
+    mono_ns base = !p->rtt ? STALL_UNKNOWN : p->rtt * 8 > STALL_MIN ? p->rtt * 8 : STALL_MIN;
+    return base > p->stall ? base : p->stall;
+}
+
+static void ask_late(struct exchange *x, struct ask *a)
+{
+    struct item *i = a->item;
+    a->peer->ledger.timeouts++;
+    ask_state(x, a, ASK_LATE);
+    item_unask(x, i);
+}
+
+void ask_expire(struct exchange *x, struct exchange_peer *p)
+{
+    if (!p->asked_count)
+        return;
+    if (recv_paused_by_us(p))
+        p->progress_at = x->now;
+    if (x->now - p->progress_at >= stall_after(p)) {
+        mono_ns next = stall_after(p) * 2;
+        p->stall = next > STALL_MAX ? STALL_MAX : next;
+        p->stalled = true;
+        while (!TAILQ_EMPTY(&p->asked))
+            ask_late(x, TAILQ_FIRST(&p->asked));
+        return;
+    }
+    struct ask *a = TAILQ_FIRST(&p->asked);
+    while (a) {
+        struct ask *next = TAILQ_NEXT(a, by_peer);
+        if (a->due <= x->now)
+            ask_late(x, a);
+        a = next;
+    }
+}
+
+mono_ns ask_deadline(const struct exchange *x, const struct exchange_peer *p)
+{
+    return p->asked_count ? x->now + LOOK_AGAIN : MONO_NEVER;
+}
+
+/* ---- ends ---- */
+
+static void forget(struct exchange *x, struct asks *list)
+{
+    struct ask *a;
+    while ((a = TAILQ_FIRST(list))) {
+        struct item *i = a->item;
+        ask_free(x, a, false);
+        item_unask(x, i);
+        if (i->place == ITEM_SOUGHT && !answers_coming(i))
+            item_place(x, i, i->session->peer_count ? ITEM_NEED : ITEM_LOST);
+    }
+}
+
+void asks_forget_peer(struct exchange *x, struct exchange_peer *p)
+{
+    forget(x, &p->asked);
+    forget(x, &p->idle_asks);
+    assert(!p->inflight && !p->asked_count);
+}
+
+void asks_resync(struct exchange *x, struct exchange_peer *p)
+{
+    struct ask *a;
+    TAILQ_FOREACH(a, &p->asked, by_peer)
+    ask_queue(x, a);
+    TAILQ_FOREACH(a, &p->idle_asks, by_peer)
+    if (a->state != ASK_HAS)
+        ask_queue(x, a);
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Walks of whole DAGs (WANT_DAG), breadth first, in bounded memory.
+ *
+ * The frontier is a ring of CIDs that are known and not asked for. A node's links go to its end; when it is full the node is
+ * put on a stack with the place where to go on, and read again from our store when the frontier has run low. So a
+ * directory of a million names costs two thousand CIDs and a stack of a few nodes, and nothing needs to be written down to resume
+ * after a restart: a walk begins at the root and passes over what is held. With many nodes on the stack the frontier
+ * is taken from its end (depth first), which bounds the stack by window × depth.
+ *
+ * `seen` is a direct-mapped table of 64-bit keyed hashes of what was taken lately: DAGs that share subtrees are not walked
+ * once per path. Forgetting an entry costs a second look at a held block, never a miss.
+ *
+ * The walk ends when nothing is in the frontier, on the stack, being fetched or being stored. */
+#include "net/exchange/xstate.h"
+
+#include "store/codec/links.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define DAG_WINDOW       512 /* blocks asked for at a time */
+#define DAG_FRONTIER_MAX 2048
+#define DAG_FRONTIER_LOW 1024  /* below: the node on the stack goes on */
+#define DAG_PAUSED_DEEP  1024  /* above: depth first */
+#define DAG_PAUSED_MAX   65536 /* each stands for a fetched block of thousands of links: only hostile DAGs get there */
+#define DAG_SEEN_MIN     1024
+#define DAG_SEEN_MAX     65536
+#define DAG_COST         (DAG_FRONTIER_MAX * 64 + DAG_SEEN_MIN * 8)
+#define DAG_STEPS        64 /* issued before other work has its turn */
+
+static struct compact_cid *compact(const struct cid *c)
+{
+    struct compact_cid *k = mem_new(sizeof *k + c->len);
+    k->len = c->len;
+    k->hash_at = c->hash_at;
+    memcpy(k->bytes, c->bytes, c->len);
+    return k;
+}
+
+static void expand_cid(const struct compact_cid *k, struct cid *ret)
+{
+    *ret = (struct cid){.len = k->len, .hash_at = k->hash_at};
+    memcpy(ret->bytes, k->bytes, k->len);
+}
+
+unsigned dag_use_priority(const struct dag_use *u)
+{
+    return u->dag->waiter->want->priority;
+}
+
+uint64_t dag_use_most(const struct dag_use *u)
+{
+    struct cid cid;
+    expand_cid(u->cid, &cid);
+    return links_possible(cid_codec(&cid)) ? BLOCK_MAX : 0;
+}
+
+static void dag_work_add(struct dag *d)
+{
+    if (d->working)
+        return;
+    d->working = true;
+    TAILQ_INSERT_TAIL(&d->x->dag_work, d, work_link);
+}
+
+void dag_wake(struct exchange *x)
+{
+    struct dag *d;
+    TAILQ_FOREACH(d, &x->dags, link)
+    dag_work_add(d);
+}
+
+/* ---- seen ---- */
+
+static void seen_grow(struct dag *d)
+{
+    size_t size = d->seen_size * 2;
+    if (size > DAG_SEEN_MAX || !budget_take(d->x->budget, BUDGET_TABLE, (size - d->seen_size) * sizeof *d->seen))
+        return;
+    uint64_t *table = mem_array(size, sizeof *table);
+    for (size_t i = 0; i < d->seen_size; i++)
+        if (d->seen[i])
+            table[d->seen[i] % size] = d->seen[i];
+    free(d->seen);
+    d->seen = table;
+    d->seen_size = size;
+}
+
+static bool seen_before(struct dag *d, const struct cid *cid)
+{
+    uint64_t hash = cidmap_hash(&d->x->items, cid) ^ cid_codec(cid);
+    uint64_t *slot = &d->seen[hash % d->seen_size];
+    if (*slot == hash)
+        return true;
+    if (*slot && d->seen_size < DAG_SEEN_MAX) {
+        seen_grow(d);
+        slot = &d->seen[hash % d->seen_size];
+    }
+    *slot = hash;
+    return false;
+}
+
+/* ---- frontier ---- */
+
+static void frontier_push(struct dag *d, const struct cid *cid)
+{
+    assert(d->frontier_count < DAG_FRONTIER_MAX);
+    d->frontier[(d->front + d->frontier_count++) % DAG_FRONTIER_MAX] = compact(cid);
+}
+
+static struct compact_cid *frontier_pop(struct dag *d)
+{
+    if (d->paused_count > DAG_PAUSED_DEEP)
+        return d->frontier[(d->front + --d->frontier_count) % DAG_FRONTIER_MAX];
+    struct compact_cid *c = d->frontier[d->front];
+    d->front = (d->front + 1) % DAG_FRONTIER_MAX;
+    d->frontier_count--;
+    return c;
+}
+
+static void pause_node(struct dag *d, const struct cid *cid, uint32_t next)
+{
+    if (d->paused_count == DAG_PAUSED_MAX) {
+        d->result = ERR_LIMIT;
+        return;
+    }
+    if (d->paused_count == d->paused_cap) {
+        d->paused_cap = d->paused_cap ? d->paused_cap * 2 : 16;
+        d->paused = mem_grow(d->paused, d->paused_cap, sizeof *d->paused);
+    }
+    d->paused[d->paused_count++] = (struct dag_pause){compact(cid), next};
+}
+
+struct link_walk {
+    struct dag *dag;
+    uint32_t index, from;
+};
+
+static int each_link(void *arg, const struct cid *child)
+{
+    struct link_walk *w = arg;
+    if (w->index < w->from) {
+        w->index++;
+        return 0;
+    }
+    if (w->dag->frontier_count == DAG_FRONTIER_MAX)
+        return 1;
+    w->index++;
+    if (!seen_before(w->dag, child))
+        frontier_push(w->dag, child);
+    return 0;
+}
+
+/* Takes links from number `from` on. A damaged node has the links before the damage: its bytes are what the hash says. */
+static void take_links(struct dag *d, const struct cid *cid, struct span block, uint32_t from)
+{
+    struct link_walk w = {d, 0, from};
+    if (links_of(cid, block, each_link, &w) == 1)
+        pause_node(d, cid, w.index);
+    dag_work_add(d);
+}
+
+/* ---- uses ---- */
+
+static void use_free(struct dag_use *u)
+{
+    TAILQ_REMOVE(&u->dag->uses, u, by_dag);
+    u->dag->use_count--;
+    dag_work_add(u->dag);
+    free(u->cid);
+    free(u);
+}
+
+static void use_wait_stored(struct dag_use *u, struct stash *s)
+{
+    u->stash = s;
+    TAILQ_INSERT_TAIL(&s->uses, u, by_owner);
+}
+
+static void use_links(struct dag_use *u, struct block *b)
+{
+    if (!b)
+        return;
+    struct cid cid;
+    expand_cid(u->cid, &cid);
+    take_links(u->dag, &cid, block_span(b), 0);
+}
+
+void dag_use_held(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash)
+{
+    (void)x;
+    u->dag->held++;
+    use_links(u, b);
+    if (stash)
+        use_wait_stored(u, stash);
+    else
+        use_free(u);
+}
+
+void dag_use_arrived(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash)
+{
+    (void)x;
+    u->dag->blocks++;
+    u->dag->bytes += b->len;
+    use_links(u, b);
+    use_wait_stored(u, stash);
+}
+
+void dag_use_stored(struct exchange *x, struct dag_use *u, int result)
+{
+    (void)x;
+    if (result < 0)
+        u->dag->result = result;
+    use_free(u);
+}
+
+static void issue(struct exchange *x, struct dag *d, struct compact_cid *take_cid)
+{
+    struct dag_use *u = MEM_NEW(struct dag_use);
+    u->dag = d;
+    u->cid = take_cid;
+    TAILQ_INSERT_TAIL(&d->uses, u, by_dag);
+    d->use_count++;
+    const struct want *w = d->waiter->want;
+    struct cid cid;
+    expand_cid(take_cid, &cid);
+    struct item *i = item_get(x, &cid, cid_is_none(&w->root) ? &w->cid : &w->root, w->priority);
+    u->item = i;
+    TAILQ_INSERT_TAIL(&i->uses, u, by_owner);
+    if (i->place == ITEM_CHECK && !i->check.load && !i->check.answered)
+        item_check(x, i);
+    item_prioritise(x, i);
+}
+
+/* ---- the walk ---- */
+
+void dag_start(struct exchange *x, struct waiter *w)
+{
+    struct dag *d = MEM_NEW(struct dag);
+    d->x = x;
+    d->waiter = w;
+    w->dag = d;
+    d->expand.kind = LOAD_EXPAND;
+    TAILQ_INIT(&d->uses);
+    budget_take_always(x->budget, BUDGET_TABLE, DAG_COST); /* bounded by EXCHANGE_DAGS_MAX */
+    d->frontier = mem_array(DAG_FRONTIER_MAX, sizeof *d->frontier);
+    d->seen_size = DAG_SEEN_MIN;
+    d->seen = mem_array(d->seen_size, sizeof *d->seen);
+    TAILQ_INSERT_TAIL(&x->dags, d, link);
+    x->dag_count++;
+    const struct cid *root = &w->want->cid;
+    struct span data;
+    if (cid_inline(root, &data))
+        take_links(d, root, data, 0);
+    else
+        frontier_push(d, root);
+    dag_work_add(d);
+}
+
+void dag_free(struct exchange *x, struct dag *d)
+{
+    load_forget(x, &d->expand);
+    struct dag_use *u;
+    while ((u = TAILQ_FIRST(&d->uses))) {
+        struct item *i = u->item;
+        if (i)
+            TAILQ_REMOVE(&i->uses, u, by_owner);
+        if (u->stash)
+            TAILQ_REMOVE(&u->stash->uses, u, by_owner);
+        use_free(u);
+        if (i)
+            item_drop_if_unused(x, i);
+    }
+    while (d->frontier_count)
+        free(frontier_pop(d));
+    while (d->paused_count)
+        free(d->paused[--d->paused_count].cid);
+    free(d->expanding.cid);
+    if (d->working)
+        TAILQ_REMOVE(&x->dag_work, d, work_link);
+    TAILQ_REMOVE(&x->dags, d, link);
+    x->dag_count--;
+    budget_give(x->budget, BUDGET_TABLE, DAG_COST + (d->seen_size - DAG_SEEN_MIN) * sizeof *d->seen);
+    free(d->frontier);
+    free(d->paused);
+    free(d->seen);
+    free(d);
+}
+
+void dag_end(struct exchange *x, struct dag *d, int result)
+{
+    struct waiter *w = d->waiter;
+    w->want->blocks = d->blocks;
+    w->want->bytes = d->bytes;
+    dag_free(x, d);
+    want_settle(x, w, result, NULL);
+}
+
+void dag_expanded(struct exchange *x, struct load_user *u)
+{
+    struct dag *d = XCONTAINER(u, struct dag, expand);
+    struct block *b = u->block;
+    u->block = NULL;
+    struct cid cid;
+    struct dag_pause p = d->expanding;
+    d->expanding = (struct dag_pause){0};
+    expand_cid(p.cid, &cid);
+    free(p.cid);
+    if (u->result == ERR_NO_MEMORY) { /* dag_wake comes when there is some */
+        pause_node(d, &cid, p.next);
+        return;
+    }
+    dag_work_add(d);
+    if (b) {
+        take_links(d, &cid, block_span(b), p.next);
+    } else { /* it was dropped meanwhile: fetch it again, and its links with it */
+        if (d->frontier_count < DAG_FRONTIER_MAX)
+            frontier_push(d, &cid);
+        else
+            d->result = ERR_CORRUPT;
+    }
+    (void)block_unref(b);
+    (void)x;
+}
+
+/* true: it can do more at once */
+static bool dag_step(struct exchange *x, struct dag *d)
+{
+    for (unsigned steps = 0; d->frontier_count && d->use_count < DAG_WINDOW; steps++) {
+        if (steps == DAG_STEPS)
+            return true;
+        issue(x, d, frontier_pop(d));
+    }
+    if (d->paused_count && d->frontier_count < DAG_FRONTIER_LOW && !d->expanding.cid) {
+        struct cid cid;
+        d->expanding = d->paused[--d->paused_count];
+        expand_cid(d->expanding.cid, &cid);
+        load_ask(x, &d->expand, &cid, BLOCK_MAX);
+    }
+    return false;
+}
+
+bool dag_work(struct exchange *x)
+{
+    struct dag *d = TAILQ_FIRST(&x->dag_work);
+    if (!d)
+        return false;
+    TAILQ_REMOVE(&x->dag_work, d, work_link);
+    d->working = false;
+    if (d->result == 0 && dag_step(x, d))
+        dag_work_add(d);
+    if (d->result < 0 || (!d->frontier_count && !d->use_count && !d->paused_count && !d->expanding.cid))
+        dag_end(x, d, d->result);
+    return true;
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sessions: who is asked for what. A session is the items of one root and the peers that have something of it.
+ *
+ * A needed item goes to the session's peer that is expected to deliver it first: (bytes in flight + one block) / rate + round
+ * trip, among those with room in flight that have not said DontHave. When no peer of the session can have it, everyone
+ * sensible is asked at once (want-have, and want-block to the best of them, which saves a round trip when there is one);
+ * whoever says Have joins the session. In a running session some others are probed every PROBE_EVERY, so that a swarm's new
+ * holders are found. Peers that lack MISSES_MAX blocks in a row leave the session while others remain. */
+#include "net/exchange/xstate.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define SESSION_PEERS_MAX 64
+#define MISSES_MAX        64
+#define BROADCAST_MAX     64            /* peers asked for one item */
+#define BROADCAST_OTHERS  16            /* of them: neither LAN, nor preferred, nor delivered before */
+#define SOUGHT_MAX        64            /* items of a session that are sought at a time: the first ones tell for all */
+#define ASK_AGAIN         (5 * MONO_S)  /* before the same peer is asked the same */
+#define PROBE_AGAIN       (30 * MONO_S) /* when it did not answer: some only answer when they have it */
+#define PROBE_EVERY       (3 * MONO_S)
+#define PROBE_PEERS       8
+#define ESTIMATE_START    (256u << 10) /* of a block, until some came */
+#define RATE_ASSUMED      (10u << 20)  /* bytes a second of a peer that has not delivered yet */
+#define ASKS_MAX          512          /* per peer: boxo queues 1024 wants of one peer */
+#define ASKS_MAX_NOW      640          /* and what somebody waits for goes in front of read-ahead */
+#define SCAN_MAX          32           /* items looked at behind one whose peers are busy */
+
+struct session *session_get(struct exchange *x, const struct cid *root)
+{
+    struct cidnode *n = cidmap_first(&x->sessions_by_root, root);
+    if (n)
+        return XCONTAINER(n, struct session, node);
+    struct session *s = CIDNODE_NEW(&x->sessions_by_root, struct session, root);
+    for (unsigned i = 0; i < PRIORITIES; i++)
+        TAILQ_INIT(&s->need[i]);
+    TAILQ_INIT(&s->sought);
+    TAILQ_INIT(&s->lost);
+    s->estimate = ESTIMATE_START;
+    s->probe_at = x->now + PROBE_EVERY;
+    s->timer.kind = TIMER_SESSION;
+    cidmap_add(&x->sessions_by_root, &s->node);
+    TAILQ_INSERT_TAIL(&x->sessions, s, link);
+    x->session_count++;
+    return s;
+}
+
+void session_drop(struct exchange *x, struct session *s)
+{
+    assert(!s->items && !s->sought_count);
+    if (s->hungry)
+        TAILQ_REMOVE(&x->hungry, s, hungry_link);
+    timer_clear(&x->timers, &s->timer);
+    cidmap_remove(&x->sessions_by_root, &s->node);
+    TAILQ_REMOVE(&x->sessions, s, link);
+    x->session_count--;
+    free(s->peers);
+    free(s);
+}
+
+void session_hungry(struct exchange *x, struct session *s)
+{
+    x->schedule = true;
+    if (s->hungry)
+        return;
+    s->hungry = true;
+    TAILQ_INSERT_TAIL(&x->hungry, s, hungry_link);
+}
+
+/* ---- peers of a session ---- */
+
+static struct session_peer *member(struct session *s, const struct exchange_peer *p)
+{
+    for (unsigned i = 0; i < s->peer_count; i++)
+        if (s->peers[i].peer == p)
+            return &s->peers[i];
+    return NULL;
+}
+
+void session_add_peer(struct exchange *x, struct session *s, struct exchange_peer *p)
+{
+    if (!peer_usable(p) || member(s, p) || s->peer_count >= SESSION_PEERS_MAX)
+        return;
+    if (s->peer_count == s->peer_cap) {
+        s->peer_cap = s->peer_cap ? s->peer_cap * 2 : 4;
+        s->peers = mem_grow(s->peers, s->peer_cap, sizeof *s->peers);
+    }
+    s->peers[s->peer_count++] = (struct session_peer){p, 0};
+    struct item *i;
+    while ((i = TAILQ_FIRST(&s->lost))) {
+        i->tries = 0;
+        item_place(x, i, ITEM_NEED);
+    }
+    if (s->hungry)
+        x->schedule = true;
+}
+
+static void member_leave(struct session *s, struct session_peer *m)
+{
+    *m = s->peers[--s->peer_count];
+}
+
+void session_miss(struct exchange *x, struct session *s, struct exchange_peer *p, bool miss)
+{
+    (void)x;
+    struct session_peer *m = member(s, p);
+    if (!m)
+        return;
+    m->misses = miss ? m->misses + 1 : 0;
+    if (m->misses > MISSES_MAX && s->peer_count > 1)
+        member_leave(s, m);
+}
+
+void sessions_forget_peer(struct exchange *x, struct exchange_peer *p)
+{
+    struct session *s;
+    TAILQ_FOREACH(s, &x->sessions, link)
+    {
+        struct session_peer *m = member(s, p);
+        if (m)
+            member_leave(s, m);
+    }
+}
+
+static void retry_lost(struct exchange *x, struct session *s, unsigned most, bool due_only)
+{
+    struct item *i = TAILQ_FIRST(&s->lost);
+    while (i && most) {
+        struct item *next = TAILQ_NEXT(i, link);
+        if (!due_only || i->retry_at <= x->now) {
+            item_place(x, i, ITEM_NEED);
+            most--;
+        }
+        i = next;
+    }
+}
+
+void sessions_peer_added(struct exchange *x)
+{
+    struct session *s;
+    TAILQ_FOREACH(s, &x->sessions, link)
+    {
+        retry_lost(x, s, SOUGHT_MAX, false);
+        s->probe_at = x->now;
+        if (!s->timer.slot)
+            timer_set(&x->timers, &s->timer, x->now);
+    }
+    x->schedule = true;
+}
+
+/* ---- choosing ---- */
+
+static bool asked_lately(const struct exchange *x, const struct ask *a)
+{
+    if (!a || a->state == ASK_BLOCK)
+        return a != NULL;
+    return x->now < a->asked_at + (a->state == ASK_PROBE ? PROBE_AGAIN : ASK_AGAIN);
+}
+
+static double expected_time(const struct exchange_peer *p, uint32_t estimate)
+{
+    double rate = p->rate ? (double)p->rate : (double)RATE_ASSUMED;
+    return (double)(p->inflight + estimate) / rate + (double)p->rtt / (double)MONO_S;
+}
+
+static bool has_room(const struct exchange_peer *p, const struct item *i)
+{
+    if (i->priority == WANT_NOW)
+        return p->asked_count < ASKS_MAX_NOW && p->inflight < p->target * 2;
+    return p->asked_count < ASKS_MAX && p->inflight < p->target;
+}
+
+enum picked { PICKED_SENT, PICKED_BUSY, PICKED_NONE };
+
+static enum picked pick(struct exchange *x, struct session *s, struct item *i)
+{
+    struct exchange_peer *best = NULL;
+    double best_time = 0;
+    bool busy = false;
+    for (unsigned n = 0; n < s->peer_count; n++) {
+        struct exchange_peer *p = s->peers[n].peer;
+        const struct ask *a = ask_of(i, p);
+        bool may = !a || a->state == ASK_HAS || a->state == ASK_PROBE || (a->state == ASK_LATE && !asked_lately(x, a));
+        if (!may || p->stalled || !peer_usable(p))
+            continue;
+        if (!has_room(p, i)) {
+            busy = true;
+            continue;
+        }
+        double time = expected_time(p, s->estimate);
+        if (a && a->state == ASK_HAS)
+            time /= 2; /* it surely has it */
+        if (!best || time < best_time) {
+            best = p;
+            best_time = time;
+        }
+    }
+    if (!best)
+        return busy ? PICKED_BUSY : PICKED_NONE;
+    ask_send(x, i, best, true);
+    item_place(x, i, ITEM_ASKED);
+    return PICKED_SENT;
+}
+
+static bool favoured(const struct exchange_peer *p)
+{
+    return (p->flags & (EXCHANGE_LAN | EXCHANGE_PREFERRED)) || p->ledger.blocks_received;
+}
+
+static bool better_first(const struct exchange_peer *a, const struct exchange_peer *b)
+{
+    if (a->stalled != b->stalled)
+        return b->stalled;
+    if (favoured(a) != favoured(b))
+        return favoured(a);
+    if ((a->ledger.blocks_received > 0) != (b->ledger.blocks_received > 0))
+        return a->ledger.blocks_received > 0;
+    return a->rtt && (!b->rtt || a->rtt < b->rtt);
+}
+
+/* Asks the network for one item; how many peers were asked. */
+static unsigned broadcast(struct exchange *x, struct item *i)
+{
+    struct exchange_peer *list[BROADCAST_MAX];
+    unsigned count = 0, others = 0, best = 0;
+    struct exchange_peer *p;
+    for (int pass = 0; pass < 2; pass++)
+        TAILQ_FOREACH(p, &x->peers, link)
+        {
+            if (count == BROADCAST_MAX || favoured(p) != (pass == 0) || !peer_usable(p) || asked_lately(x, ask_of(i, p)))
+                continue;
+            if (pass == 1 && others++ == BROADCAST_OTHERS)
+                break;
+            if (count && better_first(p, list[best]))
+                best = count;
+            list[count++] = p;
+        }
+    for (unsigned n = 0; n < count; n++)
+        ask_send(x, i, list[n], n == best && !i->asked);
+    return count;
+}
+
+static void seek_or_lose(struct exchange *x, struct item *i)
+{
+    bool asked = broadcast(x, i) > 0 || i->asked;
+    item_place(x, i, asked ? ITEM_SOUGHT : ITEM_LOST);
+}
+
+/* Others may have it by now: ask a few that are not of the session for something it needs. */
+static void probe(struct exchange *x, struct session *s)
+{
+    struct item *i = NULL;
+    for (unsigned p = 0; p < PRIORITIES && !i; p++)
+        i = TAILQ_LAST(&s->need[p], items);
+    if (!i)
+        return;
+    unsigned asked = 0;
+    struct exchange_peer *p;
+    TAILQ_FOREACH(p, &x->peers, link)
+    {
+        if (asked == PROBE_PEERS)
+            break;
+        if (!peer_usable(p) || member(s, p) || asked_lately(x, ask_of(i, p)))
+            continue;
+        ask_send(x, i, p, false);
+        asked++;
+    }
+    /* those asked go to the end, so that the next probe reaches others */
+    for (; asked && x->peer_count > PROBE_PEERS; asked--) {
+        p = TAILQ_FIRST(&x->peers);
+        TAILQ_REMOVE(&x->peers, p, link);
+        TAILQ_INSERT_TAIL(&x->peers, p, link);
+    }
+}
+
+/* ---- the round ---- */
+
+/* Gives out what it can of one priority; true: something was done. */
+static bool feed(struct exchange *x, struct session *s, unsigned priority)
+{
+    bool did = false;
+    unsigned scanned = 0;
+    struct item *i = TAILQ_FIRST(&s->need[priority]);
+    while (i && scanned < SCAN_MAX) {
+        struct item *next = TAILQ_NEXT(i, link);
+        enum picked got = pick(x, s, i);
+        if (got == PICKED_NONE && s->sought_count < SOUGHT_MAX) {
+            seek_or_lose(x, i);
+            did = true;
+        } else if (got == PICKED_SENT) {
+            did = true;
+        } else {
+            scanned++;
+        }
+        i = next;
+    }
+    return did;
+}
+
+static bool starving(const struct session *s)
+{
+    for (unsigned p = 0; p < PRIORITIES; p++)
+        if (!TAILQ_EMPTY(&s->need[p]))
+            return true;
+    return false;
+}
+
+bool schedule(struct exchange *x)
+{
+    if (!x->schedule)
+        return false;
+    x->schedule = false;
+    bool did = false;
+    for (unsigned p = 0; p < PRIORITIES; p++) {
+        struct session *s;
+        TAILQ_FOREACH(s, &x->hungry, hungry_link)
+        did |= feed(x, s, p);
+    }
+    struct session *s = TAILQ_FIRST(&x->hungry);
+    struct session *last = TAILQ_LAST(&x->hungry, sessions);
+    while (s) {
+        struct session *next = s == last ? NULL : TAILQ_NEXT(s, hungry_link);
+        TAILQ_REMOVE(&x->hungry, s, hungry_link);
+        s->hungry = false;
+        if (starving(s)) { /* the others first next time */
+            s->hungry = true;
+            TAILQ_INSERT_TAIL(&x->hungry, s, hungry_link);
+            if (!s->timer.slot)
+                timer_set(&x->timers, &s->timer, x->now + MONO_S);
+        }
+        s = next;
+    }
+    return did;
+}
+
+void session_expire(struct exchange *x, struct session *s)
+{
+    struct item *i = TAILQ_FIRST(&s->sought);
+    while (i) {
+        struct item *next = TAILQ_NEXT(i, link);
+        if (i->retry_at <= x->now)
+            item_place(x, i, i->asked ? ITEM_ASKED : ITEM_LOST);
+        i = next;
+    }
+    retry_lost(x, s, SOUGHT_MAX, true);
+    if (x->now >= s->probe_at) {
+        s->probe_at = x->now + PROBE_EVERY;
+        if (s->peer_count)
+            probe(x, s);
+    }
+    if (starving(s)) {
+        session_hungry(x, s);
+        x->schedule = true;
+    }
+    if (!TAILQ_EMPTY(&s->sought) || !TAILQ_EMPTY(&s->lost) || starving(s))
+        timer_set(&x->timers, &s->timer, x->now + MONO_S);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inbound streams. What a peer may make us hold: one block being read per stream, PARTIAL_PEER bytes of them per peer, a part of the
+ * budget for all; and only as many blocks as it was asked for (credit). A block that does not grow for BLOCK_IDLE is given
+ * up with its peer. Streams that we stopped reading (no memory, download cap) wait in x->paused. */
+#include "net/exchange/xstate.h"
+
+#include <stdlib.h>
+
+#define PARTIAL_PEER  (4u << 20)
+#define PARTIAL_PART  8 /* of the budget, for all peers */
+#define BLOCK_IDLE    (20 * MONO_S)
+#define MALFORMED_MAX 3 /* streams with errors, then the peer goes */
+#define PAUSE_RETRY   (50 * MONO_MS)
+#define LOOK_AGAIN    MONO_S
+
+struct exchange_stream *exchange_stream_opened(struct exchange *x, struct exchange_peer *p, void *owner)
+{
+    if (p->stream_count >= EXCHANGE_STREAMS_MAX || p->drop)
+        return NULL;
+    struct exchange_stream *s = MEM_NEW(struct exchange_stream);
+    s->peer = p;
+    s->owner = owner;
+    s->generation = ++x->generation;
+    bitswap_reader_init(&s->reader);
+    TAILQ_INSERT_TAIL(&p->streams, s, link);
+    p->stream_count++;
+    return s;
+}
+
+static void unpause(struct exchange *x, struct exchange_stream *s)
+{
+    if (s->paused)
+        TAILQ_REMOVE(&x->paused, s, wait_link);
+    if (s->resumed)
+        TAILQ_REMOVE(&x->resume, s, wait_link);
+    s->paused = s->resumed = false;
+}
+
+static void pause_stream(struct exchange *x, struct exchange_stream *s, mono_ns retry)
+{
+    unpause(x, s);
+    s->paused = true;
+    TAILQ_INSERT_TAIL(&x->paused, s, wait_link);
+    tick_soon(x, retry);
+}
+
+static void resume_stream(struct exchange *x, struct exchange_stream *s)
+{
+    TAILQ_REMOVE(&x->paused, s, wait_link);
+    s->paused = false;
+    s->resumed = true;
+    TAILQ_INSERT_TAIL(&x->resume, s, wait_link);
+}
+
+void recv_resume(struct exchange *x)
+{
+    while (!TAILQ_EMPTY(&x->paused))
+        resume_stream(x, TAILQ_FIRST(&x->paused));
+}
+
+bool recv_paused_by_us(const struct exchange_peer *p)
+{
+    const struct exchange_stream *s;
+    TAILQ_FOREACH(s, &p->streams, link)
+    if (s->paused || s->resumed)
+        return true;
+    return false;
+}
+
+static void block_left(struct exchange *x, struct exchange_stream *s, uint32_t size)
+{
+    s->peer->partial -= size;
+    x->partial_total -= size;
+    struct exchange_stream *other = TAILQ_FIRST(&x->paused);
+    if (other) /* it may have waited for this */
+        resume_stream(x, other);
+}
+
+void exchange_stream_closed(struct exchange *x, struct exchange_stream *s, mono_ns now)
+{
+    x->now = now;
+    struct exchange_peer *p = s->peer;
+    unpause(x, s);
+    if (bitswap_in_block(&s->reader)) {
+        p->credit++; /* what was cut short may come again */
+        block_left(x, s, s->reader.size);
+    }
+    bitswap_reader_done(&s->reader);
+    TAILQ_REMOVE(&p->streams, s, link);
+    p->stream_count--;
+    free(s);
+}
+
+/* A block begins. true: decided; false: no room now. */
+static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t size)
+{
+    struct exchange_peer *p = s->peer;
+    if (!p->credit || !peer_usable(p)) {
+        p->ledger.wrong++;
+        p->ledger.wrong_bytes += size;
+        bitswap_accept(&s->reader, NULL);
+        return true;
+    }
+    bool first = p->partial == 0; /* one block per peer always may, else a crowd of slow ones could shut out the rest */
+    if (!first && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_limit(x->budget) / PARTIAL_PART))
+        return false;
+    struct block *b = block_new(x->budget, BUDGET_NET, size);
+    if (!b)
+        return false;
+    p->credit--;
+    p->partial += size;
+    x->partial_total += size;
+    s->block_at = x->now;
+    peer_soon(x, p, x->now + LOOK_AGAIN);
+    bitswap_accept(&s->reader, b);
+    return true;
+}
+
+static void end_block(struct exchange *x, struct exchange_stream *s, struct bitswap_item *it)
+{
+    struct exchange_peer *p = s->peer;
+    if (!it->block) {
+        if (p->ledger.wrong_bytes > (8u << 20) + p->ledger.bytes_received || p->ledger.wrong > 256 + p->ledger.blocks_received)
+            peer_drop(x, p, ERR_VERIFY);
+        return;
+    }
+    check_add(x, p, it->block, &it->prefix);
+    block_left(x, s, it->size);
+}
+
+/* false: not now */
+static bool take_item(struct exchange *x, struct exchange_stream *s, struct bitswap_item *it)
+{
+    switch (it->type) {
+    case BITSWAP_WANT:
+        serve_want(x, s, it);
+        return true;
+    case BITSWAP_PRESENCE:
+        ask_presence(x, s->peer, &it->cid, it->have);
+        return true;
+    case BITSWAP_BEGIN:
+        return begin_block(x, s, it->size);
+    case BITSWAP_BLOCK:
+        end_block(x, s, it);
+        return true;
+    case BITSWAP_END:
+        if (it->full)
+            serve_full(x, s);
+        s->generation = ++x->generation;
+        return true;
+    }
+    return true;
+}
+
+int exchange_stream_data(struct exchange *x, struct exchange_stream *s, struct span in, mono_ns now)
+{
+    x->now = now;
+    struct exchange_peer *p = s->peer;
+    if (p->drop)
+        return p->drop;
+    size_t may = tokens_room(&x->download, in.len, now);
+    struct span rest = span_sub(in, 0, may);
+    struct bitswap_item it;
+    int r;
+    bool room = true;
+    while (room && (r = bitswap_read(&s->reader, &rest, &it)) == 1)
+        room = take_item(x, s, &it);
+    size_t used = may - rest.len;
+    tokens_spend(&x->download, used);
+    if (used) {
+        s->block_at = now;
+        ask_progress(x, p, used);
+    }
+    if (room && r < 0) {
+        if (++p->malformed >= MALFORMED_MAX)
+            peer_drop(x, p, ERR_PROTOCOL);
+        return r;
+    }
+    if (!room)
+        pause_stream(x, s, now + PAUSE_RETRY);
+    else if (used < in.len)
+        pause_stream(x, s, tokens_when(&x->download, TOKENS_BURST_MIN));
+    return (int)used;
+}
+
+void recv_expire(struct exchange *x, struct exchange_peer *p)
+{
+    struct exchange_stream *s;
+    TAILQ_FOREACH(s, &p->streams, link)
+    {
+        if (!bitswap_in_block(&s->reader))
+            continue;
+        if (s->paused || s->resumed)
+            s->block_at = x->now;
+        if (x->now - s->block_at >= BLOCK_IDLE)
+            peer_drop(x, p, ERR_TIMEOUT);
+    }
+}
+
+mono_ns recv_deadline(const struct exchange_peer *p)
+{
+    mono_ns first = MONO_NEVER;
+    const struct exchange_stream *s;
+    TAILQ_FOREACH(s, &p->streams, link)
+    if (bitswap_in_block(&s->reader))
+        first = mono_min(first, s->block_at + BLOCK_IDLE);
+    return first;
+}
+
+void recv_forget_peer(struct exchange *x, struct exchange_peer *p)
+{
+    while (!TAILQ_EMPTY(&p->streams))
+        exchange_stream_closed(x, TAILQ_FIRST(&p->streams), x->now);
+}

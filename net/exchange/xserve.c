@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The server: what peers want of us (PROTOCOLS.md section 19, "Server duties").
+ *
+ *   TODO ─→ LOADING ─┬─→ BLOCK ─→ (sent, gone)       a want-have of a small block is answered with the block
+ *     ↑              ├─→ HAVE ─→ (sent, gone)
+ *     │              └─→ DONT_HAVE ─→ UNMET          or UNMET at once when it did not ask for DontHave
+ *     └── the block appeared ────────────┘
+ *
+ * Peers take turns, one read each (x->serve), and each may have SERVE_PEER_BYTES read and not sent, so a peer that does not
+ * read costs no more than that and nobody else waits for it. */
+#include "net/exchange/xstate.h"
+
+#include <stdlib.h>
+
+#define THEIRS_COST      256        /* bytes of tables, about */
+#define HAVE_AS_BLOCK    1024u      /* a block up to this size is its own Have (boxo does the same) */
+#define SERVE_PEER_BYTES (2u << 20) /* read and not sent, per peer */
+#define SERVE_TOTAL_PART 8          /* of the budget, for all peers */
+#define SERVE_LOADS      64         /* reads under way per peer */
+#define PRIORITY_WALK    32         /* steps that sorting one want in may cost */
+
+static struct their_wants *list_of(struct their_want *t)
+{
+    struct exchange_peer *p = t->peer;
+    switch ((enum their_state)t->state) {
+    case THEIRS_TODO:
+        return &p->todo;
+    case THEIRS_LOADING:
+        return &p->loading;
+    case THEIRS_BLOCK:
+        return &p->blocks;
+    case THEIRS_HAVE:
+    case THEIRS_DONT_HAVE:
+        return &p->answers;
+    default:
+        return &p->unmet;
+    }
+}
+
+static void serve_queue(struct exchange *x, struct exchange_peer *p)
+{
+    if (p->in_serve || TAILQ_EMPTY(&p->todo))
+        return;
+    p->in_serve = true;
+    TAILQ_INSERT_TAIL(&x->serve, p, serve_link);
+}
+
+/* Higher priorities first. Descending and equal priorities, the usual, cost one step; others may end a little too far back. */
+static void insert_todo(struct exchange_peer *p, struct their_want *t)
+{
+    struct their_want *after = TAILQ_LAST(&p->todo, their_wants);
+    for (int n = 0; after && after->priority < t->priority && n < PRIORITY_WALK; n++)
+        after = TAILQ_PREV(after, their_wants, link);
+    if (after)
+        TAILQ_INSERT_AFTER(&p->todo, after, t, link);
+    else
+        TAILQ_INSERT_HEAD(&p->todo, t, link);
+}
+
+static void enter(struct exchange *x, struct their_want *t, enum their_state state)
+{
+    struct exchange_peer *p = t->peer;
+    t->state = (uint8_t)state;
+    if (state == THEIRS_TODO) {
+        insert_todo(p, t);
+        serve_queue(x, p);
+        return;
+    }
+    p->loading_count += state == THEIRS_LOADING;
+    TAILQ_INSERT_TAIL(list_of(t), t, link);
+    if (state == THEIRS_BLOCK || state == THEIRS_HAVE || state == THEIRS_DONT_HAVE)
+        out_update(x, p);
+}
+
+static void leave(struct their_want *t)
+{
+    TAILQ_REMOVE(list_of(t), t, link);
+    t->peer->loading_count -= t->state == THEIRS_LOADING;
+}
+
+static void move(struct exchange *x, struct their_want *t, enum their_state state)
+{
+    leave(t);
+    enter(x, t, state);
+}
+
+void serve_free(struct exchange *x, struct their_want *t)
+{
+    leave(t);
+    load_forget(x, &t->load);
+    if (t->block) { /* read and not sent */
+        serve_sent(x, t->peer, t->block->len);
+        t->block = block_unref(t->block);
+    }
+    t->peer->want_count--;
+    cidmap_remove(&x->theirs, &t->node);
+    budget_give(x->budget, BUDGET_TABLE, THEIRS_COST);
+    free(t);
+}
+
+/* ---- their messages ---- */
+
+static struct their_want *find(struct exchange *x, const struct exchange_peer *p, const struct cid *cid)
+{
+    for (struct cidnode *n = cidmap_first(&x->theirs, cid); n; n = cidmap_more(n)) {
+        struct their_want *t = XCONTAINER(n, struct their_want, node);
+        if (t->peer == p && cidnode_is(n, cid))
+            return t;
+    }
+    return NULL;
+}
+
+static struct their_want *add(struct exchange *x, struct exchange_peer *p, const struct cid *cid)
+{
+    if (p->want_count >= EXCHANGE_PEER_WANTS_MAX) {
+        struct their_want *oldest = TAILQ_FIRST(&p->unmet);
+        if (!oldest)
+            return NULL;
+        serve_free(x, oldest);
+    }
+    if (!budget_take(x->budget, BUDGET_TABLE, THEIRS_COST))
+        return NULL;
+    struct their_want *t = CIDNODE_NEW(&x->theirs, struct their_want, cid);
+    t->peer = p;
+    t->load.kind = LOAD_SERVE;
+    t->state = THEIRS_UNMET;
+    TAILQ_INSERT_TAIL(&p->unmet, t, link);
+    p->want_count++;
+    cidmap_add(&x->theirs, &t->node);
+    return t;
+}
+
+void serve_want(struct exchange *x, struct exchange_stream *s, const struct bitswap_item *in)
+{
+    struct exchange_peer *p = s->peer;
+    struct span data;
+    p->ledger.wants_received++;
+    if (cid_inline(&in->cid, &data))
+        return; /* neither asked for nor served */
+    struct their_want *t = find(x, p, &in->cid);
+    if (in->cancel) {
+        if (t)
+            serve_free(x, t);
+        return;
+    }
+    bool more = t && t->want == BITSWAP_WANT_HAVE && in->want == BITSWAP_WANT_BLOCK;
+    if (!t)
+        t = add(x, p, &in->cid);
+    if (!t)
+        return;
+    t->generation = s->generation;
+    t->priority = in->priority;
+    t->want = (uint8_t)in->want;
+    t->send_dont_have = in->send_dont_have;
+    if (p->flags & EXCHANGE_REFUSED)
+        move(x, t, in->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
+    else if (t->state == THEIRS_UNMET || t->state == THEIRS_DONT_HAVE || (t->state == THEIRS_HAVE && more))
+        move(x, t, THEIRS_TODO);
+}
+
+static void drop_others(struct exchange *x, struct their_wants *list, uint32_t generation)
+{
+    struct their_want *t = TAILQ_FIRST(list);
+    while (t) {
+        struct their_want *next = TAILQ_NEXT(t, link);
+        if (t->generation != generation)
+            serve_free(x, t);
+        t = next;
+    }
+}
+
+/* The message that ends was a full list: what it did not name is not wanted any more. */
+void serve_full(struct exchange *x, struct exchange_stream *s)
+{
+    struct exchange_peer *p = s->peer;
+    drop_others(x, &p->todo, s->generation);
+    drop_others(x, &p->loading, s->generation);
+    drop_others(x, &p->blocks, s->generation);
+    drop_others(x, &p->answers, s->generation);
+    drop_others(x, &p->unmet, s->generation);
+}
+
+/* ---- reading ---- */
+
+static void missing(struct exchange *x, struct their_want *t)
+{
+    if (t->again) {
+        t->again = false;
+        move(x, t, THEIRS_TODO);
+        return;
+    }
+    move(x, t, t->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
+}
+
+void serve_loaded(struct exchange *x, struct load_user *u)
+{
+    struct their_want *t = XCONTAINER(u, struct their_want, load);
+    struct exchange_peer *p = t->peer;
+    struct block *b = u->block;
+    u->block = NULL;
+    if (u->result == 0 && b) {
+        t->block = b;
+        p->unsent_bytes += b->len;
+        x->unsent_total += b->len;
+        p->serve_estimate = (p->serve_estimate * 3 + b->len) / 4;
+        move(x, t, THEIRS_BLOCK);
+    } else if (u->result == 0 && t->want == BITSWAP_WANT_HAVE) {
+        move(x, t, THEIRS_HAVE);
+    } else if ((u->result == 0 && u->size <= BLOCK_MAX) || u->result == ERR_NO_MEMORY) {
+        leave(t); /* it became a want-block meanwhile; or there is no memory now, and serve_retry comes */
+        t->state = THEIRS_TODO;
+        TAILQ_INSERT_HEAD(&p->todo, t, link);
+    } else {
+        missing(x, t);
+    }
+    if (!x->memory_short)
+        serve_queue(x, p);
+}
+
+void serve_appeared(struct exchange *x, const struct cid *cid)
+{
+    struct cidnode *n = cidmap_first(&x->theirs, cid);
+    while (n) {
+        struct cidnode *next = cidmap_more(n);
+        struct their_want *t = XCONTAINER(n, struct their_want, node);
+        if (t->state == THEIRS_LOADING)
+            t->again = true;
+        else if ((t->state == THEIRS_UNMET || t->state == THEIRS_DONT_HAVE) && !(t->peer->flags & EXCHANGE_REFUSED))
+            move(x, t, THEIRS_TODO);
+        n = next;
+    }
+}
+
+static uint64_t total_max(const struct exchange *x)
+{
+    return budget_limit(x->budget) / SERVE_TOTAL_PART;
+}
+
+void serve_sent(struct exchange *x, struct exchange_peer *p, uint64_t bytes)
+{
+    p->unsent_bytes -= bytes;
+    x->unsent_total -= bytes;
+    if (x->serve_limited && x->unsent_total < total_max(x))
+        serve_retry(x);
+    else
+        serve_queue(x, p);
+}
+
+void serve_retry(struct exchange *x)
+{
+    x->serve_limited = false;
+    struct exchange_peer *p;
+    TAILQ_FOREACH(p, &x->peers, link)
+    serve_queue(x, p);
+}
+
+static bool peer_may_load(const struct exchange_peer *p)
+{
+    return p->loading_count < SERVE_LOADS &&
+           p->unsent_bytes + (uint64_t)p->loading_count * p->serve_estimate < SERVE_PEER_BYTES;
+}
+
+bool serve_pump(struct exchange *x)
+{
+    struct exchange_peer *p = TAILQ_FIRST(&x->serve);
+    if (!p)
+        return false;
+    TAILQ_REMOVE(&x->serve, p, serve_link);
+    p->in_serve = false;
+    if (x->unsent_total >= total_max(x) && p->unsent_bytes) {
+        x->serve_limited = true;
+        return true;
+    }
+    struct their_want *t = TAILQ_FIRST(&p->todo);
+    if (!t || !peer_may_load(p))
+        return true; /* serve_sent or serve_loaded brings it back */
+    struct cid cid;
+    cidnode_cid(&t->node, &cid);
+    move(x, t, THEIRS_LOADING);
+    t->again = false;
+    load_ask(x, &t->load, &cid, t->want == BITSWAP_WANT_HAVE ? HAVE_AS_BLOCK : BLOCK_MAX);
+    serve_queue(x, p);
+    return true;
+}
+
+void serve_forget_peer(struct exchange *x, struct exchange_peer *p)
+{
+    drop_others(x, &p->todo, x->generation + 1);
+    drop_others(x, &p->loading, x->generation + 1);
+    drop_others(x, &p->blocks, x->generation + 1);
+    drop_others(x, &p->answers, x->generation + 1);
+    drop_others(x, &p->unmet, x->generation + 1);
+    if (p->in_serve)
+        TAILQ_REMOVE(&x->serve, p, serve_link);
+    p->in_serve = false;
+}
