@@ -42,10 +42,10 @@ struct chain {
 };
 void chain_add(struct chain *c, struct link *l);
 void chain_remove(struct chain *c, struct link *l); /* not in it: nothing */
-#define LINK_OF(l, type, member) ((type *)(void *)((char *)(l) - offsetof(type, member)))
+#define LINK_OF(l, type, member) ((type *)(void *)((char *)(l)-offsetof(type, member)))
 
 /* ---- timers: what a struct timer is embedded in ---- */
-enum { TIMER_CONN, TIMER_STREAM, TIMER_DIAL, TIMER_PEER, TIMER_CALL, TIMER_TICK, TIMER_PUSH, TIMER_STARVED };
+enum { TIMER_CONN, TIMER_STREAM, TIMER_DIAL, TIMER_PEER, TIMER_TICK, TIMER_PUSH, TIMER_STARVED };
 
 /* ---- streams ---- */
 
@@ -77,27 +77,28 @@ struct host_stream {
         struct {
             struct pinger pinger;
             struct host_call *call; /* NULL: nobody waits any more */
-        } ping;                          /* PING_OUT */
-        struct exchange_stream *xs;      /* BITSWAP_IN; NULL: ended */
+        } ping;                     /* PING_OUT */
+        struct exchange_stream *xs; /* BITSWAP_IN; NULL: ended */
     } u;
 };
 
 /* ---- connections ---- */
 
 struct host_conn {
-    struct link link;  /* host->conns */
+    struct link link;    /* host->conns */
     struct link of_peer; /* peer->conns, once READY */
-    struct link dirty; /* host->dirty */
+    struct link dirty;   /* host->dirty */
     struct host *host;
     void *owner;
     struct conn *conn;
     struct host_peer *peer; /* once READY */
     struct host_dial *dial; /* whose attempt it is, until READY or the dial ends */
-    uint64_t dial_id;
     struct multiaddr remote, local;
     ip_group group;
-    bool inbound, ready, closing, told_close, told_send, told_hold, starved, wanted_by_user, identified;
+    bool inbound, ready, closing, told_close, told_send, told_hold, starved, pulling;
+    int doom; /* a handler found a reason to close: done after it returned; 0: none */
     int close_err;
+    mono_ns push_debt;                    /* each push that came costs a second */
     mono_ns opened_at, ready_at, used_at; /* used_at: it last had streams */
     struct timer timer;
     struct chain streams;
@@ -111,6 +112,7 @@ struct host_conn {
 
 struct host_peer {
     struct link link; /* host->peers */
+    struct link idle; /* host->idle: perhaps not needed any more */
     struct host_peer *hash_next;
     struct host *host;
     struct peer_id id;
@@ -137,10 +139,10 @@ enum try_state { TRY_WAIT, TRY_RESOLVING, TRY_FLYING, TRY_CONNECTED, TRY_FAILED 
 struct dial_try {
     struct multiaddr addr;
     enum try_state state;
-    mono_ns at;     /* WAIT: start; RESOLVING, FLYING: give up */
-    int err;        /* FAILED */
+    mono_ns at;             /* WAIT: start; RESOLVING, FLYING: give up */
+    int err;                /* FAILED */
     struct host_conn *conn; /* CONNECTED */
-    bool explicit_; /* a person said so: no rule but their own applies */
+    bool explicit_;         /* a person said so: no rule but their own applies */
 };
 
 #define DIAL_TRIES_MAX 64
@@ -185,7 +187,7 @@ struct host {
     struct timerheap timers;
     struct timer tick, push, starved;
 
-    struct chain conns, dirty, peers, dials;
+    struct chain conns, dirty, peers, idle, dials;
     struct host_peer **peer_buckets;
     struct connlimit *limit;
     struct peerstore *store;
@@ -196,7 +198,6 @@ struct host {
 
     unsigned flying; /* dials on their way */
     uint64_t dial_number;
-    unsigned lan_peers; /* connected or being dialed because mDNS told */
     unsigned call_count;
     bool stopped;
     mono_ns next_expire; /* of the peerstore */
@@ -206,7 +207,12 @@ struct host {
     struct offline_want *offline;
 
     uint64_t record_seq;
-    struct identify_cache *said; /* what we say about ourselves */
+    struct buf record_near, record_far; /* sealed peer records: for this machine, for others; empty: make anew */
+    struct {
+        unsigned iface;
+        enum mdns_family family;
+    } lan_set[MDNS_IFACES_MAX]; /* told to mdns */
+    unsigned lan_set_count;
     uint64_t bytes_in, bytes_out, changes;
 };
 
@@ -220,22 +226,24 @@ static inline void host_changed(struct host *h)
 }
 
 /* host_conn.c */
-void hconn_touch(struct host_conn *c);             /* something happened: look at it before the turn ends */
-void hconn_close(struct host_conn *c, int err);    /* goodbye; freed when HOST_CLOSE is pulled */
+void hconn_touch(struct host_conn *c);          /* something happened: look at it before the turn ends */
+void hconn_close(struct host_conn *c, int err); /* goodbye; freed when HOST_CLOSE is pulled. Not from a stream's handler */
+void hconn_doom(struct host_conn *c, int err);  /* the same, after the running handler */
 void hconn_pull_events(struct host_conn *c);
-bool hconn_settle_dirty(struct host *h);           /* tells SEND, HOLD, RESUME, CLOSE; true: something was queued */
+bool hconn_settle_dirty(struct host *h); /* tells SEND, HOLD, RESUME, CLOSE; true: something was queued */
 void hconn_expire(struct host_conn *c);
-void hconn_free(struct host_conn *c);              /* when HOST_CLOSE is handed out */
-void hconn_starved_again(struct host *h);          /* the budget may have room */
+void hconn_free(struct host_conn *c);     /* when HOST_CLOSE is handed out */
+void hconn_starved_again(struct host *h); /* the budget may have room */
 
 /* host_stream.c */
 void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protocol);
-struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, const char *const *ids, unsigned count); /* NULL: not now */
+struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, const char *const *ids,
+                                unsigned count); /* NULL: not now */
 void stream_event(struct host_stream *s, const struct conn_event *ev);
 void stream_send(struct host_stream *s, struct span bytes);
-void stream_finish(struct host_stream *s);  /* our FIN, after what was sent */
-bool stream_pump(struct host_stream *s);    /* writes what waits; true: all is written */
-void stream_reset(struct host_stream *s);   /* and frees it, with its end told to its protocol */
+void stream_finish(struct host_stream *s);       /* our FIN, after what was sent */
+bool stream_pump(struct host_stream *s);         /* writes what waits; true: all is written */
+void stream_reset(struct host_stream *s);        /* and frees it, with its end told to its protocol */
 void stream_end(struct host_stream *s, int err); /* it is gone from the connection: tell and free */
 void stream_expire(struct host_stream *s);
 const struct conn_protocols *stream_protocols(void);
@@ -244,14 +252,12 @@ const struct conn_protocols *stream_protocols(void);
 void identify_ask(struct host_conn *c);
 void identify_answer(struct host_stream *s);
 void identify_came(struct host_stream *s, bool push);
-void identify_changed(struct host *h);      /* our addresses changed: push soon */
+void identify_changed(struct host *h); /* our addresses changed: push soon */
 void identify_push_all(struct host *h);
-void identify_forget(struct host *h);       /* frees the cache */
 void identify_unobserve(struct host_conn *c);
 
 /* host_exchange.c */
-bool exchange_pull(struct host *h, struct host_action *ret); /* true: *ret is an action of the exchange for the owner */
-bool exchange_work(struct host *h);         /* handles one internal action; false: none */
+bool exchange_pull(struct host *h, struct host_action *ret); /* does what is ours; true: *ret is for the owner */
 void bitswap_in_data(struct host_stream *s);
 void bitswap_in_end(struct host_stream *s);
 void bitswap_out_pump(struct host_stream *s);
@@ -262,7 +268,8 @@ void offline_forget(struct host *h);
 /* host_peer.c */
 struct host_peer *peer_find(struct host *h, const struct peer_id *id);
 struct host_peer *peer_get(struct host *h, const struct peer_id *id);
-void peer_release(struct host_peer *p);     /* frees it when nothing needs it */
+void peer_release(struct host_peer *p); /* look at the end of the turn whether anything needs it */
+void peers_sweep(struct host *h);       /* frees those that nothing needs */
 void peer_conn_ready(struct host_peer *p, struct host_conn *c);
 void peer_conn_gone(struct host_peer *p, struct host_conn *c);
 void peer_set_protocols(struct host_peer *p, const struct identify *id);
@@ -272,7 +279,7 @@ bool peer_is_lan(const struct host_peer *p);
 bool peer_is_kept(const struct host_peer *p);
 void peer_timer_fired(struct host_peer *p);
 void peer_dial_later(struct host_peer *p, mono_ns at);
-void peers_tidy(struct host *h);            /* idle, redundant and too many connections */
+void peers_tidy(struct host *h); /* idle, redundant and too many connections */
 void peer_free(struct host_peer *p);
 
 /* host_dial.c */
@@ -280,16 +287,18 @@ struct host_dial *dial_peer(struct host_peer *p, bool by_user); /* the running o
 struct host_dial *dial_address(struct host *h, const struct multiaddr *addr, const struct peer_id *expected);
 void dial_add_address(struct host_dial *d, const struct multiaddr *addr);
 void dial_step(struct host_dial *d);
-void dial_conn_ready(struct host_conn *c);              /* its handshake is done: the dial has what it wants */
-void dial_conn_failed(struct host_conn *c, int err);    /* its handshake failed */
-void dial_end(struct host_dial *d, int err);            /* answers its calls, aborts what flies, frees */
-void dial_free(struct host_dial *d);
+void dial_try_failed(struct host_dial *d, unsigned i, int err);
+void dial_try_connected(struct host_dial *d, unsigned i, struct host_conn *c);
+void dial_try_resolved(struct host_dial *d, unsigned i, int err, const struct multiaddr *addrs, unsigned count);
+void dial_conn_ready(struct host_conn *c);           /* its handshake is done: the dial has what it wants */
+void dial_conn_failed(struct host_conn *c, int err); /* its handshake failed */
+void dial_end(struct host_dial *d, int err);         /* answers its calls, aborts what flies, frees */
 
 /* host_call.c */
 void call_answer(struct host *h, struct host_call *call, int result);
 void call_dialed(struct host *h, struct host_call *call, struct host_peer *p); /* the dial it waited for succeeded */
-void calls_expire(struct host *h);
-void calls_cancel(struct host *h);
+void call_ping_ended(struct host_stream *s, int err);
+void call_ping_came(struct host_stream *s, struct span in);
 
 /* host_lan.c */
 void lan_rebuild(struct host *h);

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Between the block exchange and the streams that carry it. Inbound bytes go from a stream to exchange_stream_data; what it
+ * does not take stays in the stream's `rest`. Outbound, one stream for each peer, on its best connection: exchange_output
+ * is pulled while the stream takes bytes, at most one chunk waits in `out`.
+ */
+#include "net/host/host_state.h"
+
+#include <stdlib.h>
+
+/* ---- bytes in ---- */
+
+void bitswap_in_data(struct host_stream *s)
+{
+    struct host *h = s->conn->host;
+    while (buf_len(&s->rest)) {
+        int n = exchange_stream_data(h->exchange, s->u.xs, buf_span(&s->rest), h->now);
+        if (n < 0) {
+            stream_reset(s);
+            return;
+        }
+        if (n == 0)
+            return; /* EXCHANGE_RESUME comes */
+        buf_consume(&s->rest, (size_t)n);
+        (void)conn_consume(s->conn->conn, s->number, (size_t)n); /* a stream that is gone owes nothing */
+        hconn_touch(s->conn);
+    }
+    buf_done(&s->rest);
+    if (s->fin_came)
+        stream_finish(s); /* the end of the stream tells the exchange */
+}
+
+void bitswap_in_end(struct host_stream *s)
+{
+    struct host *h = s->conn->host;
+    if (s->u.xs)
+        exchange_stream_closed(h->exchange, s->u.xs, h->now);
+    s->u.xs = NULL;
+}
+
+/* ---- bytes out ---- */
+
+void bitswap_out_pump(struct host_stream *s)
+{
+    struct host *h = s->conn->host;
+    struct host_peer *p = s->conn->peer;
+    if (p->out != s)
+        return; /* closed by the exchange: only its end is awaited */
+    size_t chunk = budget_tight(h->config.budget) ? 16384 : EXCHANGE_CHUNK_MAX;
+    while (stream_pump(s)) {
+        struct span bytes;
+        size_t n = exchange_output(h->exchange, p->xp, chunk, &bytes, h->now);
+        if (n == 0)
+            return;
+        int wrote = conn_write(s->conn->conn, s->number, bytes);
+        size_t done = wrote > 0 ? (size_t)wrote : 0;
+        buf_add_span(&s->out, span_from(bytes, done));
+        hconn_touch(s->conn);
+        if (done < n)
+            return; /* CONN_WRITABLE comes */
+    }
+}
+
+void bitswap_out_end(struct host_stream *s, int err)
+{
+    struct host *h = s->conn->host;
+    struct host_peer *p = s->conn->peer;
+    if (!p || p->out != s)
+        return;
+    p->out = NULL;
+    exchange_output_lost(h->exchange, p->xp, h->now);
+    if (err == ERR_UNSUPPORTED) {
+        p->no_bitswap = true;
+        exchange_flags_changed(p);
+    }
+}
+
+static int open_output(struct host_peer *p)
+{
+    static const char *const newest[] = {EXCHANGE_PROTOCOL};
+    static const char *const older[] = {EXCHANGE_PROTOCOL_1_1};
+    struct host_conn *c = peer_best_conn(p);
+    if (!c)
+        return ERR_CLOSED;
+    if (p->no_bitswap)
+        return ERR_UNSUPPORTED;
+    bool old = !peer_speaks(p, EXCHANGE_PROTOCOL) && peer_speaks(p, EXCHANGE_PROTOCOL_1_1);
+    p->out = stream_open(c, STREAM_BITSWAP_OUT, old ? older : newest, 1);
+    return p->out ? 0 : ERR_AGAIN;
+}
+
+/* ---- its actions ---- */
+
+static void drop_peer(struct host_peer *p, int err)
+{
+    while (p->conns.first)
+        hconn_close(LINK_OF(p->conns.first, struct host_conn, of_peer), err);
+}
+
+static void close_output(struct host_peer *p)
+{
+    struct host_stream *s = p->out;
+    p->out = NULL;
+    if (s)
+        stream_finish(s);
+}
+
+static void pass_on(struct host_action *ret, const struct exchange_action *a, enum host_action_type type)
+{
+    ret->type = type;
+    ret->cid = a->cid;
+    ret->tag = a->tag;
+    ret->most = a->most;
+    ret->block = a->block;
+    ret->prefix = a->prefix;
+    ret->want = a->want;
+}
+
+static void note_offline_load(struct host *h, const struct exchange_action *a)
+{
+    for (struct offline_want *o = h->offline; o; o = o->next)
+        if (!o->loading && cid_same_block(&o->cid, &a->cid)) {
+            o->loading = true;
+            o->tag = a->tag;
+        }
+}
+
+static void settle_want(struct host *h, struct want *w)
+{
+    for (struct offline_want **at = &h->offline; *at; at = &(*at)->next) {
+        struct offline_want *o = *at;
+        if (o->want != w)
+            continue;
+        if (o->refused && w->result == ERR_CANCELLED)
+            w->result = ERR_OFFLINE;
+        *at = o->next;
+        free(o);
+        return;
+    }
+}
+
+static void work_on(struct host *h, const struct exchange_action *a)
+{
+    struct host_peer *p = a->owner;
+    switch (a->type) {
+    case EXCHANGE_DROP:
+        drop_peer(p, a->result < 0 ? a->result : ERR_PROTOCOL);
+        return;
+    case EXCHANGE_RESUME:
+        bitswap_in_data(a->owner);
+        return;
+    case EXCHANGE_OPEN:
+        exchange_opened(h->exchange, a->peer, open_output(p), h->now);
+        return;
+    case EXCHANGE_READY:
+        if (p->out)
+            bitswap_out_pump(p->out);
+        return;
+    case EXCHANGE_CLOSE:
+        close_output(p);
+        return;
+    default:
+        return; /* EXCHANGE_SEEK: provider lookup is not there */
+    }
+}
+
+bool exchange_pull(struct host *h, struct host_action *ret)
+{
+    struct exchange_action a;
+    while (exchange_next(h->exchange, &a)) {
+        switch (a.type) {
+        case EXCHANGE_SETTLE:
+            settle_want(h, a.want);
+            pass_on(ret, &a, HOST_SETTLE);
+            return true;
+        case EXCHANGE_VERIFY:
+            pass_on(ret, &a, HOST_VERIFY);
+            return true;
+        case EXCHANGE_STORE:
+            pass_on(ret, &a, HOST_STORE);
+            return true;
+        case EXCHANGE_LOAD:
+            note_offline_load(h, &a);
+            pass_on(ret, &a, HOST_LOAD);
+            return true;
+        default:
+            work_on(h, &a);
+        }
+    }
+    return false;
+}
+
+void exchange_flags_changed(struct host_peer *p)
+{
+    bool speaks = peer_speaks(p, EXCHANGE_PROTOCOL) || peer_speaks(p, EXCHANGE_PROTOCOL_1_1);
+    unsigned flags = peer_is_lan(p) ? EXCHANGE_LAN : 0;
+    if (speaks && !p->no_bitswap)
+        flags |= EXCHANGE_CAPABLE;
+    if (p->entry->is_friend || p->wanted_by_user)
+        flags |= EXCHANGE_PREFERRED;
+    if (p->xp)
+        exchange_peer_flags(p->host->exchange, p->xp, flags, p->host->now);
+}
+
+/* ---- wants ---- */
+
+/* Offline, what is not held here fails at once for those who wait. A pin waits for better times. The exchange asks the store
+ * first; when the answer is "missing" the want is taken back. */
+static void note_offline(struct host *h, struct want *w)
+{
+    if (host_online(h) || w->priority == WANT_KEEP)
+        return;
+    struct offline_want *o = MEM_NEW(struct offline_want);
+    o->want = w;
+    o->cid = w->cid;
+    o->next = h->offline;
+    h->offline = o;
+}
+
+void offline_forget(struct host *h)
+{
+    while (h->offline) {
+        struct offline_want *o = h->offline;
+        h->offline = o->next;
+        free(o);
+    }
+}
+
+int host_want(struct host *h, struct want *take_w, mono_ns now)
+{
+    h->now = now;
+    int err = exchange_want(h->exchange, take_w, now);
+    if (err == 0)
+        note_offline(h, take_w);
+    return err;
+}
+
+void host_cancel(struct host *h, struct want *w, mono_ns now)
+{
+    h->now = now;
+    exchange_cancel(h->exchange, w, now);
+}
+
+void host_raise(struct host *h, struct want *w, enum want_priority p, mono_ns now)
+{
+    h->now = now;
+    exchange_raise(h->exchange, w, p, now);
+}
+
+void host_have(struct host *h, const struct cid *cid, mono_ns now)
+{
+    h->now = now;
+    exchange_have_block(h->exchange, cid, now);
+}
+
+void host_loaded(struct host *h, uint64_t tag, int result, uint64_t size, struct block *take_b, mono_ns now)
+{
+    h->now = now;
+    exchange_loaded(h->exchange, tag, result, size, take_b, now);
+    if (result != ERR_MISSING)
+        return;
+    for (struct offline_want *o = h->offline; o; o = o->next)
+        if (o->loading && o->tag == tag && !o->refused && !host_online(h)) {
+            o->refused = true;
+            exchange_cancel(h->exchange, o->want, now);
+        }
+}
+
+void host_verified(struct host *h, uint64_t tag, struct block *take_b, int result, mono_ns now)
+{
+    h->now = now;
+    exchange_verified(h->exchange, tag, take_b, result, now);
+}
+
+void host_stored(struct host *h, const struct cid *cid, int result, mono_ns now)
+{
+    h->now = now;
+    exchange_stored(h->exchange, cid, result, now);
+}
