@@ -4,11 +4,11 @@
  * reference counts are counted anew from the roots and links and compared, in as many passes as its fixed table needs.
  * Owned by one thread, which may be a worker job; it has a reader of its own.
  *
- *   HASH ──▶ SETTLE ──▶ COUNT ⇄ COMPARE ──▶ DONE
+ *   HASH ──▶ SETTLE ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
  *
- * SETTLE waits until no cascade is pending; COUNT and COMPARE of one pass share one snapshot, so a store that is
- * written at the same time grows a little meanwhile. With `repair` a damaged block is dropped (a live one is then
- * "wanted" and will be fetched again) and wrong counts are corrected by their difference; the first pass then counts again.
+ * SETTLE waits until no cascade is pending; the rest shares one snapshot, so a store that is written at the same time grows a
+ * little meanwhile. With `repair` a damaged block is dropped (a live one is then "wanted" and will be fetched again), and wrong
+ * counts, indexes and totals are corrected by their difference, which stays right while others write.
  */
 #ifndef STORE_BLOCK_VERIFY_H
 #define STORE_BLOCK_VERIFY_H

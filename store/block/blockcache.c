@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Chained hash table by multihash; entries that may be given up are also in a list, the most recently used first. */
+#include "store/block/blockcache.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define BUCKETS_FIRST 64
+
+struct entry {
+    struct entry *next;          /* of its bucket */
+    struct entry *newer, *older; /* of the list; only when not pinned */
+    struct block *block;
+    uint64_t mix;
+    unsigned pins;
+};
+
+struct blockcache {
+    struct block_source source; /* first: the source is the cache */
+    struct block_source *below;
+    struct budget *budget;
+    size_t limit, bytes; /* bytes: of the list, pinned ones excluded */
+    struct entry *newest, *oldest;
+    struct entry **buckets;
+    size_t bucket_count, count;
+};
+
+static int cache_get(struct block_source *self, const struct cid *cid, struct span *ret)
+{
+    struct blockcache *c = (struct blockcache *)self;
+    struct block *b = blockcache_get(c, cid);
+    if (b) {
+        *ret = block_span(b);
+        return 0;
+    }
+    return c->below ? c->below->get(c->below, cid, ret) : ERR_MISSING;
+}
+
+struct blockcache *blockcache_new(struct budget *budget, size_t limit_bytes, struct block_source *below)
+{
+    struct blockcache *c = MEM_NEW(struct blockcache);
+    c->source.get = cache_get;
+    c->below = below;
+    c->budget = budget;
+    c->limit = limit_bytes;
+    c->bucket_count = BUCKETS_FIRST;
+    c->buckets = mem_array(c->bucket_count, sizeof(struct entry *));
+    return c;
+}
+
+struct blockcache *blockcache_free(struct blockcache *c)
+{
+    if (!c)
+        return NULL;
+    for (size_t i = 0; i < c->bucket_count; i++)
+        for (struct entry *e = c->buckets[i], *next; e; e = next) {
+            next = e->next;
+            block_unref(e->block);
+            free(e);
+        }
+    free(c->buckets);
+    free(c);
+    return NULL;
+}
+
+static struct entry **find(const struct blockcache *c, const struct cid *cid)
+{
+    uint64_t mix = cid_mix(cid);
+    struct entry **at = &c->buckets[mix & (c->bucket_count - 1)];
+    while (*at && !((*at)->mix == mix && cid_same_block(&(*at)->block->cid, cid)))
+        at = &(*at)->next;
+    return at;
+}
+
+static void unlink_entry(struct blockcache *c, struct entry *e)
+{
+    *(e->newer ? &e->newer->older : &c->newest) = e->older;
+    *(e->older ? &e->older->newer : &c->oldest) = e->newer;
+    e->newer = e->older = NULL;
+    c->bytes -= e->block->cap;
+}
+
+static void link_newest(struct blockcache *c, struct entry *e)
+{
+    e->older = c->newest;
+    if (c->newest)
+        c->newest->newer = e;
+    c->newest = e;
+    if (!c->oldest)
+        c->oldest = e;
+    c->bytes += e->block->cap;
+}
+
+static void grow(struct blockcache *c)
+{
+    size_t count = c->bucket_count * 2;
+    struct entry **buckets = mem_array(count, sizeof(struct entry *));
+    for (size_t i = 0; i < c->bucket_count; i++)
+        for (struct entry *e = c->buckets[i], *next; e; e = next) {
+            next = e->next;
+            e->next = buckets[e->mix & (count - 1)];
+            buckets[e->mix & (count - 1)] = e;
+        }
+    free(c->buckets);
+    c->buckets = buckets;
+    c->bucket_count = count;
+}
+
+static void remove_at(struct blockcache *c, struct entry **at)
+{
+    struct entry *e = *at;
+    *at = e->next;
+    c->count--;
+    block_unref(e->block);
+    free(e);
+}
+
+void blockcache_trim(struct blockcache *c, size_t limit_bytes)
+{
+    while (c->bytes > limit_bytes && c->oldest) {
+        struct entry *e = c->oldest;
+        unlink_entry(c, e);
+        remove_at(c, find(c, &e->block->cid));
+    }
+}
+
+static void keep_within(struct blockcache *c)
+{
+    bool tight = c->budget && budget_tight(c->budget);
+    blockcache_trim(c, tight ? c->limit / 2 : c->limit);
+}
+
+/* The entry of b's multihash, holding b, in no list */
+static struct entry *take_in(struct blockcache *c, struct block *b)
+{
+    struct entry **at = find(c, &b->cid);
+    struct entry *e = *at;
+    if (e) {
+        if (e->pins == 0)
+            unlink_entry(c, e);
+        block_ref(b); /* before the unref: it may be the same block */
+        block_unref(e->block);
+        e->block = b;
+        return e;
+    }
+    if (c->count >= c->bucket_count) {
+        grow(c);
+        at = find(c, &b->cid);
+    }
+    e = MEM_NEW(struct entry);
+    e->block = block_ref(b);
+    e->mix = cid_mix(&b->cid);
+    e->next = *at;
+    *at = e;
+    c->count++;
+    return e;
+}
+
+void blockcache_add(struct blockcache *c, struct block *b)
+{
+    struct entry *e = take_in(c, b);
+    if (e->pins == 0)
+        link_newest(c, e);
+    keep_within(c);
+}
+
+void blockcache_pin(struct blockcache *c, struct block *b)
+{
+    take_in(c, b)->pins++;
+}
+
+void blockcache_unpin(struct blockcache *c, const struct cid *cid)
+{
+    struct entry *e = *find(c, cid);
+    assert(e && e->pins > 0);
+    if (--e->pins == 0) {
+        link_newest(c, e);
+        keep_within(c);
+    }
+}
+
+struct block *blockcache_get(struct blockcache *c, const struct cid *cid)
+{
+    struct entry *e = *find(c, cid);
+    if (!e)
+        return NULL;
+    if (e->pins == 0 && c->newest != e) {
+        unlink_entry(c, e);
+        link_newest(c, e);
+    }
+    return e->block;
+}
+
+void blockcache_drop(struct blockcache *c, const struct cid *cid)
+{
+    struct entry **at = find(c, cid);
+    if (!*at || (*at)->pins > 0)
+        return;
+    unlink_entry(c, *at);
+    remove_at(c, at);
+}
+
+size_t blockcache_bytes(const struct blockcache *c)
+{
+    return c->bytes;
+}
+
+struct block_source *blockcache_source(struct blockcache *c)
+{
+    return &c->source;
+}

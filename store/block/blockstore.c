@@ -1,0 +1,732 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The committer. One turn of its loop: take what came, form a group, apply it, commit, answer; then a step of the store's own
+ * work (cascades, eviction) if there is any. While a commit waits for the disk the next group gathers in the inbox, so the
+ * group grows with the load and an idle store commits at once; there is no timer that makes small groups wait.
+ *
+ * A group is applied without nested transactions, which LMDB makes dear. An operation that fails before it wrote anything is
+ * simply skipped. One that fails after it wrote makes the group start again in careful mode, each operation in a nested
+ * transaction. When the commit fails, the group goes back to the queue and is tried again in eighths, down to single
+ * operations, whose errors are then their own: a full disk refuses the big put and lets the small unpin through. */
+#include "store/block/store_internal.h"
+
+#include "store/base/log.h"
+#include "store/block/fault.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define GROUP_BYTES_MOST  (UINT32_C(32) << 20)
+#define GROUP_BYTES_LEAST (UINT32_C(1) << 20)
+#define GROUP_LINKS       512            /* cascades that ride along with a group's commit */
+#define STEP_TIME         (10 * MONO_MS) /* of the store's own work between two groups */
+#define STEP_BLOCKS       128
+#define IDLE_SYNC         (MONO_S)
+#define REFRESH           (5 * MONO_S)
+#define RETRY             (MONO_S)
+#define BALLAST_AT        (UINT64_C(32) << 20) /* free bytes at which the ballast is made again */
+
+/* ---- internal operations: their answers differ, so they are known by their apply ---- */
+
+struct hold_op {
+    struct store_op op;
+    struct cid cid;
+    int delta;
+};
+
+struct sync_op {
+    struct store_op op;
+    void (*done)(void *arg, int result);
+    void *arg;
+};
+
+struct collect_op {
+    struct store_op op;
+    struct collect_op *next;
+    struct collect_result result;
+    void (*done)(void *arg, const struct collect_result *r);
+    void *arg;
+};
+
+#define APPLY_NOTHING(name)                                                                                                    \
+    static int name(struct store_op *op, struct store_txn *txn)                                                                \
+    {                                                                                                                          \
+        (void)op;                                                                                                              \
+        (void)txn;                                                                                                             \
+        return 0;                                                                                                              \
+    }
+APPLY_NOTHING(apply_hold)
+APPLY_NOTHING(apply_sync)
+APPLY_NOTHING(apply_collect)
+APPLY_NOTHING(apply_stop)
+APPLY_NOTHING(apply_poke)
+APPLY_NOTHING(apply_quota)
+
+/* ---- figures ---- */
+
+static void publish(struct blockstore *bs)
+{
+    atomic_store(&bs->stats.blocks, bs->t.blocks);
+    atomic_store(&bs->stats.bytes, bs->t.bytes);
+    atomic_store(&bs->stats.live_blocks, bs->t.live_blocks);
+    atomic_store(&bs->stats.live_bytes, bs->t.live_bytes);
+    atomic_store(&bs->stats.wanted, bs->t.wanted);
+    atomic_store(&bs->stats.pins, bs->t.pins);
+    atomic_store(&bs->stats.pins_incomplete, bs->t.pins_incomplete);
+    atomic_store(&bs->stats.pending, bs->t.pending[LANE_LIVE] + bs->t.pending[LANE_HELD]);
+    atomic_store(&bs->stats.collecting, bs->collecting != NULL);
+}
+
+static void refresh_disk(struct blockstore *bs, mono_ns now)
+{
+    uint64_t free_bytes = store_env_free_bytes(&bs->env);
+    atomic_store(&bs->stats.disk_bytes, store_env_file_bytes(&bs->env));
+    atomic_store(&bs->stats.disk_free, free_bytes);
+    if (free_bytes > BALLAST_AT)
+        store_ballast_make(&bs->env);
+    bs->refresh_at = mono_after(now, REFRESH);
+}
+
+/* ---- commits ---- */
+
+static void note_fault(struct blockstore *bs, int err)
+{
+    static struct log_limit limit;
+    if (atomic_exchange(&bs->stats.fault, err) != err)
+        log_limited(&limit, "store.fault", "error=\"%s\"", err_text(err));
+}
+
+static int commit(struct blockstore *bs, struct store_txn *txn)
+{
+    int r = store_txn_commit(txn);
+    if (r)
+        return r;
+    bs->unsynced = true;
+    bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
+    if (atomic_exchange(&bs->stats.fault, 0) != 0)
+        log_info("store.recovered", "free=%llu", (unsigned long long)atomic_load(&bs->stats.disk_free));
+    atomic_fetch_add(&bs->stats.commits, 1);
+    publish(bs);
+    return 0;
+}
+
+static int sync_now(struct blockstore *bs)
+{
+    if (!bs->unsynced)
+        return 0;
+    int rc = fault_point();
+    if (rc == 0)
+        rc = bs->env.mdb ? mdb_env_sync(bs->env.mdb, 1) : EIO;
+    if (rc) {
+        note_fault(bs, store_error(rc));
+        bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
+        return store_error(rc);
+    }
+    bs->unsynced = false;
+    return 0;
+}
+
+/* ---- the start of an epoch: after opening and reopening ---- */
+
+static int load_totals(struct store_txn *txn)
+{
+    MDB_dbi info = txn->bs->env.db[DB_INFO];
+    struct span v;
+    int r = store_txn_get(txn, info, span_str("totals"), &v);
+    if (r == 0 && v.len != sizeof txn->t)
+        return ERR_CORRUPT;
+    if (r == 0)
+        memcpy(&txn->t, v.data, sizeof txn->t);
+    else if (r == ERR_NOT_FOUND)
+        txn->t = (struct totals){0};
+    else
+        return r;
+    uint32_t epoch = 0;
+    r = store_txn_get(txn, info, span_str("epoch"), &v);
+    if (r == 0 && v.len == sizeof epoch)
+        memcpy(&epoch, v.data, sizeof epoch);
+    else if (r != ERR_NOT_FOUND)
+        return r ? r : ERR_CORRUPT;
+    txn->bs->epoch = ++epoch;
+    txn->t.pending[LANE_HELD] = 0;
+    int rc = mdb_drop(txn->mdb, txn->bs->env.db[DB_HELD_QUEUE], 0);
+    return rc ? store_error(rc) : store_txn_set(txn, info, span_str("epoch"), span_of(&epoch, sizeof epoch));
+}
+
+static int begin_epoch(struct blockstore *bs)
+{
+    struct store_txn txn;
+    int r = store_txn_begin(bs, &txn);
+    if (r)
+        return r;
+    if ((r = load_totals(&txn))) {
+        store_txn_abort(&txn);
+        return r;
+    }
+    return store_txn_commit(&txn);
+}
+
+/* LMDB refuses everything after a meta page could not be written (MDB_PANIC): it must be opened again, and for that
+ * the readers must be out. Until then, and while it cannot be opened, operations fail and readers are told ERR_IO. */
+static void reopen(struct blockstore *bs)
+{
+    struct why why;
+    atomic_store(&bs->gate, true);
+    for (int i = 0; i < 100 && !store_readers_idle(bs); i++)
+        usleep(2000);
+    if (!store_readers_idle(bs))
+        return;
+    int r = store_env_reopen(&bs->env, &why);
+    if (r == 0 && (r = begin_epoch(bs)))
+        store_env_close(&bs->env);
+    if (r) {
+        note_fault(bs, r);
+        return;
+    }
+    hold_forget_written(bs->holds);
+    bs->broken = false;
+    bs->unsynced = true;
+    atomic_store(&bs->gate, false);
+    log_info("store.reopened", "dir=%s", bs->env.dir);
+}
+
+/* ---- taking operations ---- */
+
+static void take_mail(struct blockstore *bs)
+{
+    struct mail *m;
+    while ((m = mailbox_take(bs->inbox))) {
+        m->next = NULL;
+        *bs->pending_end = m;
+        bs->pending_end = &m->next;
+    }
+}
+
+static struct store_op *pending_pop(struct blockstore *bs)
+{
+    struct mail *m = bs->pending;
+    bs->pending = m->next;
+    if (!bs->pending)
+        bs->pending_end = &bs->pending;
+    return (struct store_op *)m;
+}
+
+/* The group's operations from `from` on, back to the head of the queue in their order */
+static void put_back(struct blockstore *bs, unsigned from)
+{
+    while (bs->group_count > from) {
+        struct mail *m = &bs->group[--bs->group_count]->mail;
+        m->next = bs->pending;
+        bs->pending = m;
+        if (!m->next)
+            bs->pending_end = &m->next;
+    }
+}
+
+/* Returns the bytes of the group. */
+static size_t form_group(struct blockstore *bs)
+{
+    size_t bytes = 0;
+    bs->group_count = 0;
+    while (bs->pending && bs->group_count < bs->group_most) {
+        struct store_op *op = (struct store_op *)bs->pending;
+        if (bs->group_count > 0 && bytes + op->cost > bs->group_bytes_most)
+            break;
+        bytes += op->cost;
+        bs->group[bs->group_count++] = pending_pop(bs);
+        /* A hold protects from here on; an unhold only gives up after its group: nothing is evicted in between. */
+        if (op->apply == apply_hold && ((struct hold_op *)op)->delta > 0) {
+            hold_change(bs->holds, &((struct hold_op *)op)->cid, 1);
+            ((struct hold_op *)op)->delta = 0; /* once, also when the group is put back */
+        }
+    }
+    return bytes;
+}
+
+/* ---- answering ---- */
+
+static void answer(struct store_op *op)
+{
+    if (op->reply)
+        mailbox_reply(op->reply, &op->mail);
+    else
+        op->mail.run(&op->mail, NULL);
+}
+
+static void answer_internal(struct blockstore *bs, struct store_op *op)
+{
+    if (op->apply == apply_hold && ((struct hold_op *)op)->delta < 0)
+        hold_change(bs->holds, &((struct hold_op *)op)->cid, -1);
+    else if (op->apply == apply_sync)
+        op->result = sync_now(bs);
+    else if (op->apply == apply_stop)
+        bs->stop = true;
+    else if (op->apply == apply_quota)
+        bs->check_quota = true;
+}
+
+static void answer_group(struct blockstore *bs)
+{
+    for (unsigned i = 0; i < bs->group_count; i++) {
+        struct store_op *op = bs->group[i];
+        if (op == bs->room_made_for)
+            bs->room_made_for = NULL;
+        if (op->apply == apply_collect) { /* answered when its pass is over */
+            ((struct collect_op *)op)->next = bs->collects;
+            bs->collects = (struct collect_op *)op;
+            continue;
+        }
+        answer_internal(bs, op);
+        answer(op);
+    }
+    bs->group_count = 0;
+}
+
+/* ---- groups ---- */
+
+static int apply_nested(struct store_op *op, struct store_txn *txn)
+{
+    struct totals before = txn->t;
+    MDB_txn *outer = txn->mdb;
+    int rc = fault_point();
+    if (rc == 0)
+        rc = mdb_txn_begin(txn->bs->env.mdb, outer, 0, &txn->mdb);
+    if (rc) {
+        txn->mdb = outer;
+        return store_error(rc);
+    }
+    int r = op->apply(op, txn);
+    if (r == 0 && txn->hard)
+        r = txn->hard;
+    if (r < 0) {
+        mdb_txn_abort(txn->mdb);
+        txn->t = before;
+        txn->hard = 0; /* the parent is sound: only the child failed */
+        txn->mdb = outer;
+        return r;
+    }
+    rc = mdb_txn_commit(txn->mdb);
+    txn->mdb = outer;
+    if (rc)
+        txn->hard = store_error(rc);
+    return txn->hard;
+}
+
+/* ERR_QUOTA for want of room that an eviction may make: not tried yet, and there is something to evict. */
+static bool may_make_room(struct blockstore *bs, struct store_op *op, const struct store_txn *txn)
+{
+    return txn->need > 0 && op != bs->room_made_for && txn->need <= txn->t.bytes - txn->t.live_bytes && !bs->evict.active;
+}
+
+/* 0; ERR_AGAIN: start again (careful is set, or the group was cut); a hard error. The transaction is the caller's. */
+static int apply_group(struct blockstore *bs, struct store_txn *txn)
+{
+    for (unsigned i = 0; i < bs->group_count; i++) {
+        struct store_op *op = bs->group[i];
+        bool wrote_before = txn->wrote;
+        txn->wrote = false;
+        txn->need = 0;
+        int r = bs->careful ? apply_nested(op, txn) : op->apply(op, txn);
+        if (txn->hard)
+            return txn->hard;
+        bool undone = r >= 0 || bs->careful || !txn->wrote;
+        txn->wrote = wrote_before || (txn->wrote && !(r < 0 && bs->careful));
+        op->result = r < 0 ? r : 0;
+        if (r == ERR_QUOTA && may_make_room(bs, op, txn)) {
+            evict_begin(bs, evict_quota_target(bs, txn->t.bytes - txn->need));
+            bs->room_made_for = op;
+            bs->room_wanted = true;
+            put_back(bs, i);
+            return undone ? 0 : ERR_AGAIN;
+        }
+        if (!undone) {
+            bs->careful = true;
+            return ERR_AGAIN;
+        }
+    }
+    return 0;
+}
+
+/* One try. 0, ERR_AGAIN, or a hard error with the transaction gone. */
+static int try_group(struct blockstore *bs)
+{
+    struct store_txn txn;
+    int r = store_txn_begin(bs, &txn);
+    if (r)
+        return r;
+    bool poked = atomic_exchange(&bs->poked, false);
+    r = apply_group(bs, &txn);
+    if (r == 0 && (txn.wrote || poked))
+        r = touch_apply(bs, &txn);
+    if (r >= 0 && txn.wrote && bs->group_most > 1 && txn.t.pending[LANE_LIVE] > 0)
+        r = cascade_step(&txn, GROUP_LINKS);
+    if (r < 0 || !txn.wrote) {
+        store_txn_abort(&txn);
+        return r < 0 ? r : 0;
+    }
+    return commit(bs, &txn);
+}
+
+/* The disk is full: what is given up before an operation is refused, once per operation. */
+static bool free_disk(struct blockstore *bs, struct store_op *op)
+{
+    if (op == bs->room_made_for)
+        return false;
+    bool burned = store_ballast_burn(&bs->env);
+    bool evictable = bs->t.bytes > bs->t.live_bytes && !bs->evict.active;
+    if (!burned && !evictable)
+        return false;
+    bs->room_made_for = op;
+    if (evictable) {
+        uint64_t room = 2 * (uint64_t)op->cost + GROUP_BYTES_LEAST;
+        evict_begin(bs, bs->t.bytes > room ? bs->t.bytes - room : 0);
+        bs->room_wanted = true;
+    }
+    return true;
+}
+
+static void group_failed(struct blockstore *bs, int err)
+{
+    note_fault(bs, err);
+    if (bs->broken && mono_now() >= bs->retry_at) { /* first reopen, then try again */
+        put_back(bs, 0);
+        return;
+    }
+    if (bs->group_count > 1) {
+        bs->group_most = bs->group_count / 8 ? bs->group_count / 8 : 1;
+        put_back(bs, 0);
+        return;
+    }
+    bs->group_most = 1;
+    if (err == ERR_NO_SPACE && free_disk(bs, bs->group[0])) {
+        put_back(bs, 0);
+        return;
+    }
+    bs->group[0]->result = err;
+    answer_group(bs);
+}
+
+static void run_group(struct blockstore *bs)
+{
+    size_t bytes = form_group(bs);
+    if (bs->budget)
+        budget_take_always(bs->budget, BUDGET_STORE, bytes); /* LMDB's copy of it; bounded by group_bytes_most */
+    bs->careful = false;
+    int r;
+    do
+        r = try_group(bs);
+    while (r == ERR_AGAIN && bs->group_count > 0);
+    if (bs->budget)
+        budget_give(bs->budget, BUDGET_STORE, bytes);
+    if (r < 0 && bs->group_count > 0) {
+        group_failed(bs, r);
+        return;
+    }
+    if (bs->group_most < GROUP_OPS_MAX)
+        bs->group_most *= 2;
+    answer_group(bs);
+}
+
+/* ---- the store's own work ---- */
+
+static void finish_evict(struct blockstore *bs, int err)
+{
+    struct collect_result result = {err, bs->evict.blocks, bs->evict.bytes};
+    if (bs->evict.blocks > 0)
+        log_debug("store.evicted", "blocks=%llu bytes=%llu", (unsigned long long)result.blocks,
+                  (unsigned long long)result.bytes);
+    bs->evict.active = false;
+    bs->room_wanted = false;
+    struct collect_op *c = bs->collecting;
+    bs->collecting = NULL;
+    publish(bs);
+    for (struct collect_op *next; c; c = next) {
+        next = c->next;
+        c->op.result = result.result;
+        c->result = result;
+        answer(&c->op);
+    }
+}
+
+static bool has_work(const struct blockstore *bs)
+{
+    return bs->evict.active || bs->collects || bs->t.pending[LANE_LIVE] > 0 || (bs->t.pins_incomplete > 0 && bs->t.wanted == 0);
+}
+
+static int work_step(struct blockstore *bs, struct store_txn *txn)
+{
+    mono_ns until = mono_after(mono_now(), STEP_TIME);
+    int r = touch_apply(bs, txn);
+    while (r >= 0 && txn->t.pending[LANE_LIVE] > 0 && mono_now() < until)
+        r = cascade_step(txn, GROUP_LINKS);
+    while (r >= 0 && bs->evict.active && !bs->evict.finished && mono_now() < until)
+        r = evict_step(bs, txn, STEP_BLOCKS);
+    if (r >= 0 && txn->t.pins_incomplete > 0 && txn->t.wanted == 0 && txn->t.pending[LANE_LIVE] == 0)
+        r = pins_all_complete(txn);
+    return r < 0 ? r : 0;
+}
+
+/* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
+static void settle_freed(struct blockstore *bs)
+{
+    for (int i = 0; i < 2; i++) {
+        struct store_txn txn;
+        if (store_txn_begin(bs, &txn) != 0 || commit(bs, &txn) != 0)
+            return;
+    }
+}
+
+static void work_failed(struct blockstore *bs, int err, const struct evict *before)
+{
+    note_fault(bs, err);
+    hold_not_written(bs->holds);
+    bs->evict = *before;
+    if (err == ERR_NO_SPACE && store_ballast_burn(&bs->env))
+        return; /* at once again, with that room */
+    bs->retry_at = mono_after(mono_now(), RETRY);
+    if (bs->evict.active)
+        finish_evict(bs, err); /* who waits for room is told what is wrong */
+}
+
+static void work(struct blockstore *bs)
+{
+    if (bs->collects && !bs->evict.active) {
+        bs->collecting = bs->collects;
+        bs->collects = NULL;
+        evict_begin(bs, 0);
+    }
+    struct evict before = bs->evict;
+    struct store_txn txn;
+    int r = store_txn_begin(bs, &txn);
+    if (r == 0) {
+        r = work_step(bs, &txn);
+        if (r == 0 && txn.wrote)
+            r = commit(bs, &txn);
+        else
+            store_txn_abort(&txn);
+    }
+    if (r) {
+        work_failed(bs, r, &before);
+        return;
+    }
+    hold_written(bs->holds);
+    atomic_fetch_add(&bs->stats.evicted_blocks, bs->evict.blocks - before.blocks);
+    atomic_fetch_add(&bs->stats.evicted_bytes, bs->evict.bytes - before.bytes);
+    if (bs->evict.active && bs->evict.finished) {
+        if (atomic_load(&bs->stats.fault) != 0 || bs->group_most == 1)
+            settle_freed(bs);
+        finish_evict(bs, 0);
+    }
+}
+
+/* The quota was lowered, or the store opened above it. */
+static void check_quota(struct blockstore *bs)
+{
+    uint64_t quota = atomic_load(&bs->quota);
+    bs->check_quota = false;
+    if (quota > 0 && bs->t.bytes > quota && bs->t.bytes > bs->t.live_bytes && !bs->evict.active)
+        evict_begin(bs, evict_quota_target(bs, quota));
+}
+
+/* ---- the loop ---- */
+
+static mono_ns next_deadline(struct blockstore *bs, mono_ns now)
+{
+    if (bs->pending && !bs->room_wanted)
+        return now;
+    mono_ns at = bs->refresh_at;
+    if (bs->unsynced)
+        at = mono_min(at, bs->sync_at);
+    if (bs->broken)
+        at = mono_min(at, bs->retry_at);
+    else if (has_work(bs))
+        at = mono_min(at, bs->retry_at);
+    return at;
+}
+
+static void turn(struct blockstore *bs)
+{
+    mono_ns now = mono_now();
+    mono_ns deadline = next_deadline(bs, now);
+    if (deadline > now)
+        (void)mailbox_wait(bs->inbox, deadline);
+    take_mail(bs);
+    now = mono_now();
+    if (bs->broken && now >= bs->retry_at) {
+        reopen(bs);
+        bs->retry_at = mono_after(now, RETRY);
+    }
+    if (bs->pending && !bs->room_wanted)
+        run_group(bs);
+    if (bs->check_quota)
+        check_quota(bs);
+    if (has_work(bs) && !bs->stop && mono_now() >= bs->retry_at)
+        work(bs);
+    if (bs->unsynced && !bs->pending && now >= bs->sync_at)
+        (void)sync_now(bs); /* a failure is in the figures, and tried again */
+    if (now >= bs->refresh_at)
+        refresh_disk(bs, now);
+}
+
+static void *committer_main(void *arg)
+{
+    struct blockstore *bs = arg;
+    while (!bs->stop || bs->pending)
+        turn(bs);
+    (void)sync_now(bs); /* a failure has been logged; nobody is left to ask */
+    bs->collecting = bs->collecting ? bs->collecting : bs->collects;
+    bs->collects = NULL;
+    if (bs->collecting)
+        finish_evict(bs, ERR_CANCELLED);
+    return NULL;
+}
+
+/* ---- opening and closing ---- */
+
+static int start_thread(struct blockstore *bs, struct why *why)
+{
+    sigset_t all, old;
+    sigfillset(&all); /* signals are for the main thread */
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    int rc = pthread_create(&bs->thread, NULL, committer_main, bs);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc ? why_set(why, err_from_errno(rc), "cannot start the committer: %s", strerror(rc)) : 0;
+}
+
+static void free_parts(struct blockstore *bs)
+{
+    mailbox_free(bs->inbox);
+    hold_table_free(bs->holds);
+    store_env_close(&bs->env);
+    free(bs);
+}
+
+int blockstore_open(struct blockstore **ret, const struct blockstore_options *o, struct why *why)
+{
+    struct blockstore *bs = MEM_NEW(struct blockstore);
+    int r = store_env_open(&bs->env, o->dir, why);
+    if (r == 0 && (r = begin_epoch(bs)))
+        why_set(why, r, "cannot start the block store in %s: %s", o->dir, err_text(r));
+    bs->budget = o->budget;
+    bs->inbox = mailbox_new(SIZE_MAX, bs);
+    bs->pending_end = &bs->pending;
+    bs->group_most = GROUP_OPS_MAX;
+    uint64_t share = o->budget ? budget_limit(o->budget) / 8 : GROUP_BYTES_MOST;
+    bs->group_bytes_most = share < GROUP_BYTES_LEAST ? GROUP_BYTES_LEAST : share > GROUP_BYTES_MOST ? GROUP_BYTES_MOST : share;
+    bs->holds = hold_table_new();
+    bs->unsynced = bs->check_quota = true;
+    atomic_store(&bs->quota, o->quota_bytes);
+    if (r == 0) {
+        publish(bs);
+        refresh_disk(bs, mono_now());
+        r = start_thread(bs, why);
+    }
+    if (r) {
+        free_parts(bs);
+        return r;
+    }
+    *ret = bs;
+    return 0;
+}
+
+static void op_free(struct mail *m, void *owner)
+{
+    (void)owner;
+    free(m);
+}
+
+static void submit_internal(struct blockstore *bs, int (*apply)(struct store_op *op, struct store_txn *txn))
+{
+    struct store_op *op = MEM_NEW(struct store_op);
+    op->mail.run = op_free;
+    op->apply = apply;
+    blockstore_submit(bs, op);
+}
+
+struct blockstore *blockstore_close(struct blockstore *bs)
+{
+    if (!bs)
+        return NULL;
+    submit_internal(bs, apply_stop);
+    pthread_join(bs->thread, NULL);
+    store_readers_close(bs);
+    free_parts(bs);
+    return NULL;
+}
+
+/* ---- submitting ---- */
+
+void blockstore_submit(struct blockstore *bs, struct store_op *take_op)
+{
+    mailbox_reply(bs->inbox, &take_op->mail);
+}
+
+static void sync_finish(struct mail *m, void *owner)
+{
+    (void)owner;
+    struct sync_op *s = (struct sync_op *)m;
+    if (s->done)
+        s->done(s->arg, s->op.result);
+    free(s);
+}
+
+void blockstore_sync(struct blockstore *bs, struct mailbox *reply, void (*done)(void *arg, int result), void *arg)
+{
+    struct sync_op *s = MEM_NEW(struct sync_op);
+    s->op = (struct store_op){.mail.run = sync_finish, .apply = apply_sync, .reply = reply};
+    s->done = done;
+    s->arg = arg;
+    blockstore_submit(bs, &s->op);
+}
+
+static void collect_finish(struct mail *m, void *owner)
+{
+    (void)owner;
+    struct collect_op *c = (struct collect_op *)m;
+    if (c->done)
+        c->done(c->arg, &c->result);
+    free(c);
+}
+
+void blockstore_collect(struct blockstore *bs, struct mailbox *reply, void (*done)(void *arg, const struct collect_result *r),
+                        void *arg)
+{
+    struct collect_op *c = MEM_NEW(struct collect_op);
+    c->op = (struct store_op){.mail.run = collect_finish, .apply = apply_collect, .reply = reply};
+    c->done = done;
+    c->arg = arg;
+    blockstore_submit(bs, &c->op);
+}
+
+static void submit_hold(struct blockstore *bs, const struct cid *root, int delta)
+{
+    struct hold_op *h = MEM_NEW(struct hold_op);
+    h->op = (struct store_op){.mail.run = op_free, .apply = apply_hold};
+    h->cid = *root;
+    h->delta = delta;
+    blockstore_submit(bs, &h->op);
+}
+
+void blockstore_hold(struct blockstore *bs, const struct cid *root)
+{
+    submit_hold(bs, root, 1);
+}
+
+void blockstore_unhold(struct blockstore *bs, const struct cid *root)
+{
+    submit_hold(bs, root, -1);
+}
+
+void store_reader_poke(struct blockstore *bs)
+{
+    if (!atomic_exchange(&bs->poked, true))
+        submit_internal(bs, apply_poke);
+}
+
+void blockstore_set_quota(struct blockstore *bs, uint64_t quota_bytes)
+{
+    atomic_store(&bs->quota, quota_bytes);
+    submit_internal(bs, apply_quota);
+}

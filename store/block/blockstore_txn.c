@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/block/blockstore_txn.h"
+
+#include "store/block/fault.h"
+#include "store/block/store_internal.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+static int txn_source_get(struct block_source *self, const struct cid *cid, struct span *ret)
+{
+    struct store_txn *txn = (struct store_txn *)((uint8_t *)self - offsetof(struct store_txn, source));
+    int r = store_txn_get(txn, txn->bs->env.db[DB_BLOCKS], cid_hash(cid), ret);
+    return r == ERR_NOT_FOUND ? ERR_MISSING : r;
+}
+
+struct block_source *store_txn_source(struct store_txn *txn)
+{
+    return &txn->source;
+}
+
+MDB_txn *store_txn_mdb(struct store_txn *txn)
+{
+    return txn->mdb;
+}
+
+/* ---- begin, commit ---- */
+
+int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
+{
+    txn->bs = bs;
+    txn->mdb = NULL;
+    txn->t = bs->t;
+    txn->wrote = false;
+    txn->hard = 0;
+    txn->need = 0;
+    txn->source.get = txn_source_get;
+    txn->source.missing_count = 0;
+    if (!bs->env.mdb)
+        return ERR_IO;
+    int rc = fault_point();
+    if (rc == 0)
+        rc = mdb_txn_begin(bs->env.mdb, NULL, 0, &txn->mdb);
+    if (rc == MDB_PANIC)
+        bs->broken = true;
+    return store_error(rc);
+}
+
+void store_txn_abort(struct store_txn *txn)
+{
+    mdb_txn_abort(txn->mdb);
+    txn->mdb = NULL;
+}
+
+int store_txn_commit(struct store_txn *txn)
+{
+    uint8_t stored[sizeof(struct totals)];
+    memcpy(stored, &txn->t, sizeof stored);
+    int r = txn->hard;
+    if (r == 0)
+        r = store_txn_set(txn, txn->bs->env.db[DB_INFO], span_str("totals"), span_of(stored, sizeof stored));
+    if (r) {
+        store_txn_abort(txn);
+        return r;
+    }
+    int rc = fault_point();
+    if (rc)
+        store_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn->mdb); /* a failed one is an aborted one */
+    txn->mdb = NULL;
+    if (rc)
+        return store_error(rc);
+    txn->bs->t = txn->t;
+    return 0;
+}
+
+/* ---- records ---- */
+
+int store_txn_get(struct store_txn *txn, MDB_dbi db, struct span key, struct span *ret)
+{
+    MDB_val k = store_val(key), v;
+    int rc = mdb_get(txn->mdb, db, &k, &v);
+    if (rc)
+        return store_error(rc);
+    *ret = store_span(v);
+    return 0;
+}
+
+/* What LMDB answers to a write. Everything but "no such key" and "bad arguments" leaves a transaction that can only be aborted. */
+static int written(struct store_txn *txn, int rc)
+{
+    if (rc == 0) {
+        txn->wrote = true;
+        return 0;
+    }
+    int r = store_error(rc);
+    if (rc != MDB_NOTFOUND && rc != MDB_BAD_VALSIZE)
+        txn->hard = r;
+    return r;
+}
+
+static int put(struct store_txn *txn, MDB_dbi db, MDB_val *k, MDB_val *v, unsigned flags)
+{
+    if (txn->hard)
+        return txn->hard;
+    int rc = fault_point();
+    if (rc == 0)
+        rc = mdb_put(txn->mdb, db, k, v, flags);
+    if (rc == MDB_KEYEXIST && (flags & MDB_APPEND)) /* not the last one after all */
+        rc = mdb_put(txn->mdb, db, k, v, flags & ~(unsigned)MDB_APPEND);
+    return written(txn, rc);
+}
+
+int store_txn_set(struct store_txn *txn, MDB_dbi db, struct span key, struct span value)
+{
+    MDB_val k = store_val(key), v = store_val(value);
+    return put(txn, db, &k, &v, 0);
+}
+
+int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct span value)
+{
+    MDB_val k = store_val(key), v = store_val(value);
+    return put(txn, db, &k, &v, MDB_APPEND);
+}
+
+int store_txn_reserve(struct store_txn *txn, MDB_dbi db, struct span key, size_t len, uint8_t **ret)
+{
+    MDB_val k = store_val(key), v = {len, NULL};
+    int r = put(txn, db, &k, &v, MDB_RESERVE);
+    if (r == 0)
+        *ret = v.mv_data;
+    return r;
+}
+
+int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key)
+{
+    if (txn->hard)
+        return txn->hard;
+    MDB_val k = store_val(key);
+    int rc = fault_point();
+    if (rc == 0)
+        rc = mdb_del(txn->mdb, db, &k, NULL);
+    return written(txn, rc);
+}
+
+/* ---- databases of others ---- */
+
+struct record_op {
+    struct store_op op;
+    const char *name;
+    unsigned flags;
+    MDB_dbi dbi;
+};
+
+static int apply_record_db(struct store_op *op, struct store_txn *txn)
+{
+    struct record_op *r = (struct record_op *)op;
+    int result = store_env_record_db(&txn->bs->env, txn->mdb, r->name, r->flags, &r->dbi);
+    if (result == 0)
+        txn->wrote = true; /* a handle becomes valid with the commit */
+    return result;
+}
+
+int blockstore_record_db(struct blockstore *bs, const char *name, unsigned mdb_flags, MDB_dbi *ret)
+{
+    assert(strchr(name, '.'));
+    struct record_op op = {.op.apply = apply_record_db, .name = name, .flags = mdb_flags};
+    int r = blockstore_do(bs, &op.op);
+    if (r == 0)
+        *ret = op.dbi;
+    return r;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which blocks go: the order is by stamp, a number that grows with every use that was noted. A pass takes the oldest ones until
+ * its target is reached. Before it takes anything, the holds are written down as counts of the held lane and all queues are
+ * worked off; so a block with no count is one that nobody needs. Blocks that are held in this sense move to the end. */
+#include "store/block/store_internal.h"
+
+#include <stdlib.h>
+
+/* ---- holds ---- */
+
+#define HOLD_BUCKETS 1024
+
+struct hold {
+    struct hold *next;
+    struct cid cid;
+    uint64_t count;
+    bool written, writing; /* it has a count in the held lane; that changes with the commit under way */
+};
+
+struct hold_table {
+    struct hold *buckets[HOLD_BUCKETS];
+    size_t unwritten; /* entries whose count in the held lane is not what it should be */
+    bool writing;     /* hold_write_down has run, its commit has not */
+};
+
+struct hold_table *hold_table_new(void)
+{
+    return MEM_NEW(struct hold_table);
+}
+
+struct hold_table *hold_table_free(struct hold_table *h)
+{
+    if (!h)
+        return NULL;
+    for (size_t i = 0; i < HOLD_BUCKETS; i++)
+        for (struct hold *e = h->buckets[i], *next; e; e = next) {
+            next = e->next;
+            free(e);
+        }
+    free(h);
+    return NULL;
+}
+
+static bool is_right(const struct hold *e)
+{
+    return e->written == (e->count > 0);
+}
+
+void hold_change(struct hold_table *h, const struct cid *cid, int delta)
+{
+    struct hold **at = &h->buckets[cid_mix(cid) % HOLD_BUCKETS];
+    while (*at && !cid_eq(&(*at)->cid, cid))
+        at = &(*at)->next;
+    struct hold *e = *at;
+    if (!e) {
+        if (delta < 0) /* an unhold without its hold would be our mistake; it must not protect less */
+            return;
+        e = MEM_NEW(struct hold);
+        e->cid = *cid;
+        *at = e;
+    }
+    h->unwritten -= !is_right(e);
+    if (delta > 0)
+        e->count++;
+    else if (e->count > 0)
+        e->count--;
+    if (e->count == 0 && !e->written) {
+        *at = e->next;
+        free(e);
+        return;
+    }
+    h->unwritten += !is_right(e);
+}
+
+bool hold_is_dirty(const struct hold_table *h)
+{
+    return h->unwritten > 0;
+}
+
+int hold_write_down(struct hold_table *h, struct store_txn *txn)
+{
+    h->writing = true;
+    for (size_t i = 0; i < HOLD_BUCKETS; i++)
+        for (struct hold *e = h->buckets[i]; e; e = e->next) {
+            e->writing = !is_right(e);
+            if (!e->writing)
+                continue;
+            int r = row_count(txn, &e->cid, LANE_HELD, e->written ? -1 : 1, false);
+            if (r && !(r == ERR_CORRUPT && txn->hard == 0)) /* a count that is not there needs no taking back */
+                return r;
+        }
+    return 0;
+}
+
+void hold_not_written(struct hold_table *h)
+{
+    h->writing = false;
+}
+
+void hold_written(struct hold_table *h)
+{
+    if (!h->writing)
+        return;
+    h->writing = false;
+    for (size_t i = 0; i < HOLD_BUCKETS; i++)
+        for (struct hold **at = &h->buckets[i]; *at;) {
+            struct hold *e = *at;
+            if (e->writing) {
+                e->written = !e->written;
+                e->writing = false;
+                h->unwritten--;
+            }
+            if (e->count == 0 && !e->written) {
+                *at = e->next;
+                free(e);
+            } else {
+                at = &e->next;
+            }
+        }
+}
+
+void hold_forget_written(struct hold_table *h)
+{
+    h->unwritten = 0;
+    h->writing = false;
+    for (size_t i = 0; i < HOLD_BUCKETS; i++)
+        for (struct hold **at = &h->buckets[i]; *at;) {
+            struct hold *e = *at;
+            e->written = e->writing = false;
+            if (e->count == 0) {
+                *at = e->next;
+                free(e);
+            } else {
+                h->unwritten++;
+                at = &e->next;
+            }
+        }
+}
+
+/* ---- touches ---- */
+
+static int touch_one(struct store_txn *txn, struct span hash)
+{
+    struct row row;
+    int r = row_load(txn, hash, &row);
+    if (r || !row_in_lru(&row) || txn->t.stamp - row.stamp <= txn->t.blocks / 8) /* near the end already */
+        return r;
+    if ((r = row_touch(txn, hash, &row)) == 0)
+        r = row_save(txn, hash, &row);
+    return r ? r : 1;
+}
+
+int touch_apply(struct blockstore *bs, struct store_txn *txn)
+{
+    int moved = 0;
+    for (int i = 0; i < READERS_MAX; i++) {
+        struct touch_ring *ring = atomic_load(&bs->readers[i].ring);
+        if (!ring)
+            continue;
+        unsigned tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+        unsigned head = atomic_load_explicit(&ring->head, memory_order_acquire);
+        for (; tail != head; tail++) {
+            struct span hash = span_of(ring->entry[tail % TOUCH_RING].bytes, ring->entry[tail % TOUCH_RING].len);
+            int r = touch_one(txn, hash);
+            if (r < 0)
+                return r;
+            moved += r;
+            atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
+        }
+    }
+    return moved;
+}
+
+/* ---- a pass ---- */
+
+void evict_begin(struct blockstore *bs, uint64_t target_bytes)
+{
+    bs->evict = (struct evict){.active = true, .target = target_bytes, .until = bs->t.stamp};
+}
+
+uint64_t evict_quota_target(const struct blockstore *bs, uint64_t most)
+{
+    uint64_t quota = atomic_load(&bs->quota);
+    uint64_t slack = quota / 32 < (UINT64_C(64) << 20) ? quota / 32 : UINT64_C(64) << 20;
+    return most > slack ? most - slack : 0;
+}
+
+/* The oldest of the order. 1: there is one, 0: none that this pass may take. */
+static int oldest(struct blockstore *bs, struct store_txn *txn, struct cid *ret_hash, uint64_t *ret_stamp)
+{
+    MDB_cursor *c;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(txn->mdb, bs->env.db[DB_LRU], &c);
+    if (rc)
+        return store_error(rc);
+    rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    if (rc == 0 && (k.mv_size != 8 || v.mv_size == 0 || v.mv_size > MULTIHASH_MAX))
+        rc = MDB_CORRUPTED;
+    if (rc == 0) {
+        *ret_stamp = get_be64(k.mv_data);
+        memcpy(ret_hash->bytes, v.mv_data, v.mv_size);
+        ret_hash->len = (uint8_t)v.mv_size;
+        ret_hash->hash_at = 0;
+    }
+    mdb_cursor_close(c);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    return rc ? store_error(rc) : *ret_stamp <= bs->evict.until;
+}
+
+static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span hash, uint64_t stamp)
+{
+    struct row row;
+    int r = row_load(txn, hash, &row);
+    if (r)
+        return r;
+    if (!row_in_lru(&row) || row.stamp != stamp) { /* a leftover in a damaged index */
+        uint8_t key[8];
+        put_be64(key, stamp);
+        return store_txn_del(txn, bs->env.db[DB_LRU], span_of(key, sizeof key));
+    }
+    if (row.lane[LANE_HELD].count > 0) {
+        r = row_touch(txn, hash, &row);
+        return r ? r : row_save(txn, hash, &row);
+    }
+    bs->evict.blocks++;
+    bs->evict.bytes += row.size;
+    return row_drop_block(txn, hash, &row);
+}
+
+int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks)
+{
+    if (hold_is_dirty(bs->holds)) {
+        int r = hold_write_down(bs->holds, txn);
+        if (r)
+            return r;
+    }
+    int r = cascade_step(txn, blocks * 16);
+    if (r < 0 || txn->t.pending[LANE_LIVE] > 0 || txn->t.pending[LANE_HELD] > 0)
+        return r < 0 ? r : 0;
+    for (unsigned i = 0; i < blocks; i++) {
+        struct cid hash;
+        uint64_t stamp;
+        if (txn->t.bytes <= bs->evict.target || (r = oldest(bs, txn, &hash, &stamp)) == 0) {
+            bs->evict.finished = true;
+            return 0;
+        }
+        if (r < 0 || (r = evict_one(bs, txn, cid_hash(&hash), stamp)))
+            return r;
+    }
+    return 0;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The block store from the inside: what its own files share, and nobody else includes.
+ *
+ *   blockstore.c      the committer: mailbox → groups → commits → answers
+ *   store_env.c       the LMDB environment: opening, checking, reopening after a fatal error
+ *   store_row.c       one row per multihash: held or not, counts; the indexes that follow from it
+ *   store_cascade.c   brings the counts of children to where they should be, in steps
+ *   store_evict.c     holds, touches, eviction in steps (store_evict.h)
+ *   store_ops.c       operations that need nothing of the committer's inside
+ *   store_pin.c       pins                    store_reader.c   readers                verify.c   the check
+ *
+ * Databases (format 1; integers little-endian, in keys big-endian):
+ *
+ *   info     "format" → u32; "totals" → struct totals as stored; "epoch" → u32
+ *   blocks   multihash → the block
+ *   rows     multihash → row (store_row.c). Exists while held, counted, or still to be cascaded
+ *   lru      u64 stamp → multihash     every held block with live count 0, the least recently used first
+ *   wanted   multihash → cid           every block with live count > 0 that is not held
+ *   pins     cid → u8 flags, i64 since, name
+ *   liveq    u64 number → multihash    rows whose live lane is not settled; heldq: the held lane, void after a restart
+ *
+ * Two lanes of counts, one machine. The live lane counts references from roots and live parents and is durable. The held
+ * lane counts holds and is valid only in the epoch (the run of the program) it was written in. In each lane, always:
+ * `done` of the block's links have been counted into its children; the goal is none when count is 0, all of them when the
+ * block is counted and held, and as it is when it is counted and not held; a row that is not at its goal is in the queue.
+ */
+#ifndef STORE_BLOCK_STORE_INTERNAL_H
+#define STORE_BLOCK_STORE_INTERNAL_H
+
+#include "store/block/blockstore_txn.h"
+#include "store/block/pin.h"
+#include "store/block/store_evict.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define STORE_FORMAT 1
+
+/* ---- store_env.c ---- */
+
+enum store_db { DB_INFO, DB_BLOCKS, DB_ROWS, DB_LRU, DB_WANTED, DB_PINS, DB_LIVE_QUEUE, DB_HELD_QUEUE, STORE_DBS };
+
+struct record_db {
+    char name[32];
+    unsigned flags;
+    MDB_dbi dbi;
+};
+
+struct store_env {
+    MDB_env *mdb;
+    MDB_dbi db[STORE_DBS];
+    struct record_db records[BLOCKSTORE_RECORD_DBS]; /* opened in this order, so that a reopening gives the same handles */
+    unsigned record_count;
+    char dir[PATH_MAX - 64];
+};
+
+/* One per row of LMDB's reader table; LMDB's default is 126. */
+#define READERS_MAX 96
+
+int store_env_open(struct store_env *e, const char *dir, struct why *why);
+void store_env_close(struct store_env *e);
+/* After MDB_PANIC: no transaction may be open. The same handles afterwards, or an error and a closed environment. */
+int store_env_reopen(struct store_env *e, struct why *why);
+int store_env_record_db(struct store_env *e, MDB_txn *mdb, const char *name, unsigned flags, MDB_dbi *ret);
+int store_error(int mdb_code); /* LMDB's or errno → ERR_*; 0 → 0 */
+uint64_t store_env_file_bytes(const struct store_env *e);
+uint64_t store_env_free_bytes(const struct store_env *e);
+/* A file of a few pages that is given up when the disk is full: so that even then blocks can be deleted. */
+void store_ballast_make(const struct store_env *e);
+bool store_ballast_burn(const struct store_env *e); /* true: there was one */
+
+/* ---- the write transaction ---- */
+
+enum lane { LANE_LIVE, LANE_HELD, LANES };
+
+struct totals {
+    uint64_t blocks, bytes, live_blocks, live_bytes, wanted, pins, pins_incomplete;
+    uint64_t stamp;      /* last one given in the eviction order */
+    uint64_t queue_next; /* next number of the queues */
+    uint64_t pending[LANES];
+};
+#define TOTALS_COUNT (sizeof(struct totals) / sizeof(uint64_t))
+
+struct store_txn {
+    struct blockstore *bs;
+    MDB_txn *mdb;
+    struct totals t;
+    bool wrote;    /* since it was last cleared */
+    int hard;      /* ERR_*: LMDB refused; the transaction can only be aborted */
+    uint64_t need; /* bytes a put did not find room for under the quota */
+    struct block_source source;
+};
+
+int store_txn_begin(struct blockstore *bs, struct store_txn *txn);
+int store_txn_commit(struct store_txn *txn); /* commits or aborts; counters go to bs->t on success */
+void store_txn_abort(struct store_txn *txn);
+int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct span value); /* keys ascend */
+int store_txn_reserve(struct store_txn *txn, MDB_dbi db, struct span key, size_t len, uint8_t **ret);
+
+/* ---- store_row.c ---- */
+
+struct lane_state {
+    uint64_t count;
+    uint32_t done;
+    bool all, queued;
+};
+
+struct row {
+    bool exists, held, inline_block;
+    uint32_t codec, size;
+    uint32_t roots; /* of lane[LANE_LIVE].count: from outside (pins, records) */
+    uint64_t stamp; /* place in the eviction order, when evictable */
+    struct lane_state lane[LANES];
+};
+
+#define ROW_SIZE_MAX 64
+
+/* *ret is all zero when there is no row. ERR_CORRUPT for a damaged one. */
+int row_parse(struct span in, uint32_t epoch, struct row *ret);
+size_t row_format(const struct row *row, uint32_t epoch, uint8_t out[ROW_SIZE_MAX]);
+int row_load(struct store_txn *txn, struct span hash, struct row *ret);
+/* Queues the lanes that are not settled, then writes the row, or deletes it when it says nothing. */
+int row_save(struct store_txn *txn, struct span hash, struct row *row);
+bool row_settled(const struct row *row, enum lane lane);
+static inline bool row_in_lru(const struct row *row)
+{
+    return row->held && !row->inline_block && row->lane[LANE_LIVE].count == 0;
+}
+static inline bool row_is_wanted(const struct row *row)
+{
+    return !row->held && row->lane[LANE_LIVE].count > 0;
+}
+
+/* One more or one less reference in a lane. `root`: from outside. Identity CIDs without links are not counted. */
+int row_count(struct store_txn *txn, const struct cid *cid, enum lane lane, int delta, bool root);
+int row_touch(struct store_txn *txn, struct span hash, struct row *row);      /* moves it to the end of the eviction order */
+int row_drop_block(struct store_txn *txn, struct span hash, struct row *row); /* no longer held; row saved */
+/* The CID of a row: its multihash with its codec */
+int row_cid(struct span hash, const struct row *row, struct cid *ret);
+
+static inline void put_be64(uint8_t out[8], uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        out[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
+static inline uint64_t get_be64(const uint8_t in[8])
+{
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | in[i];
+    return v;
+}
+
+/* ---- store_cascade.c ---- */
+
+/* Counts up to about `links` links, the live lane first; returns how many, 0 when all is settled. */
+int cascade_step(struct store_txn *txn, unsigned links);
+
+/* ---- store_reader.c ---- */
+
+#define TOUCH_RING 128 /* power of two */
+
+/* Single producer (the reader's thread), single consumer (the committer) */
+struct touch_ring {
+    atomic_uint head, tail;
+    struct {
+        uint8_t len;
+        uint8_t bytes[MULTIHASH_MAX];
+    } entry[TOUCH_RING];
+};
+
+struct reader_slot {
+    atomic_bool taken;
+    atomic_bool active; /* between begin and end: the committer keeps its hands off */
+    MDB_txn *txn;       /* reset between uses; the committer's to abort when the gate is shut and active is false */
+    struct touch_ring *_Atomic ring; /* kept from the first use until blockstore_close */
+};
+
+/* ---- blockstore.c ---- */
+
+#define GROUP_OPS_MAX 4096
+
+struct collect_op;
+
+struct blockstore {
+    struct store_env env;
+    struct budget *budget;
+    struct mailbox *inbox; /* of struct store_op */
+    pthread_t thread;
+
+    /* the committer's */
+    struct totals t; /* as committed */
+    uint32_t epoch;
+    struct mail *pending, **pending_end; /* taken from the inbox, in order */
+    struct store_op *group[GROUP_OPS_MAX];
+    unsigned group_count;
+    unsigned group_most; /* halves and more when a commit fails, doubles when one succeeds */
+    size_t group_bytes_most;
+    struct store_op *room_made_for; /* for this one eviction has been tried */
+    bool room_wanted;               /* the first pending operation waits for the eviction */
+    bool careful;                   /* the present group: every operation in a nested transaction */
+    struct hold_table *holds;
+    struct evict evict;
+    struct collect_op *collects, *collecting; /* waiting; those the present pass answers */
+    bool stop;
+    bool unsynced; /* the last commit's meta page may not be on disk */
+    bool broken;   /* LMDB wants to be reopened */
+    bool check_quota;
+    mono_ns refresh_at, sync_at, retry_at; /* retry_at: of maintenance that failed */
+
+    /* shared */
+    atomic_bool gate;  /* shut while the environment is being reopened */
+    atomic_bool poked; /* a touch poke is under way */
+    struct reader_slot readers[READERS_MAX];
+    _Atomic uint64_t quota;
+    struct {
+        _Atomic uint64_t blocks, bytes, live_blocks, live_bytes, wanted, pins, pins_incomplete, pending, evicted_blocks,
+            evicted_bytes, commits, disk_bytes, disk_free;
+        atomic_bool collecting;
+        atomic_int fault;
+    } stats;
+};
+
+static inline MDB_val store_val(struct span s)
+{
+    return (MDB_val){s.len, (void *)(uintptr_t)s.data};
+}
+
+static inline struct span store_span(MDB_val v)
+{
+    return (struct span){v.mv_data, v.mv_size};
+}
+
+/* ---- store_pin.c, store_reader.c ---- */
+
+int pin_parse(struct span key, struct span value, struct pin *ret); /* 0 or ERR_CORRUPT */
+int pins_all_complete(struct store_txn *txn);
+int pins_none_complete(struct store_txn *txn);
+
+bool store_readers_idle(struct blockstore *bs); /* the gate is shut: aborts their transactions; false: one is active */
+void store_readers_close(struct blockstore *bs);
+void store_reader_poke(struct blockstore *bs);
+
+#endif

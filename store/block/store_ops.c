@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Operations that need nothing of the committer's inside: putting a block, waiting for an operation; and the figures. */
+#include "store/block/store_internal.h"
+
+#include <stdlib.h>
+
+static void do_nothing(struct mail *m, void *owner)
+{
+    (void)m; /* the caller of blockstore_do owns it */
+    (void)owner;
+}
+
+int blockstore_do(struct blockstore *bs, struct store_op *op)
+{
+    struct mailbox *mb = mailbox_new(1, NULL);
+    op->reply = mb;
+    op->mail.run = do_nothing;
+    blockstore_submit(bs, op);
+    while (!mailbox_take(mb))
+        (void)mailbox_wait(mb, MONO_NEVER);
+    mailbox_free(mb);
+    return op->result;
+}
+
+struct put_op {
+    struct store_op op;
+    struct block *block;
+    void (*done)(void *arg, struct block *b, int result);
+    void *arg;
+};
+
+static int apply_put(struct store_op *op, struct store_txn *txn)
+{
+    struct block *b = ((struct put_op *)op)->block;
+    return store_txn_put(txn, &b->cid, block_span(b));
+}
+
+static void put_finish(struct mail *m, void *owner)
+{
+    (void)owner;
+    struct put_op *p = (struct put_op *)m;
+    if (p->done)
+        p->done(p->arg, p->block, p->op.result);
+    block_unref(p->block);
+    free(p);
+}
+
+void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox *reply,
+                    void (*done)(void *arg, struct block *b, int result), void *arg)
+{
+    struct put_op *p = MEM_NEW(struct put_op);
+    p->op = (struct store_op){.mail.run = put_finish, .apply = apply_put, .reply = reply, .cost = take_b->len + sizeof *p};
+    p->block = take_b;
+    p->done = done;
+    p->arg = arg;
+    blockstore_submit(bs, &p->op);
+}
+
+void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
+{
+    *ret = (struct blockstore_stats){
+        .blocks = atomic_load(&bs->stats.blocks),
+        .bytes = atomic_load(&bs->stats.bytes),
+        .live_blocks = atomic_load(&bs->stats.live_blocks),
+        .live_bytes = atomic_load(&bs->stats.live_bytes),
+        .wanted_blocks = atomic_load(&bs->stats.wanted),
+        .pins = atomic_load(&bs->stats.pins),
+        .pins_incomplete = atomic_load(&bs->stats.pins_incomplete),
+        .pending = atomic_load(&bs->stats.pending),
+        .evicted_blocks = atomic_load(&bs->stats.evicted_blocks),
+        .evicted_bytes = atomic_load(&bs->stats.evicted_bytes),
+        .commits = atomic_load(&bs->stats.commits),
+        .collecting = atomic_load(&bs->stats.collecting),
+        .quota_bytes = atomic_load(&bs->quota),
+        .disk_bytes = atomic_load(&bs->stats.disk_bytes),
+        .disk_free_bytes = atomic_load(&bs->stats.disk_free),
+        .fault = atomic_load(&bs->stats.fault),
+    };
+}

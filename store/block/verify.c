@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rows are visited in key order, remembered by key between steps. Counting uses a table of fixed size, keyed by 64 mixed bits of
+ * the multihash: when there are more rows than fit, the counting is done in several passes, each for the hashes of one
+ * residue. Two different multihashes with equal 64 bits would be taken for one: with 10^9 blocks a chance of 3 in 100,
+ * for a wrong line in a report. */
+#include "store/block/verify.h"
+
+#include "store/block/store_internal.h"
+#include "store/codec/links.h"
+#include "store/content/hasher.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#define TABLE_SIZE (UINT32_C(1) << 17) /* 2 MiB */
+#define TABLE_ROWS (TABLE_SIZE / 2)    /* expected in a pass */
+#define TABLE_FULL (TABLE_SIZE / 8 * 7)
+
+enum phase { HASH, SETTLE, COUNT, COMPARE, NAME, FINISH, DONE };
+
+struct counted {
+    uint64_t mix;
+    uint32_t count;
+    bool seen; /* compared with its row */
+};
+
+struct store_verify {
+    struct blockstore *bs;
+    struct store_reader *reader;
+    bool repair, snapshot;
+    enum phase phase;
+    struct cid at; /* multihash of the last visited row or block; len 0: at the beginning */
+    struct verify_progress progress;
+    atomic_uint repairs; /* operations under way */
+
+    struct counted *table;
+    uint32_t table_used;
+    uint64_t pass, passes;
+    bool overflow;
+    uint32_t left;                 /* links still to look at of the row being counted */
+    struct cid unnamed;            /* NAME: a counted child without a row */
+    struct totals stored, counted; /* as the snapshot has them, as its rows say */
+};
+
+static const char *const problem_texts[] = {
+    [VERIFY_DAMAGED] = "block is damaged",          [VERIFY_SIZE] = "size differs",
+    [VERIFY_COUNT] = "reference count differs",     [VERIFY_INDEX] = "an index disagrees",
+    [VERIFY_TOTAL] = "the store's totals disagree",
+};
+
+const char *verify_problem_text(enum verify_problem p)
+{
+    return problem_texts[p];
+}
+
+int store_verify_new(struct store_verify **ret, struct blockstore *bs, bool repair)
+{
+    struct store_verify *v = MEM_NEW(struct store_verify);
+    int r = store_reader_new(bs, &v->reader);
+    if (r) {
+        free(v);
+        return r;
+    }
+    struct blockstore_stats stats;
+    blockstore_stats(bs, &stats);
+    v->bs = bs;
+    v->repair = repair;
+    v->progress.blocks_total = stats.blocks;
+    *ret = v;
+    return 0;
+}
+
+struct store_verify *store_verify_free(struct store_verify *v)
+{
+    if (!v)
+        return NULL;
+    while (atomic_load(&v->repairs) > 0) /* the committer still writes to it: a moment */
+        sched_yield();
+    store_reader_free(v->reader);
+    free(v->table);
+    free(v);
+    return NULL;
+}
+
+void store_verify_progress(const struct store_verify *v, struct verify_progress *ret)
+{
+    *ret = v->progress;
+}
+
+/* ---- repairs: operations that take the difference, not the value ---- */
+
+struct repair_op {
+    struct store_op op;
+    struct store_verify *v;
+    struct cid cid;
+    int64_t delta;
+    struct totals totals;
+};
+
+static void repair_finish(struct mail *m, void *owner)
+{
+    (void)owner;
+    struct repair_op *p = (struct repair_op *)m;
+    atomic_fetch_sub(&p->v->repairs, 1);
+    free(p);
+}
+
+static struct repair_op *repair_new(struct store_verify *v, const struct cid *cid,
+                                    int (*apply)(struct store_op *op, struct store_txn *txn))
+{
+    struct repair_op *p = MEM_NEW(struct repair_op);
+    p->op = (struct store_op){.mail.run = repair_finish, .apply = apply, .cost = sizeof *p};
+    p->v = v;
+    if (cid)
+        p->cid = *cid;
+    return p;
+}
+
+static void repair_submit(struct store_verify *v, struct repair_op *p)
+{
+    atomic_fetch_add(&v->repairs, 1);
+    v->progress.repaired++;
+    blockstore_submit(v->bs, &p->op);
+}
+
+static int apply_count(struct store_op *op, struct store_txn *txn)
+{
+    struct repair_op *p = (struct repair_op *)op;
+    int r = 0;
+    for (int64_t d = p->delta; d != 0 && r == 0; d += d < 0 ? 1 : -1)
+        r = row_count(txn, &p->cid, LANE_LIVE, d < 0 ? -1 : 1, false);
+    return r;
+}
+
+/* Is it (still) not what it should be? 0 damaged, ERR_EXISTS sound, ERR_MISSING */
+static int still_damaged(struct store_txn *txn, const struct cid *cid, const struct row *row)
+{
+    struct span data;
+    int r = store_txn_get(txn, txn->bs->env.db[DB_BLOCKS], cid_hash(cid), &data);
+    if (r == ERR_NOT_FOUND)
+        return row->held ? 0 : ERR_MISSING;
+    if (r)
+        return r == ERR_CORRUPT ? 0 : r;
+    if (!row->held || data.len != row->size)
+        return 0;
+    return hash_verify(cid, data) == ERR_VERIFY ? 0 : ERR_EXISTS;
+}
+
+static int apply_drop(struct store_op *op, struct store_txn *txn)
+{
+    struct repair_op *p = (struct repair_op *)op;
+    struct span hash = cid_hash(&p->cid);
+    struct row row;
+    int r = row_load(txn, hash, &row);
+    if (r == ERR_CORRUPT && txn->hard == 0) { /* the row itself: what it said is counted anew by this verify or the next */
+        (void)store_txn_del(txn, txn->bs->env.db[DB_BLOCKS], hash); /* none is fine; an LMDB error shows in `hard` */
+        return store_txn_del(txn, txn->bs->env.db[DB_ROWS], hash);
+    }
+    if (r || row.inline_block || (r = still_damaged(txn, &p->cid, &row)))
+        return r ? r : ERR_EXISTS;
+    if (!row.held) /* a block without its row */
+        return store_txn_del(txn, txn->bs->env.db[DB_BLOCKS], hash);
+    if (row.lane[LANE_LIVE].count > 0 && (r = pins_none_complete(txn)))
+        return r;
+    return row_drop_block(txn, hash, &row);
+}
+
+/* The indexes of one row, as the row says */
+static int apply_index(struct store_op *op, struct store_txn *txn)
+{
+    struct repair_op *p = (struct repair_op *)op;
+    struct span hash = cid_hash(&p->cid);
+    const MDB_dbi *db = txn->bs->env.db;
+    struct row row;
+    int r = row_load(txn, hash, &row);
+    if (r || !row.exists)
+        return r;
+    if (row_in_lru(&row)) {
+        r = row_touch(txn, hash, &row);
+        return r ? r : row_save(txn, hash, &row);
+    }
+    if (row_is_wanted(&row)) {
+        struct cid cid;
+        r = row_cid(hash, &row, &cid);
+        return r ? r : store_txn_set(txn, db[DB_WANTED], hash, cid_span(&cid));
+    }
+    r = store_txn_del(txn, db[DB_WANTED], hash);
+    return r == ERR_NOT_FOUND ? 0 : r;
+}
+
+static int apply_totals(struct store_op *op, struct store_txn *txn)
+{
+    const struct totals *d = &((struct repair_op *)op)->totals;
+    txn->t.blocks += d->blocks; /* differences modulo 2^64 */
+    txn->t.bytes += d->bytes;
+    txn->t.live_blocks += d->live_blocks;
+    txn->t.live_bytes += d->live_bytes;
+    txn->t.wanted += d->wanted;
+    txn->wrote = true;
+    return 0;
+}
+
+/* ---- one block ---- */
+
+static int check_bytes(const struct cid *cid, struct span data)
+{
+    int r = data.len > BLOCK_MAX ? ERR_VERIFY : hash_verify(cid, data);
+    return r == ERR_VERIFY ? ERR_CORRUPT : r;
+}
+
+int store_check(struct store_reader *r, const struct cid *cid)
+{
+    struct span data;
+    int result = store_get(r, cid, &data);
+    return result ? result : check_bytes(cid, data);
+}
+
+struct drop_op {
+    struct repair_op repair;
+    void (*done)(void *arg, int result);
+    void *arg;
+};
+
+static void drop_finish(struct mail *m, void *owner)
+{
+    (void)owner;
+    struct drop_op *d = (struct drop_op *)m;
+    if (d->done)
+        d->done(d->arg, d->repair.op.result);
+    free(d);
+}
+
+void blockstore_drop_damaged(struct blockstore *bs, const struct cid *cid, struct mailbox *reply,
+                             void (*done)(void *arg, int result), void *arg)
+{
+    struct drop_op *d = MEM_NEW(struct drop_op);
+    d->repair.op = (struct store_op){.mail.run = drop_finish, .apply = apply_drop, .reply = reply, .cost = sizeof *d};
+    d->repair.cid = *cid;
+    d->done = done;
+    d->arg = arg;
+    blockstore_submit(bs, &d->repair.op);
+}
+
+/* ---- events ---- */
+
+static int found(struct store_verify *v, struct verify_event *e)
+{
+    v->progress.problems++;
+    e->repaired = v->repair;
+    return 1;
+}
+
+static int found_damaged(struct store_verify *v, const struct cid *cid, struct verify_event *e)
+{
+    *e = (struct verify_event){.problem = VERIFY_DAMAGED, .cid = *cid};
+    if (v->repair)
+        repair_submit(v, repair_new(v, cid, apply_drop));
+    return found(v, e);
+}
+
+static int found_index(struct store_verify *v, const struct cid *cid, struct verify_event *e)
+{
+    *e = (struct verify_event){.problem = VERIFY_INDEX, .cid = *cid};
+    if (v->repair)
+        repair_submit(v, repair_new(v, cid, apply_index));
+    return found(v, e);
+}
+
+static int found_count(struct store_verify *v, const struct cid *cid, uint64_t expected, struct verify_event *e, uint64_t is)
+{
+    *e = (struct verify_event){.problem = VERIFY_COUNT, .cid = *cid, .expected = expected, .found = is};
+    if (v->repair) {
+        struct repair_op *p = repair_new(v, cid, apply_count);
+        p->delta = (int64_t)(expected - is);
+        repair_submit(v, p);
+    }
+    return found(v, e);
+}
+
+/* ---- walking ---- */
+
+/* The entry after v->at, which moves to it. 1, 0: end, or an error. */
+static int next_key(struct store_verify *v, enum store_db db, MDB_val *k, MDB_val *val)
+{
+    MDB_cursor *c;
+    int rc = mdb_cursor_open(store_reader_txn(v->reader), v->bs->env.db[db], &c);
+    if (rc)
+        return store_error(rc);
+    *k = store_val(cid_span(&v->at));
+    rc = mdb_cursor_get(c, k, val, v->at.len ? MDB_SET_RANGE : MDB_FIRST);
+    if (rc == 0 && v->at.len && span_eq(store_span(*k), cid_span(&v->at)))
+        rc = mdb_cursor_get(c, k, val, MDB_NEXT);
+    mdb_cursor_close(c);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc == 0 && k->mv_size > MULTIHASH_MAX)
+        rc = MDB_CORRUPTED;
+    if (rc)
+        return store_error(rc);
+    v->at = (struct cid){.len = (uint8_t)k->mv_size};
+    memcpy(v->at.bytes, k->mv_data, k->mv_size);
+    return 1;
+}
+
+static int get(struct store_verify *v, enum store_db db, struct span key, struct span *ret)
+{
+    MDB_val k = store_val(key), val;
+    int rc = mdb_get(store_reader_txn(v->reader), v->bs->env.db[db], &k, &val);
+    if (rc == 0)
+        *ret = store_span(val);
+    return store_error(rc);
+}
+
+/* ---- HASH ---- */
+
+static int hash_one(struct store_verify *v, struct span hash, struct span data, struct verify_event *e)
+{
+    struct span in;
+    struct row row = {0};
+    struct cid cid;
+    int r = get(v, DB_ROWS, hash, &in);
+    if (r == 0)
+        r = row_parse(in, 0, &row);
+    if (!row.exists)
+        row.codec = CODEC_RAW;
+    if (row_cid(hash, &row, &cid) != 0)
+        return ERR_CORRUPT; /* a key that is no multihash: nothing of ours wrote it */
+    v->progress.blocks++;
+    v->progress.bytes += data.len;
+    if (r || !row.held) /* a block without its row cannot be counted or evicted */
+        return found_damaged(v, &cid, e);
+    if (data.len != row.size) {
+        (void)found_damaged(v, &cid, e);
+        *e = (struct verify_event){VERIFY_SIZE, cid, row.size, data.len, v->repair};
+        return 1;
+    }
+    r = check_bytes(&cid, data);
+    v->progress.unchecked += r == ERR_UNSUPPORTED;
+    return r == ERR_CORRUPT ? found_damaged(v, &cid, e) : 0;
+}
+
+static int step_hash(struct store_verify *v, unsigned blocks, struct verify_event *e)
+{
+    int r = store_read_begin(v->reader);
+    if (r)
+        return r;
+    for (unsigned i = 0; i < blocks && r == 0; i++) {
+        MDB_val k, data;
+        r = next_key(v, DB_BLOCKS, &k, &data);
+        if (r == 0) {
+            v->phase = SETTLE;
+            break;
+        }
+        if (r == 1)
+            r = hash_one(v, store_span(k), store_span(data), e);
+    }
+    store_read_end(v->reader);
+    return r;
+}
+
+/* ---- SETTLE ---- */
+
+static void begin_pass(struct store_verify *v)
+{
+    memset(v->table, 0, TABLE_SIZE * sizeof *v->table);
+    v->table_used = 0;
+    v->overflow = false;
+    v->phase = COUNT;
+    v->at.len = 0;
+}
+
+static int step_settle(struct store_verify *v)
+{
+    if (atomic_load(&v->repairs) > 0)
+        return ERR_AGAIN;
+    int r = store_read_begin(v->reader);
+    if (r)
+        return r;
+    struct span in;
+    MDB_stat stat;
+    r = get(v, DB_INFO, span_str("totals"), &in);
+    if (r == 0 && in.len == sizeof v->stored)
+        memcpy(&v->stored, in.data, sizeof v->stored);
+    else if (r == 0 || r == ERR_NOT_FOUND)
+        r = ERR_CORRUPT;
+    int rc = mdb_stat(store_reader_txn(v->reader), v->bs->env.db[DB_ROWS], &stat);
+    r = r ? r : store_error(rc);
+    if (r == 0 && v->stored.pending[LANE_LIVE] > 0)
+        r = ERR_AGAIN;
+    if (r) {
+        store_read_end(v->reader);
+        return r;
+    }
+    v->snapshot = true; /* kept until the counting is done */
+    v->passes = stat.ms_entries / TABLE_ROWS + 1;
+    v->pass = 0;
+    v->table = mem_array(TABLE_SIZE, sizeof *v->table);
+    begin_pass(v);
+    return 0;
+}
+
+/* ---- COUNT, COMPARE, NAME ---- */
+
+static bool in_pass(const struct store_verify *v, uint64_t mix)
+{
+    return mix % v->passes == v->pass;
+}
+
+/* The entry of `mix`; one with count 0 is free. */
+static struct counted *table_find(struct store_verify *v, uint64_t mix)
+{
+    uint32_t i = (uint32_t)(mix >> 32) % TABLE_SIZE;
+    while (v->table[i].count > 0 && v->table[i].mix != mix)
+        i = (i + 1) % TABLE_SIZE;
+    return &v->table[i];
+}
+
+static int count_link(void *arg, const struct cid *child)
+{
+    struct store_verify *v = arg;
+    if (v->left-- == 0)
+        return 1;
+    uint64_t mix = cid_mix(child);
+    if (!in_pass(v, mix))
+        return 0;
+    struct counted *c = table_find(v, mix);
+    if (c->count == 0 && v->table_used++ >= TABLE_FULL) {
+        v->overflow = true;
+        return 1;
+    }
+    c->mix = mix;
+    c->count++;
+    return 0;
+}
+
+/* Notes the first child that was counted and has no row. */
+static int name_link(void *arg, const struct cid *child)
+{
+    struct store_verify *v = arg;
+    if (v->left-- == 0)
+        return 1;
+    uint64_t mix = cid_mix(child);
+    struct counted *c = in_pass(v, mix) ? table_find(v, mix) : NULL;
+    if (!c || c->count == 0 || c->seen)
+        return 0;
+    v->unnamed = *child;
+    c->seen = true;
+    return 1;
+}
+
+static void visit_links(struct store_verify *v, struct span hash, const struct row *row,
+                        int (*each)(void *arg, const struct cid *child))
+{
+    struct cid cid;
+    struct span data;
+    v->left = row->lane[LANE_LIVE].done;
+    if (v->left == 0 || row_cid(hash, row, &cid) != 0)
+        return;
+    if (!cid_inline(&cid, &data) && get(v, DB_BLOCKS, hash, &data) != 0)
+        return; /* gone for repair: its children's counts come back with it */
+    (void)links_of(&cid, data, each, v);
+}
+
+static void count_row(struct store_verify *v, const struct row *row)
+{
+    if (v->pass > 0 || row->inline_block)
+        return;
+    bool live = row->lane[LANE_LIVE].count > 0;
+    v->counted.blocks += row->held;
+    v->counted.bytes += row->held ? row->size : 0;
+    v->counted.live_blocks += row->held && live;
+    v->counted.live_bytes += row->held && live ? row->size : 0;
+    v->counted.wanted += row_is_wanted(row);
+}
+
+static bool indexes_agree(struct store_verify *v, struct span hash, const struct row *row)
+{
+    uint8_t key[8];
+    struct span in;
+    if (row->inline_block)
+        return true;
+    put_be64(key, row->stamp);
+    if (row_in_lru(row) && (get(v, DB_LRU, span_of(key, sizeof key), &in) != 0 || !span_eq(in, hash)))
+        return false;
+    return row_is_wanted(row) == (get(v, DB_WANTED, hash, &in) == 0);
+}
+
+static int compare_row(struct store_verify *v, struct span hash, const struct row *row, struct verify_event *e)
+{
+    struct cid cid;
+    struct span in;
+    if (row_cid(hash, row, &cid) != 0)
+        return ERR_CORRUPT;
+    uint64_t mix = cid_mix(&cid);
+    if (!in_pass(v, mix))
+        return 0;
+    struct counted *c = table_find(v, mix);
+    if (c->count > 0)
+        c->seen = true;
+    uint64_t expected = (uint64_t)row->roots + c->count;
+    if (expected != row->lane[LANE_LIVE].count)
+        return found_count(v, &cid, expected, e, row->lane[LANE_LIVE].count);
+    if (!indexes_agree(v, hash, row))
+        return found_index(v, &cid, e);
+    if (row->held && !row->inline_block && get(v, DB_BLOCKS, hash, &in) == ERR_NOT_FOUND)
+        return found_damaged(v, &cid, e);
+    return 0;
+}
+
+static int visit_row(struct store_verify *v, struct span hash, struct span in, struct verify_event *e)
+{
+    struct row parsed, *row = &parsed;
+    if (row_parse(in, 0, row) != 0) { /* told once, in the first pass, unless its block was there to tell it by */
+        struct cid cid;
+        struct span data;
+        bool told = v->phase != COUNT || v->pass > 0 || get(v, DB_BLOCKS, hash, &data) == 0;
+        return told || cid_from_hash(&cid, 1, CODEC_RAW, hash) != 0 ? 0 : found_damaged(v, &cid, e);
+    }
+    switch (v->phase) {
+    case COUNT:
+        count_row(v, row);
+        visit_links(v, hash, row, count_link);
+        return 0;
+    case COMPARE:
+        return compare_row(v, hash, row, e);
+    default:
+        v->unnamed.len = 0;
+        visit_links(v, hash, row, name_link);
+        if (v->unnamed.len == 0)
+            return 0;
+        return found_count(v, &v->unnamed, table_find(v, cid_mix(&v->unnamed))->count, e, 0);
+    }
+}
+
+static void next_phase(struct store_verify *v)
+{
+    v->at.len = 0;
+    if (v->phase == COUNT && v->overflow) {
+        v->passes *= 2;
+        v->pass = 0;
+        v->counted = (struct totals){0};
+        begin_pass(v);
+    } else if (v->phase != NAME) {
+        v->phase = v->phase == COUNT ? COMPARE : NAME;
+    } else if (++v->pass < v->passes) {
+        begin_pass(v);
+    } else {
+        v->phase = FINISH;
+    }
+}
+
+static int step_rows(struct store_verify *v, unsigned rows, struct verify_event *e)
+{
+    int r = 0;
+    for (unsigned i = 0; i < rows && r == 0; i++) {
+        MDB_val k, in;
+        r = next_key(v, DB_ROWS, &k, &in);
+        if (r == 0) {
+            next_phase(v);
+            return 0;
+        }
+        if (r == 1)
+            r = visit_row(v, store_span(k), store_span(in), e);
+    }
+    return r;
+}
+
+/* ---- FINISH ---- */
+
+static int step_finish(struct store_verify *v, struct verify_event *e)
+{
+    store_read_end(v->reader);
+    v->snapshot = false;
+    v->phase = DONE;
+    v->progress.done = true;
+    const struct totals *a = &v->stored, *b = &v->counted;
+    struct totals d = {.blocks = b->blocks - a->blocks,
+                       .bytes = b->bytes - a->bytes,
+                       .live_blocks = b->live_blocks - a->live_blocks,
+                       .live_bytes = b->live_bytes - a->live_bytes,
+                       .wanted = b->wanted - a->wanted};
+    const struct totals none = {0};
+    if (memcmp(&d, &none, sizeof d) == 0)
+        return 0;
+    *e = (struct verify_event){.problem = VERIFY_TOTAL, .expected = b->bytes, .found = a->bytes};
+    if (v->repair) {
+        struct repair_op *p = repair_new(v, NULL, apply_totals);
+        p->totals = d;
+        repair_submit(v, p);
+    }
+    return found(v, e);
+}
+
+int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_event *ret_event)
+{
+    switch (v->phase) {
+    case HASH:
+        return step_hash(v, blocks, ret_event);
+    case SETTLE:
+        return step_settle(v);
+    case FINISH:
+        return step_finish(v, ret_event);
+    case DONE:
+        return ERR_CLOSED;
+    default:
+        return step_rows(v, blocks, ret_event);
+    }
+}
