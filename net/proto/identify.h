@@ -42,8 +42,9 @@ struct identify {
     struct span protocols[IDENTIFY_PROTOCOLS_MAX];
 };
 
-/* Appends our message(s), each delimited: everything but the signed record and what does not fit in the first, the rest in
- * the second. Addresses beyond IDENTIFY_OUTPUT_MAX are left out, last ones first. 0, or ERR_TOO_BIG: protocols alone do not fit. */
+/* Appends our message, delimited. When it would be longer than IDENTIFY_OUTPUT_FIRST the signed record and the addresses that
+ * do not fit go in a second one; what does not fit in IDENTIFY_OUTPUT_MAX is left out, last addresses first. 0, or ERR_TOO_BIG:
+ * key and protocols alone do not fit in the first. */
 int identify_build(const struct identify *own, struct buf *out);
 
 struct identify_reader {
@@ -56,7 +57,7 @@ void identify_reader_done(struct identify_reader *r);
 /* Takes bytes of the stream. 0, or ERR_TOO_BIG, ERR_PROTOCOL: reset the stream. */
 int identify_input(struct identify_reader *r, struct span in);
 /* At FIN: merges all messages; repeated fields add up, others are replaced. Spans live until reader_done. 0; ERR_TRUNCATED;
- * ERR_PROTOCOL: malformed. Also usable before FIN for what has come. */
+ * ERR_PROTOCOL: malformed. ERR_TRUNCATED also when nothing came. */
 int identify_finish(struct identify_reader *r, struct identify *ret);
 
 bool identify_speaks(const struct identify *id, const char *protocol);
