@@ -27,17 +27,17 @@ struct engine_peer {
     bool inbound;               /* of the newest connection */
     unsigned connections, streams;
     wall_ns last_seen;
-    mono_ns rtt;                /* smoothed; 0: unknown */
-    char agent[64];             /* printable; "" unknown */
-    const char *remote;         /* address of the newest connection as text, "" none */
-    const char *const *addrs;   /* known addresses as text */
+    mono_ns rtt;              /* smoothed; 0: unknown */
+    char agent[64];           /* printable; "" unknown */
+    const char *remote;       /* address of the newest connection as text, "" none */
+    const char *const *addrs; /* known addresses as text */
     unsigned addr_count;
     const char *const *protocols;
     unsigned protocol_count;
-    uint64_t bytes_in, bytes_out;         /* on the wire */
+    uint64_t bytes_in, bytes_out; /* on the wire */
     uint64_t blocks_in, blocks_out, block_bytes_in, block_bytes_out;
     uint64_t blocks_dup, blocks_unasked, blocks_wrong;
-    uint64_t wants_theirs, wants_ours;    /* queued now */
+    uint64_t wants_theirs, wants_ours; /* queued now */
     mono_ns connected_for;
 };
 
@@ -49,38 +49,39 @@ struct engine_view {
     unsigned listen_count;
     const char *const *observed; /* what several peers see of us */
     unsigned observed_count;
-    bool online;               /* an interface other than loopback is up, or a peer is connected */
+    bool online; /* an interface other than loopback is up, or a peer is connected */
     unsigned connections;
     uint64_t bytes_in, bytes_out, rate_in, rate_out; /* totals; bytes per second over the last seconds */
-    uint64_t wants;            /* open */
+    uint64_t wants;                                  /* open */
     mono_ns uptime;
-    void *memory;              /* the allocation behind it */
+    void *memory; /* the allocation behind it */
 };
 void engine_view_free(struct engine_view *v);
 
 /* Called on the engine thread; must not block: post a message. */
 struct engine_listener {
     void *arg;
-    void (*view)(void *arg, struct engine_view *take_v);      /* after changes, at most 4 times a second; at least every 5 s when figures changed */
+    /* After changes, at most 4 times a second; at least every 5 s when figures changed. */
+    void (*view)(void *arg, struct engine_view *take_v);
     void (*event)(void *arg, const char *kind, const char *text); /* "peer.connected" "12D3… /ip4/…": one line of .p2p/events */
-    void (*save_peers)(void *arg, struct buf *bytes);         /* the peerstore, to be written to disk; takes the contents of `bytes` */
+    void (*save_peers)(void *arg, struct buf *bytes); /* the peerstore, to be written to disk; takes the contents of `bytes` */
 };
 
 /* ---- life ---- */
 
 struct engine_options {
-    const struct identity *identity;     /* ours; borrowed while the engine lives */
+    const struct identity *identity; /* ours; borrowed while the engine lives */
     struct blockstore *store;
     struct workers *workers;
     struct budget *budget;
     struct engine_listener listener;
-    const struct multiaddr *listen;      /* port 0: any. A taken port falls back to any and says so in an event */
+    const struct multiaddr *listen; /* port 0: any. A taken port falls back to any and says so in an event */
     unsigned listen_count;
     bool mdns;
     unsigned max_connections, max_connections_per_ip;
     uint64_t upload_limit, download_limit; /* bytes per second, 0: none */
-    struct span saved_peers;             /* what save_peers gave last time, or nothing */
-    const char *agent;                   /* "p2pfs/0.1.0" */
+    struct span saved_peers;               /* what save_peers gave last time, or nothing */
+    const char *agent;                     /* "p2pfs/0.1.0" */
 };
 int engine_start(struct engine **ret, const struct engine_options *o, struct why *why); /* ERR_BUSY, ERR_INVALID, ERR_IO */
 struct engine *engine_stop(struct engine *e); /* settles every want with ERR_CANCELLED, closes, joins; NULL accepted */
@@ -101,18 +102,18 @@ enum engine_verb {
     ENGINE_NETWORK,    /* re-read interfaces now */
 };
 struct engine_call {
-    struct mail mail;       /* run() on the asker's thread when done */
+    struct mail mail; /* run() on the asker's thread when done */
     struct mailbox *reply;
     enum engine_verb verb;
-    struct peer_id peer;    /* answer of CONNECT too */
+    struct peer_id peer; /* answer of CONNECT too */
     struct multiaddr addr;
     bool on;
     uint64_t upload_limit, download_limit;
     unsigned max_connections;
-    mono_ns timeout;        /* 0: 15 s */
-    int result;             /* 0, ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY (another peer answered), ERR_REFUSED, ERR_LIMIT … */
+    mono_ns timeout; /* 0: 15 s */
+    int result; /* 0, ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY (another peer answered), ERR_REFUSED, ERR_LIMIT … */
     mono_ns rtt;
-    struct why why;         /* a sentence when result < 0: what was tried */
+    struct why why; /* a sentence when result < 0: what was tried */
 };
 void engine_command(struct engine *e, struct engine_call *take_c);
 

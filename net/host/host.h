@@ -19,6 +19,7 @@
 #include "net/addr/pubkey.h"
 #include "net/conn/conn.h"
 #include "net/exchange/exchange.h"
+#include "net/swarm/peerstore.h"
 #include "net/swarm/selfaddrs.h"
 #include "store/base/rng.h"
 

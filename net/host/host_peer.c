@@ -157,8 +157,9 @@ void peer_conn_ready(struct host_peer *p, struct host_conn *c)
     timer_clear(&h->timers, &p->timer);
     if (!c->inbound)
         peerstore_succeeded(h->store, p->entry, &c->remote, h->now, host_wall(h));
-    if (!p->xp) {
-        p->xp = exchange_peer_added(h->exchange, p, 0, h->now);
+    if (!p->xp)
+        p->xp = exchange_peer_added(h->exchange, p, 0, h->now); /* NULL: too many; asked again with its next connection */
+    if (p->conns.count == 1) {
         p->connected_at = h->now;
         char id[PEER_ID_TEXT_SIZE], addr[MULTIADDR_TEXT];
         host_event(h, "peer.connected", "%s %s", peer_id_text(&p->id, id), multiaddr_text(&c->remote, addr));
