@@ -98,6 +98,12 @@ static void note_fault(struct blockstore *bs, int err)
         log_limited(&limit, "store.fault", "error=\"%s\"", err_text(err));
 }
 
+static void note_recovery(struct blockstore *bs)
+{
+    if (atomic_exchange(&bs->stats.fault, 0) != 0)
+        log_info("store.recovered", "free=%llu", (unsigned long long)atomic_load(&bs->stats.disk_free));
+}
+
 static int commit(struct blockstore *bs, struct store_txn *txn)
 {
     int r = store_txn_commit(txn);
@@ -105,8 +111,7 @@ static int commit(struct blockstore *bs, struct store_txn *txn)
         return r;
     bs->unsynced = true;
     bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
-    if (atomic_exchange(&bs->stats.fault, 0) != 0)
-        log_info("store.recovered", "free=%llu", (unsigned long long)atomic_load(&bs->stats.disk_free));
+    note_recovery(bs);
     atomic_fetch_add(&bs->stats.commits, 1);
     publish(bs);
     return 0;
@@ -125,6 +130,7 @@ static int sync_now(struct blockstore *bs)
         return store_error(rc);
     }
     bs->unsynced = false;
+    note_recovery(bs);
     return 0;
 }
 

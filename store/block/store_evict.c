@@ -176,7 +176,7 @@ int touch_apply(struct blockstore *bs, struct store_txn *txn)
 
 void evict_begin(struct blockstore *bs, uint64_t target_bytes)
 {
-    bs->evict = (struct evict){.active = true, .target = target_bytes, .until = bs->t.stamp};
+    bs->evict = (struct evict){.active = true, .target = target_bytes};
 }
 
 uint64_t evict_quota_target(const struct blockstore *bs, uint64_t most)
@@ -231,6 +231,8 @@ static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span h
 
 int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks)
 {
+    if (bs->evict.until == 0) /* not earlier: touches that were noted before the pass have moved their blocks by now */
+        bs->evict.until = txn->t.stamp;
     if (hold_is_dirty(bs->holds)) {
         int r = hold_write_down(bs->holds, txn);
         if (r)

@@ -127,7 +127,10 @@ static void repair_submit(struct store_verify *v, struct repair_op *p)
 static int apply_count(struct store_op *op, struct store_txn *txn)
 {
     struct repair_op *p = (struct repair_op *)op;
-    int r = 0;
+    struct row row;
+    int r = row_load(txn, cid_hash(&p->cid), &row);
+    if (r == 0 && !row.held) /* it will be wanted: some pin misses it */
+        r = pins_none_complete(txn);
     for (int64_t d = p->delta; d != 0 && r == 0; d += d < 0 ? 1 : -1)
         r = row_count(txn, &p->cid, LANE_LIVE, d < 0 ? -1 : 1, false);
     return r;

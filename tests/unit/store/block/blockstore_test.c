@@ -1,0 +1,805 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/store/block/store_fixture.h"
+
+#include "store/block/fault.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <semaphore.h>
+#include <sys/stat.h>
+
+#define KIB 1024
+
+Test(blockstore, blocks_come_back)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    static const uint32_t sizes[] = {0, 1, 100, 2000, 4095, 4096, 5000, 262144, 1 << 20, BLOCK_MAX};
+    struct block *blocks[10];
+    for (int i = 0; i < 10; i++) {
+        blocks[i] = raw_block((uint64_t)i, sizes[i]);
+        cr_assert_eq(do_put(bs, blocks[i]), 0);
+        cr_assert_eq(do_put(bs, blocks[i]), 0); /* again is fine */
+    }
+    bs = blockstore_close(bs);
+    bs = store_open(f.path, 0);
+    struct store_reader *r;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    for (int i = 0; i < 10; i++) {
+        struct span data;
+        uint64_t size;
+        cr_assert_eq(store_get(r, &blocks[i]->cid, &data), 0);
+        cr_assert(span_eq(data, block_span(blocks[i])));
+        cr_assert(store_size(r, &blocks[i]->cid, &size) == 0 && size == sizes[i]);
+        cr_assert_eq(store_check(r, &blocks[i]->cid), 0);
+        block_unref(blocks[i]);
+    }
+    struct block *absent = raw_block(99, 10);
+    struct block_source *s = store_reader_source(r);
+    struct span data;
+    cr_assert_eq(source_get(s, &absent->cid, &data), ERR_MISSING);
+    cr_assert_eq(source_get(s, &absent->cid, &data), ERR_MISSING);
+    cr_assert(s->missing_count == 1 && cid_eq(&s->missing[0], &absent->cid));
+    cr_assert_not(source_has(s, &absent->cid));
+    source_forget_missing(s);
+    cr_assert_eq(s->missing_count, 0);
+    store_read_end(r);
+    store_reader_free(r);
+    block_unref(absent);
+    struct blockstore_stats st;
+    blockstore_stats(bs, &st);
+    cr_assert(st.blocks == 10 && st.live_blocks == 0 && st.fault == 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    folder_remove(&f);
+}
+
+/* root → (a → leaf1 leaf2 leaf1) (b → leaf2); leaf1 is linked twice by one parent */
+struct small_dag {
+    struct block *root, *a, *b, *leaf1, *leaf2;
+};
+
+static void small_dag(struct small_dag *d, uint64_t salt)
+{
+    d->leaf1 = raw_block(salt * 2, 3000);
+    d->leaf2 = raw_block(salt * 2 + 1, 5000);
+    d->a = node_block((struct cid[]){d->leaf1->cid, d->leaf2->cid, d->leaf1->cid}, 3, salt);
+    d->b = node_block(&d->leaf2->cid, 1, salt);
+    d->root = node_block((struct cid[]){d->a->cid, d->b->cid}, 2, salt);
+}
+
+static void small_dag_free(struct small_dag *d)
+{
+    block_unref(d->root);
+    block_unref(d->a);
+    block_unref(d->b);
+    block_unref(d->leaf1);
+    block_unref(d->leaf2);
+}
+
+Test(blockstore, pin_wants_then_keeps)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct small_dag d;
+    small_dag(&d, 1);
+    cr_assert_eq(do_simple(bs, DO_PIN, &d.root->cid), 0);
+    struct blockstore_stats s = settle(bs);
+    cr_assert(s.wanted_blocks == 1 && s.pins == 1 && s.pins_incomplete == 1);
+    cr_assert_eq(do_put(bs, d.root), 0);
+    s = settle(bs);
+    cr_assert_eq(s.wanted_blocks, 2);
+    cr_assert_eq(do_put(bs, d.a), 0);
+    cr_assert_eq(do_put(bs, d.leaf1), 0);
+    cr_assert_eq(do_put(bs, d.leaf2), 0);
+    s = settle(bs);
+    cr_assert_eq(s.wanted_blocks, 1);
+
+    struct store_reader *r;
+    struct cid at = {0}, wanted;
+    struct pin pin;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    cr_assert_eq(store_wanted_next(r, &at, &wanted), 1);
+    cr_assert(cid_eq(&wanted, &d.b->cid));
+    cr_assert_eq(store_wanted_next(r, &at, &wanted), 0);
+    cr_assert(store_pin_get(r, &d.root->cid, &pin) == 0 && !pin.complete);
+    store_read_end(r);
+
+    cr_assert_eq(do_put(bs, d.b), 0);
+    do
+        blockstore_stats(bs, &s);
+    while (s.pins_incomplete > 0); /* the committer notices by itself */
+    cr_assert_eq(s.wanted_blocks, 0);
+    cr_assert(s.live_blocks == 5 && s.blocks == 5 && s.live_bytes == s.bytes);
+    cr_assert_eq(store_read_begin(r), 0);
+    cr_assert(store_pin_get(r, &d.root->cid, &pin) == 0 && pin.complete);
+    store_read_end(r);
+    store_reader_free(r);
+
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &d.root->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &d.root->cid), ERR_NOT_FOUND);
+    cr_assert_eq(do_collect(bs).blocks, 5);
+    settle(bs);
+    cr_assert_not(has(bs, &d.leaf1->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_stats(bs, &s);
+    cr_assert(s.blocks == 0 && s.bytes == 0 && s.wanted_blocks == 0 && s.evicted_blocks == 5);
+    blockstore_close(bs);
+    small_dag_free(&d);
+    folder_remove(&f);
+}
+
+Test(blockstore, shared_children_stay)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct small_dag d;
+    small_dag(&d, 1);
+    struct block *other = node_block(&d.a->cid, 1, 77);
+    struct block *all[] = {d.root, d.a, d.b, d.leaf1, d.leaf2, other};
+    for (int i = 0; i < 6; i++)
+        cr_assert_eq(do_put(bs, all[i]), 0);
+    cr_assert_eq(do_simple(bs, DO_REF, &d.root->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_REF, &d.root->cid), 0); /* two records refer to it */
+    cr_assert_eq(do_simple(bs, DO_REF, &other->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_UNREF, &d.root->cid), 0);
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    cr_assert_eq(do_simple(bs, DO_UNREF, &d.root->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_UNREF, &d.root->cid), ERR_CORRUPT); /* never counted */
+    cr_assert_eq(do_collect(bs).blocks, 2);                           /* root and b */
+    cr_assert(has(bs, &d.leaf1->cid) && has(bs, &d.leaf2->cid) && has(bs, &d.a->cid) && !has(bs, &d.b->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(other);
+    small_dag_free(&d);
+    folder_remove(&f);
+}
+
+Test(blockstore, many_links_count_in_steps)
+{
+    enum { LINKS = 9000 };
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct cid *links = mem_array(LINKS, sizeof *links);
+    for (unsigned i = 0; i < LINKS; i++)
+        cid_of(&links[i], CODEC_RAW, span_of(&i, sizeof i));
+    struct block *node = node_block(links, LINKS, 1);
+    cr_assert_eq(do_put(bs, node), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &node->cid), 0);
+    cr_assert_eq(settle(bs).wanted_blocks, LINKS);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &node->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &node->cid), 0); /* turns round on the way */
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &node->cid), 0);
+    bs = blockstore_close(bs); /* the queue is left as it is and goes on */
+    bs = store_open(f.path, 0);
+    struct blockstore_stats s = settle(bs);
+    cr_assert(s.wanted_blocks == 0 && s.live_blocks == 0);
+    cr_assert_eq(do_collect(bs).blocks, 1);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(node);
+    free(links);
+    folder_remove(&f);
+}
+
+Test(blockstore, identity_roots_keep_what_they_link)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *leaf = raw_block(1, 100);
+    struct block *node = node_block(&leaf->cid, 1, 5);
+    uint8_t hash[2 + 128] = {HASH_IDENTITY, (uint8_t)node->len};
+    memcpy(hash + 2, node->data, node->len);
+    struct cid inline_root;
+    cr_assert_eq(cid_from_hash(&inline_root, 1, CODEC_DAG_PB, span_of(hash, 2 + node->len)), 0);
+    cr_assert_eq(do_put(bs, leaf), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &inline_root), 0);
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    cr_assert(has(bs, &leaf->cid) && has(bs, &inline_root));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &inline_root), 0);
+    cr_assert_eq(do_collect(bs).blocks, 1);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(leaf);
+    block_unref(node);
+    folder_remove(&f);
+}
+
+Test(blockstore, raw_and_dag_pb_of_one_block)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct small_dag d;
+    small_dag(&d, 3);
+    struct cid raw;
+    cid_recode(&raw, &d.b->cid, CODEC_RAW);
+    cr_assert_eq(do_put(bs, d.leaf2), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &raw), 0);
+    cr_assert_eq(do_put(bs, d.b), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &d.b->cid), 0);
+    settle(bs);
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &d.b->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &raw), 0);
+    cr_assert_eq(do_collect(bs).blocks, 2);
+    blockstore_close(bs);
+    small_dag_free(&d);
+    folder_remove(&f);
+}
+
+Test(blockstore, holds_protect_what_is_below)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct small_dag d;
+    small_dag(&d, 1);
+    blockstore_hold(bs, &d.root->cid); /* nothing of it is here yet */
+    blockstore_hold(bs, &d.root->cid);
+    struct block *all[] = {d.leaf1, d.leaf2, d.a, d.root};
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(do_put(bs, all[i]), 0);
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    cr_assert_eq(do_put(bs, d.b), 0); /* comes later */
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    struct blockstore_stats s = settle(bs);
+    cr_assert(s.live_blocks == 0 && s.wanted_blocks == 0, "a hold wants nothing");
+    blockstore_unhold(bs, &d.root->cid);
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+
+    blockstore_close(bs); /* holds end with the process, whatever was written down */
+    bs = store_open(f.path, 0);
+    blockstore_hold(bs, &d.b->cid);
+    cr_assert_eq(do_collect(bs).blocks, 3);
+    cr_assert(has(bs, &d.b->cid) && has(bs, &d.leaf2->cid) && !has(bs, &d.root->cid));
+    blockstore_unhold(bs, &d.b->cid);
+    cr_assert_eq(do_collect(bs).blocks, 2);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    small_dag_free(&d);
+    folder_remove(&f);
+}
+
+/* ---- quota ---- */
+
+Test(blockstore, quota_evicts_the_least_recently_used)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 320 * KIB);
+    struct block *b[40];
+    for (int i = 0; i < 32; i++) {
+        b[i] = raw_block((uint64_t)i, 10 * KIB);
+        cr_assert_eq(do_put(bs, b[i]), 0);
+    }
+    struct store_reader *r; /* block 0 is the oldest, and is read */
+    struct span data;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    cr_assert_eq(store_get(r, &b[0]->cid, &data), 0);
+    store_read_end(r);
+    blockstore_hold(bs, &b[1]->cid);
+    for (int i = 32; i < 40; i++) {
+        b[i] = raw_block((uint64_t)i, 10 * KIB);
+        cr_assert_eq(do_put(bs, b[i]), 0);
+    }
+    cr_assert(has(bs, &b[0]->cid), "read lately");
+    cr_assert(has(bs, &b[1]->cid), "held");
+    cr_assert(!has(bs, &b[2]->cid) && !has(bs, &b[3]->cid), "the oldest went");
+    cr_assert(has(bs, &b[39]->cid) && has(bs, &b[31]->cid));
+    struct blockstore_stats s;
+    blockstore_stats(bs, &s);
+    cr_assert_leq(s.bytes, 320 * KIB);
+
+    blockstore_set_quota(bs, 50 * KIB);
+    do
+        blockstore_stats(bs, &s);
+    while (s.bytes > 50 * KIB);
+    cr_assert(has(bs, &b[1]->cid));
+    store_reader_free(r);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    for (int i = 0; i < 40; i++)
+        block_unref(b[i]);
+    folder_remove(&f);
+}
+
+Test(blockstore, quota_refuses_what_live_data_leaves_no_room_for)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 100 * KIB);
+    struct block *live = raw_block(1, 60 * KIB), *cache = raw_block(2, 30 * KIB), *big = raw_block(3, 50 * KIB),
+                 *fits = raw_block(4, 35 * KIB);
+    cr_assert_eq(do_put(bs, live), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &live->cid), 0);
+    cr_assert_eq(do_put(bs, cache), 0);
+    cr_assert_eq(do_put(bs, big), ERR_QUOTA);
+    cr_assert(has(bs, &cache->cid), "nothing is evicted for what cannot fit anyway");
+    cr_assert_eq(do_put(bs, fits), 0);
+    cr_assert(!has(bs, &cache->cid) && has(bs, &live->cid) && has(bs, &fits->cid));
+    cr_assert_eq(do_simple(bs, DO_PIN, &fits->cid), 0);
+    cr_assert_eq(do_put(bs, cache), ERR_QUOTA);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &live->cid), 0);
+    cr_assert_eq(do_put(bs, cache), 0);
+    struct blockstore_stats s;
+    blockstore_stats(bs, &s);
+    cr_assert_eq(s.fault, 0, "a quota is no fault");
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(live);
+    block_unref(cache);
+    block_unref(big);
+    block_unref(fits);
+    folder_remove(&f);
+}
+
+/* ---- groups ---- */
+
+struct gate_op {
+    struct store_op op;
+    sem_t entered, go;
+};
+
+static int gate_apply(struct store_op *op, struct store_txn *txn)
+{
+    (void)txn;
+    sem_post(&((struct gate_op *)op)->entered);
+    sem_wait(&((struct gate_op *)op)->go);
+    return 0;
+}
+
+static void ignore_mail(struct mail *m, void *owner)
+{
+    (void)m;
+    (void)owner;
+}
+
+struct tried_op {
+    struct store_op op;
+    struct block *block;
+    MDB_dbi db;
+    int fail; /* after having written */
+    int applied;
+};
+
+static int tried_apply(struct store_op *op, struct store_txn *txn)
+{
+    struct tried_op *t = (struct tried_op *)op;
+    t->applied++;
+    int r = store_txn_put(txn, &t->block->cid, block_span(t->block));
+    if (r == 0)
+        r = store_txn_set(txn, t->db, cid_hash(&t->block->cid), span_str("x"));
+    return r ? r : t->fail;
+}
+
+Test(blockstore, a_failed_operation_is_undone_alone)
+{
+    enum { N = 9 };
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    MDB_dbi db;
+    cr_assert_eq(blockstore_record_db(bs, "test.names", 0, &db), 0);
+    struct mailbox *mb = mailbox_new(64, NULL);
+    struct gate_op gate = {.op = {.mail.run = ignore_mail, .apply = gate_apply, .reply = mb}};
+    sem_init(&gate.entered, 0, 0);
+    sem_init(&gate.go, 0, 0);
+    blockstore_submit(bs, &gate.op);
+    sem_wait(&gate.entered); /* from here on a group gathers behind it */
+    struct blockstore_stats before, after;
+    blockstore_stats(bs, &before);
+    struct tried_op ops[N];
+    for (int i = 0; i < N; i++) {
+        ops[i] = (struct tried_op){.op = {.mail.run = ignore_mail, .apply = tried_apply, .reply = mb},
+                                   .block = raw_block((uint64_t)i, 100),
+                                   .db = db,
+                                   .fail = i == 4 ? ERR_EXISTS : 0};
+        blockstore_submit(bs, &ops[i].op);
+    }
+    sem_post(&gate.go);
+    for (int n = 0; n < N + 1;) {
+        (void)mailbox_wait(mb, MONO_NEVER);
+        n += (int)mailbox_run(mb, 64);
+    }
+    blockstore_stats(bs, &after);
+    cr_assert_eq(after.commits - before.commits, 1, "one commit for the group");
+    cr_assert_eq(after.blocks, N - 1);
+    struct store_reader *r;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    for (int i = 0; i < N; i++) {
+        MDB_val k = {cid_hash(&ops[i].block->cid).len, (void *)(uintptr_t)cid_hash(&ops[i].block->cid).data}, v;
+        cr_assert_eq(ops[i].op.result, ops[i].fail);
+        cr_assert_eq(store_has(r, &ops[i].block->cid), i != 4);
+        cr_assert_eq(mdb_get(store_reader_txn(r), db, &k, &v) == 0, i != 4);
+        block_unref(ops[i].block);
+    }
+    store_read_end(r);
+    store_reader_free(r);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    mailbox_free(mb);
+    folder_remove(&f);
+}
+
+static int records_apply(struct store_op *op, struct store_txn *txn)
+{
+    struct tried_op *t = (struct tried_op *)op;
+    struct span got;
+    if (store_txn_get(txn, t->db, span_str("k"), &got) != ERR_NOT_FOUND)
+        return ERR_FAILED;
+    if (store_txn_del(txn, t->db, span_str("k")) != ERR_NOT_FOUND)
+        return ERR_FAILED;
+    if (store_txn_set(txn, t->db, span_str("k"), span_str("v")) || store_txn_set(txn, t->db, span_str("k2"), span_str("v2")))
+        return ERR_FAILED;
+    if (store_txn_get(txn, t->db, span_str("k"), &got) || !span_eq_str(got, "v"))
+        return ERR_FAILED;
+    char long_key[600] = {0};
+    if (store_txn_set(txn, t->db, span_of(long_key, sizeof long_key), span_str("v")) != ERR_INVALID)
+        return ERR_FAILED;
+    if (store_txn_put(txn, &t->block->cid, block_span(t->block)) || source_get(store_txn_source(txn), &t->block->cid, &got) ||
+        !span_eq(got, block_span(t->block)))
+        return ERR_FAILED;
+    return store_txn_del(txn, t->db, span_str("k"));
+}
+
+Test(blockstore, records)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct tried_op op = {.op.apply = records_apply, .block = raw_block(1, 10)};
+    cr_assert_eq(blockstore_record_db(bs, "test.one", 0, &op.db), 0);
+    MDB_dbi same;
+    cr_assert(blockstore_record_db(bs, "test.one", 0, &same) == 0 && same == op.db);
+    cr_assert_eq(blockstore_do(bs, &op.op), 0);
+    for (int i = 1; i < BLOCKSTORE_RECORD_DBS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "test.more%d", i);
+        cr_assert_eq(blockstore_record_db(bs, name, 0, &same), 0);
+    }
+    cr_assert_eq(blockstore_record_db(bs, "test.toomany", 0, &same), ERR_LIMIT);
+    blockstore_close(bs);
+    block_unref(op.block);
+    folder_remove(&f);
+}
+
+/* ---- pins ---- */
+
+Test(blockstore, pins_are_listed_in_pages)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct mailbox *mb = mailbox_new(8, NULL);
+    struct block *b[20];
+    char long_name[400];
+    memset(long_name, 'n', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    for (int i = 0; i < 20; i++) {
+        struct waited w = {.done = false};
+        b[i] = raw_block((uint64_t)i, 10);
+        blockstore_pin(bs, &b[i]->cid, i == 0 ? long_name : i == 1 ? NULL : "film", mb, on_result, &w);
+        wait_mail(mb, &w.done);
+        cr_assert_eq(w.result, 0);
+    }
+    struct waited w = {.done = false};
+    blockstore_pin(bs, &b[2]->cid, "renamed", mb, on_result, &w);
+    wait_mail(mb, &w.done);
+    w.done = false;
+    blockstore_pin_complete(bs, &b[3]->cid, mb, on_result, &w);
+    wait_mail(mb, &w.done);
+    cr_assert_eq(w.result, 0);
+
+    struct store_reader *r;
+    struct cid at = {0};
+    struct pin pin;
+    int count = 0, seen[20] = {0};
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    for (;;) { /* a page of one, each in its own snapshot */
+        cr_assert_eq(store_read_begin(r), 0);
+        int got = store_pin_next(r, &at, &pin);
+        store_read_end(r);
+        if (got == 0)
+            break;
+        cr_assert_eq(got, 1);
+        count++;
+        for (int i = 0; i < 20; i++)
+            if (cid_eq(&pin.cid, &b[i]->cid)) {
+                seen[i]++;
+                cr_assert_eq(strlen(pin.name), i == 0 ? 255 : i == 1 ? 0 : i == 2 ? 7 : 4);
+                cr_assert_eq(pin.complete, i == 3);
+                cr_assert_gt(pin.since, 0);
+            }
+    }
+    cr_assert_eq(count, 20);
+    for (int i = 0; i < 20; i++)
+        cr_assert_eq(seen[i], 1);
+    struct blockstore_stats s;
+    blockstore_stats(bs, &s);
+    cr_assert(s.pins == 20 && s.pins_incomplete == 19 && s.wanted_blocks == 20);
+    for (int i = 0; i < 20; i++) {
+        w.done = false;
+        blockstore_unpin(bs, &b[i]->cid, mb, on_result, &w);
+        wait_mail(mb, &w.done);
+        cr_assert_eq(w.result, 0);
+        block_unref(b[i]);
+    }
+    blockstore_stats(bs, &s);
+    cr_assert(s.pins == 0 && s.pins_incomplete == 0 && s.wanted_blocks == 0);
+    store_reader_free(r);
+    mailbox_free(mb);
+    blockstore_close(bs);
+    folder_remove(&f);
+}
+
+/* ---- faults ---- */
+
+/* Fails the n-th write for every n: each operation says what it did, and afterwards everything works and agrees. */
+static void fault_round(unsigned long n, enum fault_action action, bool *ret_struck)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct small_dag d;
+    small_dag(&d, n);
+    struct block *all[] = {d.leaf1, d.leaf2, d.a, d.root, d.b};
+    bool stored[5];
+    unsigned long passed = fault_passed();
+    fault_arm(n, action);
+    for (int i = 0; i < 5; i++)
+        stored[i] = do_put(bs, all[i]) == 0;
+    bool pinned = do_simple(bs, DO_PIN, &d.root->cid) == 0;
+    int synced = do_sync(bs);
+    settle(bs);
+    fault_arm(0, action);
+    *ret_struck = fault_passed() - passed >= n;
+    for (int i = 0; i < 5; i++) {
+        bool held = has(bs, &all[i]->cid); /* a full disk may have evicted cache: never an error of the put */
+        cr_assert(action == FAULT_IO ? held == stored[i] : stored[i] || !held, "fault %lu, block %d", n, i);
+        cr_assert_eq(do_put(bs, all[i]), 0); /* works again */
+    }
+    cr_assert_eq(do_simple(bs, DO_REF, &d.leaf1->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_UNREF, &d.leaf1->cid), 0);
+    struct blockstore_stats s = settle(bs);
+    cr_assert_eq(s.fault, 0);
+    cr_assert_eq(s.pins, pinned);
+    cr_assert_eq(do_collect(bs).blocks, pinned ? 0 : 5);
+    cr_assert_eq(do_sync(bs), 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    (void)synced; /* may have failed: then it said so */
+    blockstore_close(bs);
+    small_dag_free(&d);
+    folder_remove(&f);
+}
+
+Test(blockstore, any_write_may_fail, .timeout = 120)
+{
+    bool struck = true;
+    unsigned long n = 1;
+    for (; struck; n++)
+        fault_round(n, n % 2 ? FAULT_IO : FAULT_NO_SPACE, &struck);
+    cr_assert_gt(n, 30);
+}
+
+/* ---- what is on the disk ---- */
+
+static void data_path(const struct folder *f, char path[128])
+{
+    snprintf(path, 128, "%s/data.mdb", f->path);
+}
+
+static int open_again(const struct folder *f, struct why *why)
+{
+    struct blockstore *bs = NULL;
+    struct blockstore_options o = {.dir = f->path};
+    *why = (struct why){""};
+    int r = blockstore_open(&bs, &o, why);
+    blockstore_close(bs);
+    return r;
+}
+
+static void fill(const struct folder *f, unsigned blocks)
+{
+    struct blockstore *bs = store_open(f->path, 0);
+    for (unsigned i = 0; i < blocks; i++) {
+        struct block *b = raw_block(i, 20000);
+        cr_assert_eq(do_put(bs, b), 0);
+        block_unref(b);
+    }
+    blockstore_close(bs);
+}
+
+Test(blockstore, a_damaged_file_is_refused_with_a_sentence)
+{
+    struct folder f;
+    struct why why;
+    char path[128];
+    uint8_t page[8192];
+    folder_make(&f);
+    data_path(&f, path);
+    fill(&f, 40);
+    struct stat st;
+    cr_assert_eq(stat(path, &st), 0);
+
+    cr_assert_eq(truncate(path, st.st_size - 100 * 4096), 0); /* cut off */
+    cr_assert_eq(open_again(&f, &why), ERR_CORRUPT);
+    cr_assert(strstr(why.text, "cut off"), "%s", why.text);
+    struct stat after;
+    cr_assert(stat(path, &after) == 0 && after.st_size == st.st_size - 100 * 4096, "left as it was");
+
+    static const size_t cuts[] = {1, 16, 100, 4096, 4196, 8191};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        cr_assert_eq(truncate(path, (off_t)cuts[i]), 0);
+        cr_assert_eq(open_again(&f, &why), ERR_CORRUPT, "cut to %zu", cuts[i]);
+        cr_assert_gt(strlen(why.text), 10);
+    }
+    int fd = open(path, O_RDWR | O_TRUNC);
+    memset(page, 0xa5, sizeof page);
+    cr_assert_eq(write(fd, page, sizeof page), (ssize_t)sizeof page);
+    close(fd);
+    cr_assert_eq(open_again(&f, &why), ERR_CORRUPT);
+    cr_assert(strstr(why.text, path), "%s", why.text);
+    cr_assert_eq(truncate(path, 0), 0); /* empty is new */
+    cr_assert_eq(open_again(&f, &why), 0);
+    folder_remove(&f);
+}
+
+/* A file that ends before its last page because the pages there were freed unwritten is whole. */
+Test(blockstore, a_short_but_whole_file_is_taken)
+{
+    struct folder f;
+    struct why why;
+    folder_make(&f);
+    fill(&f, 30);
+    struct blockstore *bs = store_open(f.path, 0);
+    cr_assert_eq(do_collect(bs).blocks, 30);
+    struct block *b = raw_block(100, 10);
+    for (int i = 0; i < 4; i++) /* a few commits, so that the freed pages are in the list */
+        cr_assert_eq(do_simple(bs, i % 2 ? DO_UNREF : DO_REF, &b->cid), 0);
+    blockstore_close(bs);
+    block_unref(b);
+    char path[128];
+    data_path(&f, path);
+    struct stat st;
+    cr_assert_eq(stat(path, &st), 0);
+    cr_assert_gt(st.st_size, 30 * 20000);
+    cr_assert_eq(truncate(path, st.st_size - 3 * 4096), 0); /* the last blocks' pages: free, and as if never written */
+    cr_assert_eq(open_again(&f, &why), 0, "%s", why.text);
+    folder_remove(&f);
+}
+
+Test(blockstore, a_missing_folder_and_a_newer_format)
+{
+    struct folder f;
+    struct why why;
+    folder_make(&f);
+    struct folder gone = f;
+    strcat(gone.path, "-gone");
+    cr_assert_eq(open_again(&gone, &why), ERR_NOT_FOUND);
+    cr_assert(strstr(why.text, gone.path), "%s", why.text);
+    fill(&f, 1);
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi info;
+    uint32_t format = 7;
+    char key[] = "format";
+    MDB_val k = {6, key}, v = {sizeof format, &format};
+    cr_assert(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 8) == 0 && mdb_env_open(env, f.path, 0, 0600) == 0);
+    cr_assert(mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, "info", 0, &info) == 0);
+    cr_assert(mdb_put(txn, info, &k, &v, 0) == 0 && mdb_txn_commit(txn) == 0);
+    mdb_env_close(env);
+    cr_assert_eq(open_again(&f, &why), ERR_VERSION);
+    cr_assert(strstr(why.text, "newer"), "%s", why.text);
+    folder_remove(&f);
+}
+
+/* ---- verify ---- */
+
+/* Changes one record of the closed store behind its back. */
+static void tamper(const struct folder *f, const char *name, struct span key, size_t at, uint8_t xor)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi db;
+    MDB_val k = {key.len, (void *)(uintptr_t)key.data}, v;
+    cr_assert(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 8) == 0 && mdb_env_open(env, f->path, 0, 0600) == 0);
+    cr_assert(mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, name, 0, &db) == 0);
+    cr_assert_eq(mdb_get(txn, db, &k, &v), 0);
+    uint8_t *copy = mem_copy(v.mv_data, v.mv_size);
+    if (at == SIZE_MAX)
+        v.mv_size--; /* shorter */
+    else
+        copy[at] ^= xor;
+    v.mv_data = copy;
+    cr_assert(mdb_put(txn, db, &k, &v, 0) == 0 && mdb_txn_commit(txn) == 0);
+    mdb_env_close(env);
+    free(copy);
+}
+
+static void check_tampered(const char *name, size_t at, uint8_t xor, enum verify_problem expected, bool goes)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct small_dag d;
+    small_dag(&d, 1);
+    struct block *all[] = {d.root, d.a, d.b, d.leaf1, d.leaf2};
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(do_put(bs, all[i]), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &d.root->cid), 0);
+    settle(bs);
+    bs = blockstore_close(bs);
+    tamper(&f, name, cid_hash(&d.leaf2->cid), at, xor);
+    bs = store_open(f.path, 0);
+    enum verify_problem first = VERIFY_TOTAL;
+    cr_assert_geq(verify_all(bs, true, &first), 1, "%s at %zu", name, at);
+    cr_assert_eq(first, expected, "%s at %zu: %s", name, at, verify_problem_text(first));
+    if (goes) {
+        do_sync(bs);
+        struct blockstore_stats s = settle(bs);
+        cr_assert_not(has(bs, &d.leaf2->cid));
+        (void)verify_all(bs, true, NULL); /* counts and totals that followed from it */
+        s = settle(bs);
+        cr_assert_eq(s.wanted_blocks, 1);
+        cr_assert_eq(s.pins_incomplete, 1);
+        cr_assert_eq(do_put(bs, d.leaf2), 0);
+    }
+    do_sync(bs);
+    settle(bs);
+    cr_assert_eq(verify_all(bs, false, NULL), 0, "%s at %zu", name, at);
+    cr_assert_eq(do_collect(bs).blocks, 0);
+    blockstore_close(bs);
+    small_dag_free(&d);
+    folder_remove(&f);
+}
+
+Test(blockstore, verify_finds_and_repairs)
+{
+    check_tampered("blocks", 100, 1, VERIFY_DAMAGED, true);
+    check_tampered("blocks", SIZE_MAX, 0, VERIFY_SIZE, true);
+    check_tampered("rows", 24, 4, VERIFY_COUNT, false);        /* 2 → 6 */
+    check_tampered("rows", 24, 3, VERIFY_COUNT, false);        /* 2 → 1 */
+    check_tampered("rows", 8, 1, VERIFY_SIZE, true);           /* the recorded size */
+    check_tampered("rows", SIZE_MAX, 0, VERIFY_DAMAGED, true); /* the row itself */
+}
+
+/* Reading never crashes on rows of any length or content. */
+Test(blockstore, damaged_rows_are_errors)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *b = raw_block(1, 100);
+    cr_assert_eq(do_put(bs, b), 0);
+    bs = blockstore_close(bs);
+    tamper(&f, "rows", cid_hash(&b->cid), SIZE_MAX, 0);
+    bs = store_open(f.path, 0);
+    struct store_reader *r;
+    uint64_t size;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    cr_assert_eq(store_size(r, &b->cid, &size), ERR_CORRUPT);
+    cr_assert_not(store_has(r, &b->cid));
+    store_read_end(r);
+    store_reader_free(r);
+    cr_assert_eq(do_simple(bs, DO_PIN, &b->cid), ERR_CORRUPT);
+    cr_assert_eq(do_simple(bs, DO_SYNC, NULL), 0);
+    blockstore_close(bs);
+    block_unref(b);
+    folder_remove(&f);
+}
