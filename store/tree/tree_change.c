@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/tree/tree_state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* One step in a change's buf: what, key length u16, value length u32 (both as the machine has them), key, value. */
+enum step_kind { STEP_SET, STEP_DEL, STEP_REF, STEP_UNREF };
+
+struct step_head {
+    uint32_t kind;
+    uint32_t key_len;
+    uint32_t value_len;
+};
+
+struct step {
+    enum step_kind kind;
+    struct span key, value;
+};
+
+static void step_add(struct change *c, enum step_kind kind, struct span key, struct span value)
+{
+    struct step_head h = {.kind = kind, .key_len = (uint32_t)key.len, .value_len = (uint32_t)value.len};
+    buf_add(&c->steps, &h, sizeof h);
+    buf_add_span(&c->steps, key);
+    buf_add_span(&c->steps, value);
+}
+
+static bool step_take(struct span *steps, struct step *ret)
+{
+    struct step_head h;
+    if (steps->len == 0)
+        return false;
+    memcpy(&h, steps->data, sizeof h);
+    *steps = span_from(*steps, sizeof h);
+    ret->kind = (enum step_kind)h.kind;
+    ret->key = span_sub(*steps, 0, h.key_len);
+    ret->value = span_sub(*steps, h.key_len, h.value_len);
+    *steps = span_from(*steps, h.key_len + h.value_len);
+    return true;
+}
+
+/* ---- on the committer ---- */
+
+static int step_apply(const struct change *c, const struct step *s, struct store_txn *txn)
+{
+    struct cid cid;
+    int r;
+    switch (s->kind) {
+    case STEP_SET:
+        return store_txn_set(txn, c->db, s->key, s->value);
+    case STEP_DEL:
+        r = store_txn_del(txn, c->db, s->key);
+        return r == ERR_NOT_FOUND ? 0 : r;
+    default:
+        r = cid_parse(s->key, &cid);
+        if (r < 0)
+            return r;
+        return s->kind == STEP_REF ? store_txn_ref(txn, &cid) : store_txn_unref(txn, &cid);
+    }
+}
+
+/* The change before this one is the last that was applied, or there is none and this is the first. */
+static int in_turn(const struct change *c, struct store_txn *txn, const struct tree_key *key)
+{
+    struct span value;
+    struct tree_meta meta = {.seq = 0};
+    int r = store_txn_get(txn, c->db, tree_key_span(key), &value);
+    if (r == 0)
+        r = tree_meta_parse(value, &meta);
+    if (r < 0 && r != ERR_NOT_FOUND)
+        return r;
+    return meta.seq + 1 == c->seq ? 0 : ERR_CANCELLED;
+}
+
+static int change_apply(struct store_op *op, struct store_txn *txn)
+{
+    const struct change *c = (struct change *)op;
+    struct tree_key key = tree_key(c->tree_id, RECORD_META);
+    int r = in_turn(c, txn, &key);
+    struct span steps = buf_span(&c->steps);
+    struct step s;
+    while (r == 0 && step_take(&steps, &s))
+        r = step_apply(c, &s, txn);
+    if (r < 0)
+        return r;
+    struct buf meta = BUF_INIT;
+    tree_meta_encode(&(struct tree_meta){.seq = c->seq, .next_id = c->next_id}, &meta);
+    r = store_txn_set(txn, c->db, tree_key_span(&key), buf_span(&meta));
+    buf_done(&meta);
+    return r;
+}
+
+/* ---- on the owner's thread ---- */
+
+static void change_free(struct change *c)
+{
+    if (c->tree->budget)
+        budget_give(c->tree->budget, BUDGET_STORE, c->charged);
+    buf_done(&c->steps);
+    free(c);
+}
+
+static void tree_destroy(struct tree *t)
+{
+    publishing_reset(&t->publishing);
+    overlay_free(t->overlay);
+    free(t);
+}
+
+/* Its last answer came, or it had none to wait for. */
+static void tree_settle(struct tree *t)
+{
+    if (!t->closed || t->pending > 0)
+        return;
+    for (struct change *c = t->failed, *next; c; c = next) {
+        next = c->next;
+        change_free(c);
+    }
+    tree_destroy(t);
+}
+
+static void change_committed(struct change *c)
+{
+    struct tree *t = c->tree;
+    struct span steps = buf_span(&c->steps);
+    struct step s;
+    while (step_take(&steps, &s))
+        if (s.kind == STEP_SET || s.kind == STEP_DEL)
+            overlay_drop(t->overlay, s.key, c->seq);
+    change_free(c);
+    if (!t->failed)
+        t->fault = 0;
+}
+
+static void failed_add(struct tree *t, struct change *c)
+{
+    c->next = NULL;
+    *t->failed_end = c;
+    t->failed_end = &c->next;
+}
+
+/* Answers come in the order of the changes: behind the first that failed all others fail as well, so the list keeps order. */
+static void change_answered(struct mail *m, void *owner)
+{
+    (void)owner;
+    struct change *c = (struct change *)m;
+    struct tree *t = c->tree;
+    t->pending--;
+    if (c->op.result == 0) {
+        change_committed(c);
+    } else {
+        if (c->op.result != ERR_CANCELLED || t->fault == 0)
+            t->fault = c->op.result;
+        failed_add(t, c);
+    }
+    tree_settle(t);
+}
+
+static void submit(struct change *c)
+{
+    c->tree->pending++;
+    c->op.result = 0;
+    blockstore_submit(c->tree->bs, &c->op);
+}
+
+void tree_retry(struct tree *t)
+{
+    if (!t->failed || t->pending > 0) /* those on their way will fail too, and belong behind the others */
+        return;
+    struct change *c = t->failed;
+    t->failed = NULL;
+    t->failed_end = &t->failed;
+    for (struct change *next; c; c = next) {
+        next = c->next;
+        submit(c);
+    }
+}
+
+int change_begin(struct tree *t, size_t bytes, bool frees, struct change **ret)
+{
+    if (t->fault) {
+        tree_retry(t);
+        if (!frees)
+            return t->fault;
+    }
+    size_t cost = sizeof(struct change) + 3 * bytes; /* here, in the overlay, and as the committer's pages */
+    if (t->budget && frees)
+        budget_take_always(t->budget, BUDGET_STORE, cost);
+    else if (t->budget && !budget_take(t->budget, BUDGET_STORE, cost))
+        return ERR_AGAIN;
+    struct change *c = MEM_NEW(struct change);
+    c->op = (struct store_op){.mail.run = change_answered, .apply = change_apply, .reply = t->reply};
+    c->tree = t;
+    c->db = t->db;
+    c->tree_id = t->id;
+    c->charged = cost;
+    c->seq = ++t->seq;
+    *ret = c;
+    return 0;
+}
+
+void change_abort(struct change *take_c)
+{
+    assert(buf_len(&take_c->steps) == 0 && take_c->seq == take_c->tree->seq);
+    take_c->tree->seq--;
+    change_free(take_c);
+}
+
+void change_set(struct change *c, const struct tree_key *key, struct span value)
+{
+    step_add(c, STEP_SET, tree_key_span(key), value);
+    overlay_set(c->tree->overlay, tree_key_span(key), value, c->seq);
+}
+
+void change_del(struct change *c, const struct tree_key *key)
+{
+    step_add(c, STEP_DEL, tree_key_span(key), SPAN_NONE);
+    overlay_delete(c->tree->overlay, tree_key_span(key), c->seq);
+}
+
+void change_ref(struct change *c, const struct cid *cid)
+{
+    step_add(c, STEP_REF, cid_span(cid), SPAN_NONE);
+}
+
+void change_unref(struct change *c, const struct cid *cid)
+{
+    step_add(c, STEP_UNREF, cid_span(cid), SPAN_NONE);
+}
+
+void change_submit(struct change *take_c)
+{
+    struct change *c = take_c;
+    struct tree *t = c->tree;
+    c->next_id = t->next_id;
+    c->op.cost = buf_len(&c->steps) + sizeof *c;
+    if (t->failed) { /* it waits its turn behind them */
+        failed_add(t, c);
+        tree_retry(t);
+        return;
+    }
+    submit(c);
+}
+
+int change_apply_first(struct tree *t, struct change *take_c)
+{
+    struct change *c = take_c;
+    c->next_id = t->next_id;
+    c->op.cost = buf_len(&c->steps) + sizeof *c;
+    int r = blockstore_do(t->bs, &c->op);
+    if (r == 0)
+        change_committed(c);
+    else
+        change_free(c);
+    return r;
+}
+
+/* ---- sync ---- */
+
+struct sync_wait {
+    struct tree *tree;
+    void (*done)(void *arg, int result);
+    void *arg;
+};
+
+static void sync_answered(void *arg, int result)
+{
+    struct sync_wait *w = arg;
+    struct tree *t = w->tree;
+    w->done(w->arg, result < 0 ? result : t->fault);
+    t->pending--;
+    free(w);
+    tree_settle(t);
+}
+
+void tree_sync(struct tree *t, void (*done)(void *arg, int result), void *arg)
+{
+    struct sync_wait *w = MEM_NEW(struct sync_wait);
+    *w = (struct sync_wait){.tree = t, .done = done, .arg = arg};
+    tree_retry(t);
+    t->pending++;
+    blockstore_sync(t->bs, t->reply, sync_answered, w);
+}
+
+unsigned tree_pending(const struct tree *t)
+{
+    return t->pending;
+}
+
+int tree_fault(const struct tree *t)
+{
+    return t->fault;
+}
+
+struct tree *tree_free(struct tree *t)
+{
+    if (!t)
+        return NULL;
+    t->closed = true;
+    tree_settle(t);
+    return NULL;
+}

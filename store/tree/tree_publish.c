@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Directory DAGs. Directories are made one at a time, those below before those above, each within one call and so from one
+ * state of the tree; a directory is made only when all below it are up to date at that moment, so the root that comes out is
+ * the tree as it is then, not a mix. A change in between makes its directories dirty again, and they are made again.
+ *
+ * When the sink has no room in the middle of a directory, the next call goes on there, if nothing has changed. */
+#include "store/tree/tree_state.h"
+
+#include "store/tree/tempname.h"
+#include "store/unixfs/dir_builder.h"
+
+#include <stdlib.h>
+
+#define BUILDER_MEMORY (UINT32_C(8) << 20)
+#define CALL_ENTRIES   50000 /* after so many, let others have the thread */
+
+void publishing_reset(struct publishing *p)
+{
+    unixfs_dir_builder_free(p->builder);
+    *p = (struct publishing){.dir = 0};
+}
+
+/* ---- blocks that entries need ---- */
+
+static int emit(struct block_sink *sink, const struct cid *cid, struct span bytes)
+{
+    if (!sink)
+        return 0;
+    struct block *b = block_from(sink->budget, BUDGET_STORE, cid, bytes);
+    if (!b)
+        return ERR_AGAIN;
+    int r = sink->put(sink, b);
+    if (r < 0)
+        block_unref(b);
+    return r;
+}
+
+/* The DAG of a file or symlink; made blocks go to the sink (NULL: none are wanted). */
+static int leaf_root(const struct tree_record *rec, struct block_sink *sink, struct unixfs_root *ret)
+{
+    if (rec->type == TREE_FILE && !cid_is_none(&rec->content.cid)) {
+        *ret = rec->content;
+        return 0;
+    }
+    struct buf bytes = BUF_INIT;
+    struct unixfs_root made = {.size = rec->content.size};
+    if (rec->type == TREE_SYMLINK)
+        unixfs_add_symlink(&bytes, rec->target, NULL);
+    made.tsize = buf_len(&bytes);
+    cid_of(&made.cid, rec->type == TREE_SYMLINK ? CODEC_DAG_PB : CODEC_RAW, buf_span(&bytes));
+    int r = emit(sink, &made.cid, buf_span(&bytes));
+    buf_done(&bytes);
+    if (r == 0)
+        *ret = made;
+    return r;
+}
+
+/* ---- one directory ---- */
+
+struct publish {
+    struct tree *tree;
+    struct block_sink *sink;
+    uint64_t dir;
+    uint64_t seen; /* entries looked at in this call */
+    struct publishing *p;
+};
+
+/* Calls `each` with every entry that is published. 0 or what `each` gave. */
+static int each_entry(struct publish *m, uint64_t from, int (*each)(struct publish *m, uint64_t id, struct span name))
+{
+    struct tree_key prefix = tree_key_id(m->tree->id, RECORD_LISTED, m->dir);
+    struct tree_key first = tree_key_listed(m->tree->id, m->dir, from);
+    struct scan s;
+    struct span key, value, name;
+    enum tree_type type;
+    int r = scan_begin(&s, m->tree, &prefix, &first);
+    while (r == 0 && (r = scan_next(&s, &key, &value)) == 1) {
+        r = listed_parse(value, &type, &name);
+        if (r == 0 && !tempname(name))
+            r = each(m, tree_key_tail(key), name);
+    }
+    scan_end(&s);
+    return r < 0 ? r : 0;
+}
+
+static int emit_made(struct publish *m, uint64_t id, struct span name)
+{
+    (void)name;
+    struct tree_record rec;
+    struct unixfs_root ignored;
+    int r = view_node(m->tree, id, &rec);
+    if (r < 0)
+        return r;
+    bool empty = rec.type == TREE_FILE && cid_is_none(&rec.content.cid);
+    if (rec.type == TREE_SYMLINK || (empty && !m->p->empty_file))
+        r = leaf_root(&rec, m->sink, &ignored);
+    if (r == 0) {
+        m->p->symlinks = id;
+        m->p->empty_file |= empty;
+    }
+    return r;
+}
+
+static int add_entry(struct publish *m, uint64_t id, struct span name)
+{
+    struct tree_record rec;
+    struct unixfs_root root;
+    int r = view_node(m->tree, id, &rec);
+    if (r < 0)
+        return r;
+    if (rec.type == TREE_DIR)
+        root = rec.content;
+    else
+        r = leaf_root(&rec, NULL, &root);
+    return r < 0 ? r : unixfs_dir_builder_add(m->p->builder, name, &root.cid, root.tsize);
+}
+
+static int build(struct publish *m, struct unixfs_root *ret)
+{
+    struct publishing *p = m->p;
+    if (p->dir != m->dir || p->seq != m->tree->seq) {
+        publishing_reset(p);
+        p->dir = m->dir;
+        p->seq = m->tree->seq;
+    }
+    int r = 0;
+    if (!p->builder) {
+        r = m->sink ? each_entry(m, p->symlinks + 1, emit_made) : 0;
+        if (r < 0)
+            return r;
+        p->builder = unixfs_dir_builder_new(&(struct unixfs_dir_options){.sink = m->sink, .memory_max = BUILDER_MEMORY});
+        r = each_entry(m, 0, add_entry);
+    }
+    *ret = (struct unixfs_root){.size = 0};
+    while (r == 0 && (r = unixfs_dir_builder_finish(p->builder, &ret->cid, &ret->tsize)) == 1)
+        r = each_entry(m, 0, add_entry); /* it is larger than the builder's memory */
+    if (r != ERR_AGAIN)
+        publishing_reset(p);
+    return r;
+}
+
+/* The directory's record says what it is now. With a sink its blocks exist, and are referred to. */
+static int settle(struct publish *m, struct tree_record *rec, const struct unixfs_root *root)
+{
+    struct change *c;
+    int r = change_begin(m->tree, CHANGE_BYTES, false, &c);
+    if (r < 0)
+        return r;
+    rec->content = *root;
+    rec->flags = m->sink ? RECORD_REFERS : 0;
+    if (m->sink)
+        change_ref(c, &root->cid);
+    edit_put_node(c, m->dir, rec);
+    change_submit(c);
+    return 0;
+}
+
+/* ---- all that are needed ---- */
+
+static bool usable(const struct tree_record *rec, const struct block_sink *sink)
+{
+    return !(rec->flags & RECORD_DIRTY) && (!sink || (rec->flags & RECORD_REFERS));
+}
+
+/* Directories right below `dir` that must be made before it go onto the stack. */
+static int push_needed(struct publish *m, struct buf *stack)
+{
+    struct tree_key prefix = tree_key_id(m->tree->id, RECORD_LISTED, m->dir);
+    struct scan s;
+    struct span key, value, name;
+    enum tree_type type;
+    int r = scan_begin(&s, m->tree, &prefix, &prefix);
+    while (r == 0 && (r = scan_next(&s, &key, &value)) == 1) {
+        struct tree_record rec;
+        uint64_t id = tree_key_tail(key);
+        m->seen++;
+        r = listed_parse(value, &type, &name);
+        if (r < 0 || type != TREE_DIR || tempname(name))
+            continue;
+        r = view_node(m->tree, id, &rec);
+        if (r == 0 && !usable(&rec, m->sink))
+            buf_add(stack, &id, sizeof id);
+    }
+    scan_end(&s);
+    return r < 0 ? r : 0;
+}
+
+/* Makes the directory on top of the stack, or puts those on top of it that it needs first. 1: made; 0: put; <0. */
+static int work_top(struct publish *m, struct buf *stack)
+{
+    size_t len = buf_len(stack);
+    memcpy(&m->dir, buf_span(stack).data + len - sizeof m->dir, sizeof m->dir);
+    struct tree_record rec;
+    int r = view_node(m->tree, m->dir, &rec);
+    bool done = r == 0 && usable(&rec, m->sink);
+    if (r == 0 && !done)
+        r = push_needed(m, stack);
+    if (r < 0 || buf_len(stack) > len)
+        return r;
+    struct unixfs_root root;
+    if (!done)
+        r = build(m, &root);
+    if (r == 0 && !done)
+        r = settle(m, &rec, &root);
+    if (r < 0)
+        return r;
+    buf_truncate(stack, len - sizeof m->dir);
+    return 1;
+}
+
+static int publish_dir(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret)
+{
+    struct publish m = {.tree = t, .sink = sink, .p = &t->publishing};
+    struct buf stack = BUF_INIT;
+    struct tree_record rec;
+    int r = 0;
+    buf_add(&stack, &id, sizeof id);
+    while (r >= 0 && buf_len(&stack) > 0) {
+        r = work_top(&m, &stack);
+        /* Only after one was made: a call that ends has brought the next one closer. */
+        if (r == 1 && m.seen > CALL_ENTRIES && buf_len(&stack) > 0)
+            r = ERR_AGAIN;
+    }
+    buf_done(&stack);
+    if (r >= 0)
+        r = view_node(t, id, &rec);
+    if (r == 0)
+        *ret = rec.content;
+    return r;
+}
+
+int tree_publish(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret)
+{
+    struct tree_record rec;
+    int r = store_read_begin(t->reader);
+    if (r < 0)
+        return r;
+    r = view_node(t, id, &rec);
+    if (r == 0 && rec.type == TREE_DIR)
+        r = publish_dir(t, id, sink, ret);
+    else if (r == 0)
+        r = leaf_root(&rec, sink, ret);
+    store_read_end(t->reader);
+    return r;
+}

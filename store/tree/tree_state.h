@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the parts of a tree share: tree_change.c brings operations to the committer, tree_view.c reads records as they are after
+ * all of them, tree.c opens and looks, tree_edit.c changes, tree_publish.c derives DAGs, tree_check.c counts.
+ *
+ * A change is one operation: a list of records to set or delete and of CIDs to refer to or let go. While it is made, each step
+ * also goes into the overlay, so that the next step, and every read from then on, sees it; whatever can fail is
+ * therefore asked before the first step. Changes have consecutive numbers; the number of the last one that was applied is in
+ * the tree's meta record, and one is applied only right after its predecessor: so what is on disk is always the tree
+ * after some change, also when one in the middle fails.
+ */
+#ifndef STORE_TREE_TREE_STATE_H
+#define STORE_TREE_TREE_STATE_H
+
+#include "store/block/blockstore_txn.h"
+#include "store/tree/overlay.h"
+#include "store/tree/tree.h"
+#include "store/tree/tree_record.h"
+
+struct unixfs_dir_builder;
+
+/* A directory that is being published, when a call ended in the middle of it (tree_publish.c) */
+struct publishing {
+    uint64_t dir, seq; /* valid while t->seq is still that */
+    uint64_t symlinks; /* blocks of those up to this id were emitted */
+    bool empty_file;   /* its block was emitted */
+    struct unixfs_dir_builder *builder;
+};
+
+struct change {
+    struct store_op op; /* first: the mail is the change */
+    struct tree *tree;
+    struct change *next; /* in the list of failed ones */
+    MDB_dbi db;
+    uint32_t tree_id;
+    uint64_t seq, next_id;
+    size_t charged;
+    struct buf steps;
+};
+
+struct tree {
+    struct blockstore *bs;
+    struct store_reader *reader;
+    struct mailbox *reply;
+    struct budget *budget;
+    uint32_t id;
+    struct tree_hooks hooks;
+    MDB_dbi db;
+
+    struct overlay *overlay;
+    uint64_t seq; /* of the last change */
+    uint64_t next_id;
+
+    unsigned pending;                    /* changes and syncs with the committer */
+    struct change *failed, **failed_end; /* in order; the next retry takes all */
+    int fault;
+    bool closed;
+
+    struct publishing publishing;
+};
+
+/* ---- tree_change.c ---- */
+
+/* May a change begin, of at most `bytes` in all its steps? 0 and *ret; the tree's fault, unless the change lets go of things
+ * (`frees`); ERR_AGAIN. A change that was begun is submitted or aborted (before its first step). */
+int change_begin(struct tree *t, size_t bytes, bool frees, struct change **ret);
+void change_set(struct change *c, const struct tree_key *key, struct span value);
+void change_del(struct change *c, const struct tree_key *key);
+void change_ref(struct change *c, const struct cid *cid);
+void change_unref(struct change *c, const struct cid *cid);
+void change_submit(struct change *take_c);
+void change_abort(struct change *take_c);
+int change_apply_first(struct tree *t, struct change *take_c); /* waits for it: only to make a new tree */
+
+#define CHANGE_BYTES 4096u /* what an operation comes to: five nodes with a name, and their keys; targets are added */
+
+/* ---- tree_view.c: between store_read_begin and store_read_end of the tree's reader ---- */
+
+int view_get(struct tree *t, const struct tree_key *key, struct span *ret); /* 0, ERR_NOT_FOUND, a store's error */
+int view_node(struct tree *t, uint64_t id, struct tree_record *ret);        /* 0, ERR_STALE, ERR_CORRUPT … */
+int view_entry(struct tree *t, struct tree_place at, uint64_t *ret_id);     /* 0, ERR_NOT_FOUND … */
+/* The directory `at.parent`, which has a name (or is the root), and that at.name is one: 0, ERR_STALE, ERR_NOT_DIR,
+ * ERR_NOT_FOUND (the directory was removed), ERR_INVALID, ERR_NAME_LONG. */
+int view_dir(struct tree *t, struct tree_place at, struct tree_record *ret);
+
+/* All records whose key begins with `prefix`, from `from` on. */
+struct scan {
+    struct tree *tree;
+    struct span prefix;
+    MDB_cursor *cursor;
+    bool disk; /* disk_key and disk_value are the next on disk */
+    struct span disk_key, disk_value;
+    const struct overlay_entry *over; /* the next in memory */
+};
+int scan_begin(struct scan *s, struct tree *t, const struct tree_key *prefix, const struct tree_key *from);
+int scan_next(struct scan *s, struct span *ret_key, struct span *ret_value); /* 1, 0: the end, <0 */
+void scan_end(struct scan *s);                                               /* also after scan_begin failed */
+
+int view_dir_empty(struct tree *t, uint64_t dir); /* 1, 0, <0 */
+void view_fill(uint64_t id, const struct tree_record *r, struct tree_node *ret);
+int listed_parse(struct span value, enum tree_type *ret_type, struct span *ret_name); /* 0, ERR_CORRUPT */
+
+static inline struct span record_name(const struct tree_record *r)
+{
+    return (struct span){r->name, r->name_len};
+}
+
+/* ---- tree_edit.c ---- */
+
+void edit_put_node(struct change *c, uint64_t id, const struct tree_record *r);
+/* A node without a name that nobody uses: it and its references go. Between read_begin and end. */
+int edit_let_go(struct tree *t, uint64_t id);
+
+/* ---- tree_publish.c ---- */
+void publishing_reset(struct publishing *p);
+
+#endif
