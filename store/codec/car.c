@@ -243,7 +243,7 @@ static int step_v2_header(struct car_reader *r, struct car_event *ret)
     if (s.len < V2_HEADER_LEN)
         return starved(r, s);
     uint64_t begin = u64le(s.data + 16), size = u64le(s.data + 24);
-    if (begin < V2_PRAGMA_LEN + V2_HEADER_LEN || size == 0 || size > UINT64_MAX - 1 - begin)
+    if (begin < V2_PRAGMA_LEN + V2_HEADER_LEN || begin == UINT64_MAX || size == 0 || size > UINT64_MAX - 1 - begin)
         return ERR_INVALID;
     take(r, V2_HEADER_LEN);
     r->begin = begin;
