@@ -69,7 +69,7 @@ void        config_print(const struct config *c, enum config_id id, struct buf *
 int         config_find(const char *name); /* the id, or ERR_NOT_FOUND */
 
 /* Rewrites one key's line(s) of the file, keeps everything else byte for byte, appends the key when it is not there; value NULL
- * removes it. Atomic. The value is checked first, and so is the file as a whole. Makes the file and its folder (0700). */
+ * removes it. Atomic. The value is checked, and the whole file as it would be. Makes the file and its folder (0700). */
 int config_set(const char *path, const char *name, const char *value, struct why *why);
 
 #endif

@@ -56,7 +56,7 @@ struct repo_migration {
     unsigned from;
     int (*run)(const char *state_dir, struct why *why);
 };
-/* For tests: repo_open with another table and target version. */
+/* For tests: repo_open with another table (ended by a row whose run is NULL) and target version. */
 int repo_open_with(struct repo **ret, const struct repo_paths *p, const struct repo_migration *table, unsigned version,
                    struct why *why);
 
