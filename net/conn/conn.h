@@ -11,7 +11,8 @@
  * How to drive it, whenever anything happened (bytes came, a deadline passed, the application acted):
  *     uint8_t *at = conn_input_reserve(c, &room); n = recv(fd, at, room); conn_input_commit(c, n, now);
  *     while (conn_next(c, &ev) > 0) handle(&ev);
- *     conn_output(c, &out, most); send(out);          until it appends nothing
+ *     conn_output(c, &out, most); send(out);          as long as it appends, and after it conn_next again: output makes
+ *                                                     room (WRITABLE) and finishes streams (STREAM_CLOSED)
  *     arm_timer(conn_deadline(c));                    then conn_expire(c, now), and again conn_next
  * Events are pulled; ev.data is borrowed until the next call that takes the connection. Handlers may call any verb of a
  * stream between two conn_next. Input may be added only when conn_next has answered 0 (asserted): events point into it.
