@@ -98,13 +98,12 @@ static int on_goaway(struct yamux *y, uint32_t code)
     return 0;
 }
 
-/* The stream that a SYN opens, in *ret; NULL when it is refused. */
+/* The stream that a SYN opens, in *ret; untouched when it is refused. */
 static int on_syn(struct yamux *y, uint32_t id, struct stream **ret)
 {
     bool theirs = (id % 2 == 1) != y->cfg.dialer;
     if (!theirs || stream_find(y, id))
         return protocol_error(y);
-    *ret = NULL;
     if (y->going || y->count_in >= y->cfg.streams_in)
         stream_refuse(y, id);
     else
@@ -140,7 +139,7 @@ static int on_body(struct yamux *y, struct stream *s, uint32_t len)
 /* A data or window frame. Flags ride on both, and a body or credit comes together with any of them. */
 static int on_stream_frame(struct yamux *y, enum yamux_frame_type type, unsigned flags, uint32_t id, uint32_t length)
 {
-    struct stream *s;
+    struct stream *s = NULL;
     int r = 0;
     if (id == 0)
         return protocol_error(y);
