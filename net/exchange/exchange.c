@@ -127,6 +127,20 @@ void peer_drop(struct exchange *x, struct exchange_peer *p, int err)
     TAILQ_INSERT_TAIL(&x->drop, p, drop_link);
 }
 
+#define WRONG_BLOCKS 32 /* from one peer, and one more for each WRONG_SHARE right ones: then it goes */
+#define WRONG_BYTES  (4u << 20)
+#define WRONG_SHARE  8
+
+void peer_wrong(struct exchange *x, struct exchange_peer *p, uint64_t bytes)
+{
+    struct exchange_ledger *l = &p->ledger;
+    l->wrong++;
+    l->wrong_bytes += bytes;
+    if (l->wrong > WRONG_BLOCKS + l->blocks_received / WRONG_SHARE ||
+        l->wrong_bytes > WRONG_BYTES + l->bytes_received / WRONG_SHARE)
+        peer_drop(x, p, ERR_VERIFY);
+}
+
 struct exchange_peer *exchange_peer_added(struct exchange *x, void *owner, unsigned flags, mono_ns now)
 {
     x->now = now;

@@ -186,6 +186,10 @@ void ask_presence(struct exchange *x, struct exchange_peer *p, const struct cid 
             item_place(x, i, ITEM_NEED);
         return;
     }
+    if (a->state == ASK_BLOCK || a->state == ASK_LATE) {
+        ask_state(x, a, ASK_LACKS);
+        ask_queue(x, a); /* as a want-have: when it gets the block it shall tell, not send what others sent by then */
+    }
     ask_state(x, a, ASK_LACKS);
     session_miss(x, s, p, true);
     item_unask(x, i);
@@ -219,8 +223,7 @@ void ask_expire(struct exchange *x, struct exchange_peer *p)
         mono_ns next = stall_after(p) * 2;
         p->stall = next > STALL_MAX ? STALL_MAX : next;
         p->stalled = true;
-        while (!TAILQ_EMPTY(&p->asked))
-            ask_late(x, TAILQ_FIRST(&p->asked));
+        asks_distrust(x, p);
         return;
     }
     struct ask *a = TAILQ_FIRST(&p->asked);
@@ -235,6 +238,12 @@ void ask_expire(struct exchange *x, struct exchange_peer *p)
 mono_ns ask_deadline(const struct exchange *x, const struct exchange_peer *p)
 {
     return p->asked_count ? x->now + LOOK_AGAIN : MONO_NEVER;
+}
+
+void asks_distrust(struct exchange *x, struct exchange_peer *p)
+{
+    while (!TAILQ_EMPTY(&p->asked))
+        ask_late(x, TAILQ_FIRST(&p->asked));
 }
 
 /* ---- ends ---- */

@@ -168,7 +168,7 @@ void check_add(struct exchange *x, struct exchange_peer *p, struct block *take_b
     x->check_count++;
 }
 
-/* A block that answers no want. Peers that send mostly these are not worth their bandwidth. */
+/* A block that answers no want. An honest peer sends one now and then (its memory fails, or ours forgot a cancel), no more. */
 static void unwanted(struct exchange *x, struct exchange_peer *p, const struct block *b, bool right)
 {
     uint64_t hash = right ? cidmap_hash(&x->items, &b->cid) : 0;
@@ -177,10 +177,8 @@ static void unwanted(struct exchange *x, struct exchange_peer *p, const struct b
         p->ledger.duplicate_bytes += b->len;
         return;
     }
-    p->ledger.wrong++;
-    p->ledger.wrong_bytes += b->len;
-    if (p->ledger.wrong_bytes > (8u << 20) + p->ledger.bytes_received || p->ledger.wrong > 256 + p->ledger.blocks_received)
-        peer_drop(x, p, ERR_VERIFY);
+    asks_distrust(x, p);
+    peer_wrong(x, p, b->len);
 }
 
 void exchange_verified(struct exchange *x, uint64_t tag, struct block *take_b, int result, mono_ns now)

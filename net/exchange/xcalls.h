@@ -21,8 +21,9 @@ struct their_want;
 struct waiter;
 
 /* exchange.c */
-void peer_drop(struct exchange *x, struct exchange_peer *p, int err); /* tells the host once; p is mute from then on */
-bool peer_usable(const struct exchange_peer *p);                      /* may be asked for blocks */
+void peer_drop(struct exchange *x, struct exchange_peer *p, int err);         /* tells the host once; p is mute from then on */
+void peer_wrong(struct exchange *x, struct exchange_peer *p, uint64_t bytes); /* it sent a block nobody asked for */
+bool peer_usable(const struct exchange_peer *p);                              /* may be asked for blocks */
 void tick_soon(struct exchange *x, mono_ns at);
 void peer_soon(struct exchange *x, struct exchange_peer *p, mono_ns at);
 
@@ -64,6 +65,7 @@ void ask_presence(struct exchange *x, struct exchange_peer *p, const struct cid 
 void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes);
 void ask_expire(struct exchange *x, struct exchange_peer *p); /* stalls and late asks */
 mono_ns ask_deadline(const struct exchange *x, const struct exchange_peer *p);
+void asks_distrust(struct exchange *x, struct exchange_peer *p); /* what was asked of it is to be asked of others too */
 void asks_forget_peer(struct exchange *x, struct exchange_peer *p);
 void asks_resync(struct exchange *x, struct exchange_peer *p);
 

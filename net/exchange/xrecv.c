@@ -97,8 +97,7 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
 {
     struct exchange_peer *p = s->peer;
     if (!p->credit || !peer_usable(p)) {
-        p->ledger.wrong++;
-        p->ledger.wrong_bytes += size;
+        peer_wrong(x, p, size);
         bitswap_accept(&s->reader, NULL);
         return true;
     }
@@ -120,11 +119,8 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
 static void end_block(struct exchange *x, struct exchange_stream *s, struct bitswap_item *it)
 {
     struct exchange_peer *p = s->peer;
-    if (!it->block) {
-        if (p->ledger.wrong_bytes > (8u << 20) + p->ledger.bytes_received || p->ledger.wrong > 256 + p->ledger.blocks_received)
-            peer_drop(x, p, ERR_VERIFY);
-        return;
-    }
+    if (!it->block)
+        return; /* refused when it began */
     check_add(x, p, it->block, &it->prefix);
     block_left(x, s, it->size);
 }

@@ -38,18 +38,22 @@ bool out_pending(const struct exchange_peer *p)
 
 /* ---- whose turn ---- */
 
-/* When upload is capped peers on the LAN yield: they line up behind all others. */
-static void line_up(struct exchange *x, struct exchange_peer *p)
+/* When upload is capped peers on the LAN line up behind all others, and otherwise who sent last comes last. */
+static bool goes_before(const struct exchange_peer *p, const struct exchange_peer *other)
 {
-    struct exchange_peer *after = TAILQ_LAST(&x->ready, peers);
-    if (x->upload.rate && !(p->flags & EXCHANGE_LAN))
-        while (after && (after->flags & EXCHANGE_LAN))
-            after = TAILQ_PREV(after, peers, ready_link);
+    unsigned lan = p->flags & EXCHANGE_LAN, other_lan = other->flags & EXCHANGE_LAN;
+    return lan != other_lan ? !lan : p->turn < other->turn;
+}
+
+static void line_up(struct exchange *x, struct peers *line, struct exchange_peer *p)
+{
+    struct exchange_peer *after = TAILQ_LAST(line, peers);
+    while (x->upload.rate && after && goes_before(p, after))
+        after = TAILQ_PREV(after, peers, ready_link);
     if (after)
-        TAILQ_INSERT_AFTER(&x->ready, after, p, ready_link);
+        TAILQ_INSERT_AFTER(line, after, p, ready_link);
     else
-        TAILQ_INSERT_HEAD(&x->ready, p, ready_link);
-    p->in_ready = true;
+        TAILQ_INSERT_HEAD(line, p, ready_link);
 }
 
 void out_update(struct exchange *x, struct exchange_peer *p)
@@ -62,7 +66,8 @@ void out_update(struct exchange *x, struct exchange_peer *p)
         p->open_queued = true;
         TAILQ_INSERT_TAIL(&x->open, p, open_link);
     } else if (p->out == OUT_OPEN && !p->in_ready && !p->told && !p->throttled) {
-        line_up(x, p);
+        line_up(x, &x->ready, p);
+        p->in_ready = true;
     }
 }
 
@@ -162,7 +167,7 @@ static void add_ask(struct exchange_peer *p, struct ask *a, struct buf *list)
     bitswap_add_entry(list, &(struct bitswap_entry){.cid = &cid,
                                                     .priority = wire_priority[a->item->priority],
                                                     .want = block ? BITSWAP_WANT_BLOCK : BITSWAP_WANT_HAVE,
-                                                    .send_dont_have = true});
+                                                    .send_dont_have = a->state != ASK_LACKS});
     a->sent = true;
     p->told_wants = true;
     p->credit++;
@@ -339,12 +344,13 @@ size_t exchange_output(struct exchange *x, struct exchange_peer *p, size_t most,
         if (!n && most) {
             p->told = false;
             p->throttled = true;
-            TAILQ_INSERT_TAIL(&x->throttled, p, ready_link);
+            line_up(x, &x->throttled, p);
             tick_soon(x, tokens_when(&x->upload, TOKENS_BURST_MIN));
             return 0;
         }
         tokens_spend(&x->upload, n);
         p->quantum -= n;
+        p->turn = ++x->turns;
     }
     if (!n)
         return 0;

@@ -284,12 +284,13 @@ struct exchange_peer {
     bool open_queued, in_ready, told, throttled, close_queued;
     struct out_message message;
     uint64_t quantum;
+    uint64_t turn; /* of x->turns, when it last sent a part of a block */
     mono_ns idle_at, open_at;
     unsigned open_failures;
 };
 TAILQ_HEAD(peers, exchange_peer);
 
-#define RECENT_SIZE 8192
+#define RECENT_SIZE 65536 /* untouched pages of it cost nothing */
 
 struct exchange {
     struct exchange_config config;
@@ -318,8 +319,9 @@ struct exchange {
     uint64_t unsent_total, partial_total;
     struct mail *settled, **settled_end;
     uint32_t generation; /* of inbound messages */
-    bool serve_limited;  /* peers wait because unsent_total was too high */
-    bool schedule;       /* a hungry session may find room */
+    uint64_t turns;
+    bool serve_limited; /* peers wait because unsent_total was too high */
+    bool schedule;      /* a hungry session may find room */
     bool memory_short;
     struct exchange_ledger total; /* of peers that are gone */
 };

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Whole transfers between simulated nodes: what the exchange promises its users, whatever happens to peers meanwhile. */
+#include "tests/sim/simnet.h"
+
+#include <criterion/criterion.h>
+
+#define LEAF 65536
+
+static const struct sim_link_options lan = {.delay = MONO_MS, .rate = 100u << 20, .flags = EXCHANGE_LAN};
+static const struct sim_link_options wan = {.delay = 25 * MONO_MS, .rate = 25u << 20, .flags = EXCHANGE_PREFERRED};
+
+static struct sim_want *fetch_dag(struct simnet *n, int node, const struct cid *root)
+{
+    return simnet_want(n, node, WANT_DAG, WANT_KEEP, root, NULL, MONO_NEVER);
+}
+
+Test(exchange_net, one_block)
+{
+    struct simnet *n = simnet_new(1);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid cid = simnet_put(n, a, CODEC_RAW, span_str("hello"));
+    simnet_link(n, a, b, &lan);
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &cid, NULL, 10 * MONO_S);
+    cr_assert(simnet_run_until(n, w, 5 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert(span_eq_str(block_span(w->want.block), "hello"));
+    cr_assert_lt(w->settled_at - begun, 5 * MONO_MS, "one round trip and the workers' time");
+    simnet_run(n, 10 * MONO_MS);
+    cr_assert(simnet_has(n, b, &cid), "what was fetched is stored");
+    simnet_free(n);
+}
+
+Test(exchange_net, empty_and_inline_blocks)
+{
+    struct simnet *n = simnet_new(2);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid empty = simnet_put(n, a, CODEC_RAW, SPAN_NONE), own;
+    cr_assert_eq(cid_parse(span_of("\x01\x55\x00\x02hi", 6), &own), 0);
+    simnet_link(n, a, b, &lan);
+    struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &empty, NULL, 10 * MONO_S);
+    cr_assert(simnet_run_until(n, w, 5 * MONO_S));
+    cr_assert(w->want.result == 0 && w->want.block->len == 0);
+    w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &own, NULL, 10 * MONO_S);
+    cr_assert(w->settled && w->want.result == 0, "an identity CID is never asked of anybody");
+    cr_assert(span_eq_str(block_span(w->want.block), "hi"));
+    simnet_free(n);
+}
+
+Test(exchange_net, dag_over_a_long_path_fills_it)
+{
+    struct simnet *n = simnet_new(3);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 800, LEAF, 174, 7);
+    simnet_link(n, a, b, &wan);
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(simnet_count(n, b), simnet_count(n, a));
+    double seconds = (double)(w->settled_at - begun) / (double)MONO_S;
+    double path = 800.0 * LEAF / (25 << 20);
+    cr_assert_lt(seconds, path + 0.4, "%.2f s where the path needs %.2f", seconds, path);
+    struct exchange_ledger l;
+    simnet_ledger(n, b, a, &l);
+    cr_assert_eq(l.blocks_received, simnet_count(n, a));
+    cr_assert(l.duplicates == 0 && l.wrong == 0 && l.timeouts == 0);
+    cr_assert_eq(w->want.blocks, simnet_count(n, a));
+    simnet_free(n);
+}
+
+Test(exchange_net, four_peers_share_the_load)
+{
+    struct simnet *n = simnet_new(4);
+    const struct sim_link_options slow = {.delay = 10 * MONO_MS, .rate = 5u << 20, .flags = EXCHANGE_PREFERRED};
+    int b = simnet_node(n, NULL);
+    struct cid root;
+    for (int i = 0; i < 4; i++) {
+        int a = simnet_node(n, NULL);
+        root = simnet_put_tree(n, a, 1000, LEAF, 174, 8);
+        simnet_link(n, a, b, &slow);
+    }
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    double seconds = (double)(w->settled_at - begun) / (double)MONO_S;
+    double sum = 1000.0 * LEAF / (20 << 20);
+    cr_assert_lt(seconds, sum / 0.9, "%.2f s where the four together need %.2f", seconds, sum);
+    for (int i = 1; i <= 4; i++) {
+        struct exchange_ledger l;
+        simnet_ledger(n, b, i, &l);
+        cr_assert(l.blocks_received > 150 && l.blocks_received < 350, "peer %d gave %u", i, (unsigned)l.blocks_received);
+        cr_assert_lt(l.duplicates, 20);
+    }
+    simnet_free(n);
+}
+
+Test(exchange_net, halves_from_two_peers)
+{
+    struct simnet *n = simnet_new(5);
+    int a = simnet_node(n, NULL), p = simnet_node(n, NULL), q = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 300, 4096, 100, 9);
+    simnet_copy(n, a, p, 0, 2);
+    simnet_copy(n, a, q, 1, 2);
+    simnet_link(n, p, b, &lan);
+    simnet_link(n, q, b, &lan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 30 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(simnet_count(n, b), simnet_count(n, a));
+    cr_assert_lt(w->settled_at - w->want.deadline, MONO_NEVER);
+    simnet_free(n);
+}
+
+Test(exchange_net, peer_leaves_and_returns)
+{
+    struct simnet *n = simnet_new(6);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 800, LEAF, 174, 10);
+    simnet_link(n, a, b, &wan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    for (int i = 0; i < 3; i++) {
+        simnet_run(n, 400 * MONO_MS);
+        cr_assert(!w->settled);
+        size_t before = simnet_count(n, b);
+        cr_assert_gt(before, 10);
+        simnet_unlink(n, a, b);
+        simnet_run(n, 5 * MONO_S);
+        simnet_link(n, a, b, &wan);
+    }
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(simnet_count(n, b), simnet_count(n, a));
+    cr_assert_leq(w->want.blocks, simnet_count(n, a), "nothing was fetched twice");
+    simnet_free(n);
+}
+
+Test(exchange_net, one_of_two_leaves)
+{
+    struct simnet *n = simnet_new(7);
+    int a = simnet_node(n, NULL), c = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 400, LEAF, 174, 11);
+    cr_assert(cid_eq(&root, &(struct cid){0}) == false);
+    simnet_put_tree(n, c, 400, LEAF, 174, 11);
+    simnet_link(n, a, b, &wan);
+    simnet_link(n, c, b, &wan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    simnet_run(n, 300 * MONO_MS);
+    simnet_unlink(n, a, b);
+    cr_assert(simnet_run_until(n, w, 10 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    simnet_free(n);
+}
+
+Test(exchange_net, frozen_peer_is_passed_over)
+{
+    struct simnet *n = simnet_new(8);
+    int a = simnet_node(n, NULL), c = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 400, LEAF, 174, 12);
+    simnet_put_tree(n, c, 400, LEAF, 174, 12);
+    simnet_link(n, a, b, &wan);
+    simnet_link(n, c, b, &wan);
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    simnet_run(n, 300 * MONO_MS);
+    simnet_freeze(n, a, true);
+    cr_assert(simnet_run_until(n, w, 20 * MONO_S), "a silent peer held the transfer up");
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_lt(w->settled_at - begun, 5 * MONO_S);
+    simnet_freeze(n, a, false);
+    simnet_run(n, MONO_S);
+    simnet_free(n);
+}
+
+Test(exchange_net, only_peer_frozen_and_back)
+{
+    struct simnet *n = simnet_new(9);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 400, LEAF, 174, 13);
+    simnet_link(n, a, b, &wan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    simnet_run(n, 300 * MONO_MS);
+    simnet_freeze(n, a, true);
+    simnet_run(n, 20 * MONO_S);
+    cr_assert(!w->settled);
+    simnet_freeze(n, a, false);
+    mono_ns back = simnet_now(n);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_lt(w->settled_at - back, 15 * MONO_S);
+    simnet_free(n);
+}
+
+Test(exchange_net, streams_break_mid_transfer)
+{
+    struct simnet *n = simnet_new(10);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 800, LEAF, 174, 14);
+    simnet_link(n, a, b, &wan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    for (int i = 0; i < 5 && !w->settled; i++) {
+        simnet_run(n, 200 * MONO_MS);
+        simnet_break_streams(n, a, b);
+    }
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(simnet_count(n, b), simnet_count(n, a));
+    simnet_free(n);
+}
+
+Test(exchange_net, unmet_want_is_served_when_the_block_appears)
+{
+    struct simnet *n = simnet_new(11);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid cid;
+    cid_of(&cid, CODEC_RAW, span_str("later"));
+    simnet_link(n, a, b, &lan);
+    struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &cid, NULL, MONO_NEVER);
+    simnet_run(n, 3 * MONO_S);
+    cr_assert(!w->settled);
+    cr_assert_gt(simnet_counts(n).seeks, 0, "providers are asked for when no peer has it");
+    struct exchange_ledger l;
+    simnet_ledger(n, a, b, &l);
+    cr_assert_gt(l.dont_haves_sent, 0);
+    simnet_put(n, a, CODEC_RAW, span_str("later"));
+    cr_assert(simnet_run_until(n, w, 100 * MONO_MS), "no polling: the server remembers");
+    cr_assert_eq(w->want.result, 0);
+    simnet_free(n);
+}
+
+Test(exchange_net, local_block_settles_the_want)
+{
+    struct simnet *n = simnet_new(12);
+    int b = simnet_node(n, NULL);
+    struct cid cid;
+    cid_of(&cid, CODEC_RAW, span_str("mine"));
+    struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &cid, NULL, MONO_NEVER);
+    simnet_run(n, MONO_S);
+    cr_assert(!w->settled);
+    simnet_put(n, b, CODEC_RAW, span_str("mine"));
+    cr_assert(simnet_run_until(n, w, 100 * MONO_MS));
+    cr_assert_eq(w->want.result, 0);
+    simnet_free(n);
+}
+
+Test(exchange_net, provider_that_connects_later)
+{
+    struct simnet *n = simnet_new(13);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL), c = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 200, 4096, 50, 15);
+    simnet_link(n, b, c, &lan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    simnet_run(n, 40 * MONO_S);
+    cr_assert(!w->settled);
+    simnet_link(n, a, b, &lan);
+    cr_assert(simnet_run_until(n, w, MONO_S), "a new peer is asked at once");
+    cr_assert_eq(w->want.result, 0);
+    simnet_free(n);
+}
+
+Test(exchange_net, deadlines_cancels_and_offline)
+{
+    struct simnet *n = simnet_new(14);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid x, y, z;
+    cid_of(&x, CODEC_RAW, span_str("x"));
+    cid_of(&y, CODEC_RAW, span_str("y"));
+    cid_of(&z, CODEC_DAG_PB, span_str("z"));
+    simnet_link(n, a, b, &lan);
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &x, NULL, 2 * MONO_S);
+    struct sim_want *same = simnet_want(n, b, WANT_BLOCK, WANT_AHEAD, &x, NULL, MONO_NEVER);
+    struct sim_want *v = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &y, NULL, MONO_NEVER);
+    struct sim_want *d = simnet_want(n, b, WANT_DAG, WANT_KEEP, &z, NULL, MONO_NEVER);
+    simnet_run(n, 100 * MONO_MS);
+    struct exchange_ledger l;
+    simnet_ledger(n, a, b, &l);
+    cr_assert_eq(l.their_wants, 3);
+    simnet_cancel(n, b, v);
+    simnet_cancel(n, b, d);
+    cr_assert(v->settled && v->want.result == ERR_CANCELLED && d->settled && d->want.result == ERR_CANCELLED);
+    simnet_run(n, 100 * MONO_MS);
+    simnet_ledger(n, a, b, &l);
+    cr_assert_eq(l.their_wants, 1, "the peer was told");
+    cr_assert(simnet_run_until(n, w, 5 * MONO_S));
+    cr_assert_eq(w->want.result, ERR_TIMEOUT);
+    cr_assert(w->settled_at - begun >= 2 * MONO_S && w->settled_at - begun < 2100 * MONO_MS);
+    cr_assert(!same->settled);
+    simnet_unlink(n, a, b);
+    struct sim_want *o = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &y, NULL, MONO_NEVER);
+    simnet_run(n, 10 * MONO_MS);
+    exchange_set_offline(simnet_exchange(n, b), true, simnet_now(n));
+    simnet_run(n, 10 * MONO_MS);
+    cr_assert(o->settled && o->want.result == ERR_OFFLINE);
+    cr_assert(!same->settled, "read-ahead waits");
+    o = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &y, NULL, MONO_NEVER);
+    simnet_run(n, 10 * MONO_MS);
+    cr_assert(o->settled && o->want.result == ERR_OFFLINE);
+    exchange_stop(simnet_exchange(n, b));
+    simnet_run(n, MONO_MS);
+    cr_assert(same->settled && same->want.result == ERR_CANCELLED);
+    simnet_free(n);
+}
+
+Test(exchange_net, wide_directory_in_bounded_memory)
+{
+    struct simnet *n = simnet_new(15);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 12000, 16, 6000, 16);
+    simnet_link(n, a, b, &lan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(simnet_count(n, b), simnet_count(n, a));
+    simnet_free(n);
+}
+
+Test(exchange_net, walk_resumes_over_what_is_held)
+{
+    struct simnet *n = simnet_new(16);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, a, 500, 4096, 50, 17);
+    simnet_copy(n, a, b, 0, 3);
+    size_t had = simnet_count(n, b);
+    cr_assert_gt(had, 50);
+    simnet_link(n, a, b, &lan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 30 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(w->want.blocks, simnet_count(n, a) - had, "what was held is not fetched");
+    w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 30 * MONO_S));
+    cr_assert(w->want.result == 0 && w->want.blocks == 0);
+    simnet_free(n);
+}
+
+Test(exchange_net, small_budget_only_slows)
+{
+    struct simnet *n = simnet_new(17);
+    const struct sim_node_options small = {.budget = BUDGET_MIN};
+    int a = simnet_node(n, &small), b = simnet_node(n, &small);
+    struct cid root = simnet_put_tree(n, a, 40, 1u << 20, 174, 18);
+    const struct sim_link_options fast = {.delay = MONO_MS / 10, .flags = EXCHANGE_LAN};
+    simnet_link(n, a, b, &fast);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_leq(simnet_peak(n, b), BUDGET_MIN);
+    cr_assert_leq(simnet_peak(n, a), BUDGET_MIN);
+    simnet_free(n);
+}
+
+Test(exchange_net, rates_are_kept)
+{
+    struct simnet *n = simnet_new(18);
+    int a = simnet_node(n, &(struct sim_node_options){.upload_rate = 2u << 20});
+    int b = simnet_node(n, NULL);
+    int c = simnet_node(n, &(struct sim_node_options){.download_rate = 1u << 20});
+    struct cid root = simnet_put_tree(n, a, 64, LEAF, 174, 19);
+    simnet_link(n, a, b, &lan);
+    simnet_link(n, b, c, &lan);
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    mono_ns took = w->settled_at - begun; /* 4 MiB at 2 MiB/s, less the burst of a quarter second */
+    cr_assert(took > 1500 * MONO_MS && took < 2400 * MONO_MS, "upload: %u ms", (unsigned)(took / MONO_MS));
+    begun = simnet_now(n);
+    w = fetch_dag(n, c, &root);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    took = w->settled_at - begun;
+    cr_assert(took > 3 * MONO_S && took < 4800 * MONO_MS, "download: %u ms", (unsigned)(took / MONO_MS));
+    simnet_free(n);
+}
+
+Test(exchange_net, server_is_fair)
+{
+    struct simnet *n = simnet_new(19);
+    int a = simnet_node(n, &(struct sim_node_options){.upload_rate = 4u << 20});
+    struct cid big = simnet_put_tree(n, a, 400, LEAF, 174, 20), other = simnet_put_tree(n, a, 40, LEAF, 174, 21);
+    int greedy = simnet_node(n, NULL), modest = simnet_node(n, NULL);
+    simnet_link(n, a, greedy, &wan);
+    simnet_link(n, a, modest, &wan);
+    fetch_dag(n, greedy, &big);
+    simnet_run(n, MONO_S);
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = fetch_dag(n, modest, &other);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    mono_ns took = w->settled_at - begun; /* 2.5 MiB at half of 4 MiB/s */
+    cr_assert(took < 2 * MONO_S, "%u ms", (unsigned)(took / MONO_MS));
+    simnet_free(n);
+}
+
+Test(exchange_net, liar_is_dropped)
+{
+    struct simnet *n = simnet_new(20);
+    int liar = simnet_node(n, &(struct sim_node_options){.corrupts = true});
+    int honest = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, honest, 1000, LEAF, 174, 22);
+    simnet_put_tree(n, liar, 1000, LEAF, 174, 22);
+    simnet_link(n, liar, b, &wan);
+    simnet_link(n, honest, b, &wan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(simnet_count(n, b), simnet_count(n, honest));
+    cr_assert(!simnet_linked(n, liar, b), "wrong blocks have an end");
+    cr_assert(simnet_linked(n, honest, b));
+    simnet_free(n);
+}
+
+Test(exchange_net, full_disk_ends_a_walk_and_not_a_read)
+{
+    struct simnet *n = simnet_new(21);
+    int a = simnet_node(n, NULL), b = simnet_node(n, &(struct sim_node_options){.store_result = ERR_NO_SPACE});
+    struct cid root = simnet_put_tree(n, a, 10, 4096, 5, 23);
+    simnet_link(n, a, b, &lan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    cr_assert(simnet_run_until(n, w, 5 * MONO_S));
+    cr_assert_eq(w->want.result, ERR_NO_SPACE);
+    w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &root, NULL, 5 * MONO_S);
+    cr_assert(simnet_run_until(n, w, 5 * MONO_S));
+    cr_assert(w->want.result == 0 && w->want.block);
+    simnet_free(n);
+}
+
+Test(exchange_net, read_goes_before_keep)
+{
+    struct simnet *n = simnet_new(22);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    const struct sim_link_options slow = {.delay = 10 * MONO_MS, .rate = 4u << 20, .flags = EXCHANGE_LAN};
+    struct cid root = simnet_put_tree(n, a, 400, LEAF, 174, 24);
+    struct cid now = simnet_put(n, a, CODEC_RAW, span_str("a page somebody waits for"));
+    simnet_link(n, a, b, &slow);
+    fetch_dag(n, b, &root);
+    simnet_run(n, 2 * MONO_S);
+    mono_ns begun = simnet_now(n);
+    struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &now, NULL, 30 * MONO_S);
+    cr_assert(simnet_run_until(n, w, 10 * MONO_S));
+    mono_ns took = w->settled_at - begun; /* what was read and queued before it: 2 MiB at most and the window */
+    cr_assert_lt(took, 800 * MONO_MS, "%u ms", (unsigned)(took / MONO_MS));
+    simnet_free(n);
+}
+
+static uint64_t swarm(uint64_t seed)
+{
+    struct simnet *n = simnet_new(seed);
+    const struct sim_link_options link = {.delay = 5 * MONO_MS, .rate = 10u << 20, .flags = EXCHANGE_PREFERRED};
+    enum { NODES = 20 };
+    for (int i = 0; i < NODES; i++)
+        simnet_node(n, NULL);
+    struct cid root = simnet_put_tree(n, 0, 200, LEAF / 4, 50, 25);
+    for (int i = 1; i < NODES; i++) { /* a tree that connects all, and some more */
+        int parent = (int)rng_below(simnet_rng(n), (uint64_t)i);
+        if (!simnet_linked(n, i, parent))
+            simnet_link(n, i, parent, &link);
+        int other = (int)rng_below(simnet_rng(n), NODES);
+        if (other != i && !simnet_linked(n, i, other))
+            simnet_link(n, i, other, &link);
+    }
+    struct sim_want *w[NODES];
+    for (int i = 1; i < NODES; i++)
+        w[i] = fetch_dag(n, i, &root);
+    for (int i = 1; i < NODES; i++) {
+        cr_assert(simnet_run_until(n, w[i], 120 * MONO_S), "seed %u: node %d starves", (unsigned)seed, i);
+        cr_assert_eq(w[i]->want.result, 0);
+        cr_assert_eq(simnet_count(n, i), simnet_count(n, 0));
+    }
+    struct sim_counts c = simnet_counts(n);
+    uint64_t duplicates = 0, received = 0;
+    for (int i = 1; i < NODES; i++) {
+        struct exchange_stats s;
+        exchange_stats(simnet_exchange(n, i), &s);
+        duplicates += s.total.duplicates;
+        received += s.total.blocks_received;
+    }
+    cr_assert_lt(duplicates, received / 10, "seed %u: %u duplicates of %u blocks", (unsigned)seed, (unsigned)duplicates,
+                 (unsigned)received);
+    cr_assert_eq(c.drops, 0);
+    uint64_t events = c.events;
+    simnet_free(n);
+    return events;
+}
+
+Test(exchange_net, swarm_of_twenty_replays)
+{
+    for (uint64_t seed = 100; seed < 103; seed++) {
+        uint64_t events = swarm(seed);
+        cr_assert_eq(swarm(seed), events, "seed %u does not replay", (unsigned)seed);
+    }
+}
