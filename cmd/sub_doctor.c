@@ -86,7 +86,7 @@ static enum verdict check_key(struct exam *x)
     char path[PATH_MAX + 32];
     struct why why = {""};
     struct buf bytes = BUF_INIT;
-    struct identity key;
+    struct node_key key;
     struct stat st;
     snprintf(path, sizeof path, "%s/identity.key", x->paths.state);
     if (stat(path, &st) < 0)
@@ -96,11 +96,11 @@ static enum verdict check_key(struct exam *x)
         return say(x, BAD, "chmod 600 on it", "%s can be read by others (mode %03o)", path, st.st_mode & 0777);
     int r = repo_read_file(path, 4096, &bytes, &why);
     if (r == 0)
-        r = identity_parse(buf_span(&bytes), &key, &why);
+        r = node_key_parse(buf_span(&bytes), &key, &why);
     buf_wipe(&bytes);
     if (r < 0)
         return say(x, BAD, "a backup of that file: the key cannot be made again", "%s: %s", path, why.text);
-    identity_wipe(&key);
+    node_key_wipe(&key);
     return say(x, GOOD, NULL, "%s is in order", path);
 }
 

@@ -14,8 +14,8 @@
 #define SEED_SIZE        32
 #define FILE_MOST        4096 /* an RSA key of somebody else's fits: then the sentence can say what it is */
 
-_Static_assert(sizeof((struct identity *)0)->secret == crypto_sign_SECRETKEYBYTES, "libsodium's secret key");
-_Static_assert(sizeof((struct identity *)0)->public_key == crypto_sign_PUBLICKEYBYTES, "libsodium's public key");
+_Static_assert(sizeof((struct node_key *)0)->secret == crypto_sign_SECRETKEYBYTES, "libsodium's secret key");
+_Static_assert(sizeof((struct node_key *)0)->public_key == crypto_sign_PUBLICKEYBYTES, "libsodium's public key");
 
 static void sodium_ready(void)
 {
@@ -24,7 +24,7 @@ static void sodium_ready(void)
     (void)r;
 }
 
-void identity_make(struct identity *ret)
+void node_key_make(struct node_key *ret)
 {
     sodium_ready();
     int r = crypto_sign_keypair(ret->public_key, ret->secret);
@@ -32,13 +32,13 @@ void identity_make(struct identity *ret)
     (void)r;
 }
 
-int identity_from_seed(struct identity *ret, const uint8_t seed[32])
+int node_key_from_seed(struct node_key *ret, const uint8_t seed[32])
 {
     sodium_ready();
     return crypto_sign_seed_keypair(ret->public_key, ret->secret, seed) == 0 ? 0 : ERR_FAILED;
 }
 
-void identity_wipe(struct identity *id)
+void node_key_wipe(struct node_key *id)
 {
     sodium_memzero(id, sizeof *id);
 }
@@ -47,7 +47,7 @@ void identity_wipe(struct identity *id)
 
 static const uint8_t key_head[4] = {0x08, KEY_TYPE_ED25519, 0x12, 64};
 
-void identity_encode(const struct identity *id, uint8_t ret[IDENTITY_FILE_SIZE])
+void node_key_encode(const struct node_key *id, uint8_t ret[IDENTITY_FILE_SIZE])
 {
     memcpy(ret, key_head, sizeof key_head);
     memcpy(ret + sizeof key_head, id->secret, sizeof id->secret);
@@ -81,7 +81,7 @@ static int split(struct span in, uint64_t *ret_type, struct span *ret_data)
     return have_type && have_data ? 0 : ERR_INVALID;
 }
 
-int identity_parse(struct span in, struct identity *ret, struct why *why)
+int node_key_parse(struct span in, struct node_key *ret, struct why *why)
 {
     uint64_t type = 0;
     struct span data = SPAN_NONE;
@@ -91,13 +91,13 @@ int identity_parse(struct span in, struct identity *ret, struct why *why)
         return why_set(why, ERR_UNSUPPORTED, "its key type is %llu, only Ed25519 (1) is supported", (unsigned long long)type);
     if (data.len != 64 && data.len != 96)
         return why_set(why, ERR_INVALID, "an Ed25519 key has 64 bytes, this one has %zu", data.len);
-    struct identity id;
-    int r = identity_from_seed(&id, data.data);
+    struct node_key id;
+    int r = node_key_from_seed(&id, data.data);
     bool same = r == 0 && sodium_memcmp(id.public_key, data.data + SEED_SIZE, 32) == 0 &&
                 (data.len == 64 || sodium_memcmp(id.public_key, data.data + 64, 32) == 0);
     if (same)
         *ret = id;
-    identity_wipe(&id);
+    node_key_wipe(&id);
     return same ? 0 : why_set(why, ERR_CORRUPT, "its public key does not belong to its secret key");
 }
 
@@ -120,7 +120,7 @@ static int check_file(const char *path, int fd, struct why *why)
     return 0;
 }
 
-static int read_key(const char *path, int fd, struct identity *ret, struct why *why)
+static int read_key(const char *path, int fd, struct node_key *ret, struct why *why)
 {
     uint8_t bytes[FILE_MOST];
     struct why inner = {""};
@@ -130,26 +130,26 @@ static int read_key(const char *path, int fd, struct identity *ret, struct why *
     ssize_t n = read(fd, bytes, sizeof bytes); /* a regular file of at most that size: one read */
     if (n < 0)
         return why_set(why, err_from_errno(errno), "cannot read %s: %s", path, strerror(errno));
-    r = identity_parse(span_of(bytes, (size_t)n), ret, &inner);
+    r = node_key_parse(span_of(bytes, (size_t)n), ret, &inner);
     sodium_memzero(bytes, sizeof bytes);
     return r ? why_set(why, r, "cannot use %s: %s", path, inner.text) : 0;
 }
 
-static int make_key(const char *path, struct identity *ret, struct why *why)
+static int make_key(const char *path, struct node_key *ret, struct why *why)
 {
-    struct identity id;
+    struct node_key id;
     uint8_t bytes[IDENTITY_FILE_SIZE];
-    identity_make(&id);
-    identity_encode(&id, bytes);
+    node_key_make(&id);
+    node_key_encode(&id, bytes);
     int r = repo_write_file(path, bytes, sizeof bytes, 0600, why);
     if (r == 0)
         *ret = id;
     sodium_memzero(bytes, sizeof bytes);
-    identity_wipe(&id);
+    node_key_wipe(&id);
     return r;
 }
 
-int identity_load(const char *path, struct identity *ret, struct why *why)
+int node_key_load(const char *path, struct node_key *ret, struct why *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)

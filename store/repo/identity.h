@@ -16,20 +16,20 @@
 
 #define IDENTITY_FILE_SIZE 68
 
-struct identity {
+struct node_key {
     uint8_t secret[64]; /* libsodium's form: seed ‖ public key */
     uint8_t public_key[32];
 };
 
-void identity_make(struct identity *ret); /* a new one, from the kernel's randomness */
-int  identity_from_seed(struct identity *ret, const uint8_t seed[32]); /* for tests and simulations */
-void identity_wipe(struct identity *id);
+void node_key_make(struct node_key *ret); /* a new one, from the kernel's randomness */
+int  node_key_from_seed(struct node_key *ret, const uint8_t seed[32]); /* for tests and simulations */
+void node_key_wipe(struct node_key *id);
 
 /* The file's bytes. Parse: 0 or ERR_INVALID, ERR_UNSUPPORTED (another key type), ERR_CORRUPT (halves differ), with a sentence. */
-void identity_encode(const struct identity *id, uint8_t ret[IDENTITY_FILE_SIZE]);
-int  identity_parse(struct span in, struct identity *ret, struct why *why);
+void node_key_encode(const struct node_key *id, uint8_t ret[IDENTITY_FILE_SIZE]);
+int  node_key_parse(struct span in, struct node_key *ret, struct why *why);
 
-/* Reads `path`, or makes a key there when there is none. 0, ERR_DENIED (mode or owner), the errors of identity_parse, ERR_IO … */
-int  identity_load(const char *path, struct identity *ret, struct why *why);
+/* Reads `path`, or makes a key there when there is none. 0, ERR_DENIED (mode or owner), the errors of node_key_parse, ERR_IO … */
+int  node_key_load(const char *path, struct node_key *ret, struct why *why);
 
 #endif
