@@ -25,7 +25,7 @@ struct budget {
     _Atomic uint64_t peak;
     _Atomic uint64_t by_class[BUDGET_CLASSES];
     atomic_bool refused; /* somebody waits */
-    int watch[BUDGET_WATCH_MAX];
+    atomic_int watch[BUDGET_WATCH_MAX]; /* -1: free */
     unsigned watch_count;
 };
 
@@ -106,7 +106,10 @@ void budget_give(struct budget *b, enum budget_class c, size_t bytes)
         return;
     for (unsigned i = 0; i < b->watch_count; i++) {
         uint64_t one = 1;
-        ssize_t wrote = write(b->watch[i], &one, sizeof one);
+        int fd = atomic_load(&b->watch[i]);
+        if (fd < 0)
+            continue;
+        ssize_t wrote = write(fd, &one, sizeof one);
         (void)wrote; /* full counter: it is readable already */
     }
 }
@@ -148,6 +151,21 @@ bool budget_tight(const struct budget *b)
 
 void budget_watch(struct budget *b, int eventfd)
 {
+    for (unsigned i = 0; i < b->watch_count; i++) {
+        int unused = -1;
+        if (atomic_compare_exchange_strong(&b->watch[i], &unused, eventfd))
+            return;
+    }
     assert(b->watch_count < BUDGET_WATCH_MAX);
-    b->watch[b->watch_count++] = eventfd;
+    atomic_store(&b->watch[b->watch_count], eventfd);
+    b->watch_count++;
+}
+
+void budget_unwatch(struct budget *b, int eventfd)
+{
+    for (unsigned i = 0; i < b->watch_count; i++) {
+        int mine = eventfd;
+        if (atomic_compare_exchange_strong(&b->watch[i], &mine, -1))
+            return;
+    }
 }

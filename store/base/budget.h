@@ -50,5 +50,6 @@ bool budget_tight(const struct budget *b);
  * given back after somebody was refused. */
 #define BUDGET_WATCH_MAX 8
 void budget_watch(struct budget *b, int eventfd);
+void budget_unwatch(struct budget *b, int eventfd); /* before it is closed; the class's users must be quiet */
 
 #endif
