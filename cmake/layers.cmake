@@ -63,7 +63,7 @@ p2p_library(net/transport  USES store/base net/addr net/io WITH PkgConfig::EVENT
 p2p_library(net/engine     USES store/base store/content store/block net/addr net/host net/io net/transport)
 
 # ---- fs ----
-p2p_library(fs/fuse        USES store/base WITH PkgConfig::FUSE3)
+p2p_library(fs/fuse        USES store/base store/content store/block WITH PkgConfig::FUSE3)
 p2p_library(fs/inode       USES store/base store/content store/block store/unixfs store/tree fs/fuse)
 p2p_library(fs/node        USES store/base store/content store/block store/unixfs store/tree fs/fuse fs/inode)
 

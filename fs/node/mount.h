@@ -24,9 +24,9 @@ struct tree;
 struct command {
     struct mail mail;
     struct mailbox *reply;
-    char *line;          /* owned by the command */
-    struct buf answer;   /* text */
-    int result;          /* 0 or ERR_*; the sentence in why shows in user.p2p.error */
+    char *line;        /* owned by the command */
+    struct buf answer; /* text */
+    int result;        /* 0 or ERR_*; the sentence in why shows in user.p2p.error */
     struct why why;
 };
 struct command_port {
@@ -38,18 +38,18 @@ struct command_port {
 
 /* A row of peers/. All strings are owned by the table. */
 struct peer_row {
-    const char *id;         /* 12D3KooW… */
-    const char *petname;    /* "" none */
+    const char *id;      /* 12D3KooW… */
+    const char *petname; /* "" none */
     bool connected, lan, saved;
     wall_ns last_seen;
     mono_ns rtt;
-    struct span status;     /* text of peers/<p>/status, key TAB value lines */
-    struct span ledger;     /* text of peers/<p>/ledger */
+    struct span status; /* text of peers/<p>/status, key TAB value lines */
+    struct span ledger; /* text of peers/<p>/ledger */
 };
 struct peer_table {
-    struct peer_row *rows;  /* sorted by id */
+    struct peer_row *rows; /* sorted by id */
     size_t count;
-    void *memory;           /* freed with peer_table_free */
+    void *memory; /* freed with peer_table_free */
 };
 void peer_table_free(struct peer_table *t);
 
@@ -66,7 +66,7 @@ void mount_add_event(struct mount *m, const char *kind, const char *text); /* a 
 /* ---- life ---- */
 
 struct mount_options {
-    const char *dir;               /* mount point; made when missing; a dead mount of ours there is cleared first */
+    const char *dir; /* mount point; made when missing; a dead mount of ours there is cleared first */
     struct blockstore *store;
     struct workers *workers;
     struct budget *budget;
@@ -80,7 +80,7 @@ struct mount_options {
     void (*ended)(void *arg);
     void *arg;
     mono_ns timeout_metadata, timeout_read; /* 10 s; 20 s without progress */
-    const char *const *quiet;      /* programs (comm) whose requests never start a download */
+    const char *const *quiet;               /* programs (comm) whose requests never start a download */
     unsigned quiet_count;
 };
 /* Mounts and starts the thread. ERR_NOT_FOUND, ERR_NOT_EMPTY, ERR_BUSY (another live mount), ERR_DENIED (no /dev/fuse, …) with a sentence. */

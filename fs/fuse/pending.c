@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/fuse/pending.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct pending {
+    struct waiter waiter; /* first: a waiter is a pending */
+    struct request *r;
+    struct pending *prev, *next;
+    mono_ns since, deadline;
+    mono_ns progress; /* when a block came last, at first `since` */
+    struct cid root;
+    char comm[17];
+    bool for_blocks; /* waits for wants; else for wait_on or room */
+    bool interrupted;
+    bool running;
+};
+
+struct pending_table {
+    struct pending_options o;
+    struct pending list; /* ring */
+    unsigned count;
+    mono_ns next; /* no deadline is earlier */
+    bool any_interrupted, offline;
+};
+
+/* How long those wait that asked for "a moment": for the port of wants to take more, for a tree that is being published */
+#define MOMENT (5 * MONO_MS)
+
+struct pending_table *pending_table_new(const struct pending_options *o)
+{
+    struct pending_table *t = MEM_NEW(struct pending_table);
+    t->o = *o;
+    t->list.next = t->list.prev = &t->list;
+    t->next = MONO_NEVER;
+    return t;
+}
+
+struct pending_table *pending_table_free(struct pending_table *t)
+{
+    if (!t)
+        return NULL;
+    assert(t->count == 0);
+    free(t);
+    return NULL;
+}
+
+/* The program's name; empty when it cannot be known. */
+static void read_comm(pid_t pid, char out[17])
+{
+    char path[40];
+    out[0] = 0;
+    if (pid <= 0)
+        return;
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    size_t n = fread(out, 1, 16, f);
+    fclose(f);
+    out[n] = 0;
+    out[strcspn(out, "\n")] = 0;
+}
+
+static bool is_quiet(const struct pending_table *t, const char *comm)
+{
+    for (unsigned i = 0; i < t->o.quiet_count; i++)
+        if (strncmp(t->o.quiet[i], comm, 15) == 0 && strlen(comm) >= strnlen(t->o.quiet[i], 15)) /* comm is cut to 15 */
+            return true;
+    return false;
+}
+
+static void remove_pending(struct pending_table *t, struct pending *p)
+{
+    wants_drop(t->o.wants, &p->waiter);
+    p->prev->next = p->next;
+    p->next->prev = p->prev;
+    t->count--;
+    request_free(p->r);
+    free(p);
+}
+
+static void finish(struct pending_table *t, struct pending *p, int err)
+{
+    request_error(p->r, err);
+    remove_pending(t, p);
+}
+
+/* When a request that misses blocks has waited too long */
+static mono_ns patience(const struct pending_table *t, const struct pending *p)
+{
+    if (p->r->background)
+        return MONO_NEVER;
+    return p->r->reads_content ? mono_after(p->progress, t->o.timeout_read) : mono_after(p->since, t->o.timeout_metadata);
+}
+
+static void set_deadline(struct pending_table *t, struct pending *p, mono_ns now)
+{
+    if (p->for_blocks)
+        p->deadline = patience(t, p);
+    else
+        p->deadline = p->r->wait_on ? MONO_NEVER : mono_after(now, MOMENT);
+    t->next = mono_min(t->next, p->deadline);
+}
+
+/* Posts what the run has noted. Having some of them is enough: the rest is noted again by the next run. */
+static int want_missing(struct pending_table *t, struct pending *p)
+{
+    struct block_source *s = t->o.source;
+    int rc = 0;
+    for (unsigned i = 0; i < s->missing_count && rc == 0; i++)
+        rc = wants_add(t->o.wants, &p->waiter, &s->missing[i], &p->root, WANT_NOW);
+    return p->waiter.count > 0 ? 0 : rc < 0 ? rc : ERR_FAILED; /* missing without a name: a mistake of ours */
+}
+
+/* 0: waits on; else the error to answer with. `rc` is what the run said. */
+static int arm(struct pending_table *t, struct pending *p, int rc, mono_ns now)
+{
+    p->for_blocks = rc == ERR_MISSING;
+    p->root = p->r->root ? *p->r->root : (struct cid){0};
+    p->r->root = NULL;
+    if (p->for_blocks) {
+        if (t->offline)
+            return ERR_OFFLINE;
+        if (is_quiet(t, p->comm))
+            return ERR_IO;
+        int err = want_missing(t, p);
+        if (err == ERR_AGAIN && now < patience(t, p))
+            p->for_blocks = false; /* the port is full: in a moment */
+        else if (err < 0)
+            return err == ERR_AGAIN ? ERR_TIMEOUT : err;
+    } else {
+        wants_drop(t->o.wants, &p->waiter);
+    }
+    set_deadline(t, p, now);
+    return 0;
+}
+
+void pending_run(struct pending_table *t, struct request *r)
+{
+    int rc = t->o.run(t->o.owner, r);
+    if (rc == 0)
+        return;
+    if (rc != ERR_MISSING && rc != ERR_AGAIN) {
+        request_error(r, rc);
+        return;
+    }
+    struct pending *p = MEM_NEW(struct pending);
+    mono_ns now = mono_now();
+    const struct cid *root = r->root;
+    void *state = r->state;
+    p->r = request_keep(r);
+    p->r->state = state;
+    p->r->root = root;
+    p->since = p->progress = now;
+    read_comm(r->pid, p->comm);
+    p->prev = t->list.prev;
+    p->next = &t->list;
+    p->prev->next = p->next->prev = p;
+    t->count++;
+    int err = arm(t, p, rc, now);
+    if (err < 0) {
+        finish(t, p, err);
+        return;
+    }
+    p->r->parked = p;
+    if (p->r->kernel)
+        t->o.parked(t->o.owner, p->r);
+}
+
+static void rerun(struct pending_table *t, struct pending *p)
+{
+    if (p->running)
+        return; /* woken by what it does itself */
+    p->running = true;
+    p->r->wait_on = NULL;
+    int rc = t->o.run(t->o.owner, p->r);
+    p->running = false;
+    if (rc == 0) {
+        remove_pending(t, p);
+        return;
+    }
+    int err = rc == ERR_MISSING || rc == ERR_AGAIN ? arm(t, p, rc, mono_now()) : rc;
+    if (err < 0)
+        finish(t, p, err);
+}
+
+void pending_settled(struct pending_table *t, struct waiter *w, int result)
+{
+    struct pending *p = (struct pending *)w;
+    if (result < 0) {
+        finish(t, p, result == ERR_CANCELLED ? ERR_TIMEOUT : result);
+        return;
+    }
+    p->progress = mono_now();
+    rerun(t, p);
+}
+
+/* Runs may park, answer and wake others: the ring is walked by a marker that nobody frees. */
+static void each(struct pending_table *t, void (*visit)(struct pending_table *t, struct pending *p, const void *arg),
+                 const void *arg)
+{
+    struct pending end = {0}, at = {0};
+    end.prev = t->list.prev; /* what is parked from now on is behind it */
+    end.next = &t->list;
+    end.prev->next = t->list.prev = &end;
+    struct pending *p = t->list.next;
+    while (p != &end) {
+        at.prev = p;
+        at.next = p->next;
+        p->next->prev = &at;
+        p->next = &at;
+        if (p->r)
+            visit(t, p, arg);
+        p = at.next;
+        at.prev->next = at.next;
+        at.next->prev = at.prev;
+    }
+    end.prev->next = end.next;
+    end.next->prev = end.prev;
+}
+
+static void wake_one(struct pending_table *t, struct pending *p, const void *on)
+{
+    if (p->for_blocks || p->running || p->r->wait_on != on)
+        return;
+    rerun(t, p);
+}
+
+void pending_wake(struct pending_table *t, const void *wait_on)
+{
+    if (t->count > 0)
+        each(t, wake_one, wait_on);
+}
+
+void pending_note_interrupt(struct request *kept)
+{
+    struct pending *p = kept->parked;
+    p->interrupted = true;
+}
+
+static void interrupt_one(struct pending_table *t, struct pending *p, const void *arg)
+{
+    (void)arg;
+    if (!p->interrupted || p->running)
+        return;
+    finish(t, p, ERR_INTERRUPTED);
+}
+
+void pending_interrupts(struct pending_table *t)
+{
+    if (t->count > 0)
+        each(t, interrupt_one, NULL);
+}
+
+struct match {
+    bool (*match)(const struct request *r, void *arg);
+    void *arg;
+    int err;
+};
+
+static void cancel_one(struct pending_table *t, struct pending *p, const void *arg)
+{
+    const struct match *m = arg;
+    if (p->running || (m->match && !m->match(p->r, m->arg)))
+        return;
+    finish(t, p, m->err);
+}
+
+void pending_cancel(struct pending_table *t, bool (*match)(const struct request *r, void *arg), void *arg, int err)
+{
+    struct match m = {match, arg, err};
+    if (t->count > 0)
+        each(t, cancel_one, &m);
+}
+
+static void offline_one(struct pending_table *t, struct pending *p, const void *arg)
+{
+    (void)arg;
+    if (!p->for_blocks || p->running)
+        return;
+    finish(t, p, ERR_OFFLINE);
+}
+
+void pending_set_online(struct pending_table *t, bool online)
+{
+    t->offline = !online;
+    if (t->offline && t->count > 0)
+        each(t, offline_one, NULL);
+}
+
+mono_ns pending_deadline(const struct pending_table *t)
+{
+    return t->count > 0 ? t->next : MONO_NEVER;
+}
+
+static void expire_one(struct pending_table *t, struct pending *p, const void *arg)
+{
+    const mono_ns *now = arg;
+    if (p->running)
+        return;
+    if (p->deadline > *now) {
+        t->next = mono_min(t->next, p->deadline);
+        return;
+    }
+    if (p->for_blocks)
+        finish(t, p, ERR_TIMEOUT);
+    else
+        rerun(t, p);
+}
+
+void pending_expire(struct pending_table *t, mono_ns now)
+{
+    if (t->count == 0 || now < t->next)
+        return;
+    t->next = MONO_NEVER;
+    each(t, expire_one, &now);
+}
+
+unsigned pending_count(const struct pending_table *t)
+{
+    return t->count;
+}
+
+void pending_list(struct pending_table *t, struct buf *out, mono_ns now)
+{
+    buf_add_str(out, "# pid\tprogram\tseconds\trequest\twhy\tpath\n");
+    for (struct pending *p = t->list.next; p != &t->list; p = p->next) {
+        if (!p->r)
+            continue; /* a marker of each() */
+        const char *why = p->r->why ? p->r->why : p->for_blocks ? "waits for blocks from peers" : "waits for room";
+        buf_printf(out, "%d\t%s\t%.1f\t%s\t%s", (int)p->r->pid, p->comm[0] ? p->comm : "-", (double)(now - p->since) / MONO_S,
+                   request_op_name(p->r->op), why);
+        if (p->for_blocks)
+            buf_printf(out, " (%u)", p->waiter.count);
+        buf_add_u8(out, '\t');
+        t->o.describe(t->o.owner, p->r, out);
+        buf_add_u8(out, '\n');
+    }
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/fuse/request.h"
+
+#include "fs/fuse/libfuse.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static const char *const op_names[OPS] = {
+#define X(op, name) [op] = name,
+    REQUEST_OPS(X)
+#undef X
+};
+
+const char *request_op_name(enum request_op op)
+{
+    return op_names[op];
+}
+
+/* The handle is the reply's from here on: nobody can answer twice. */
+static fuse_req_t take(struct request *r)
+{
+    fuse_req_t req = r->kernel;
+    assert(req);
+    r->kernel = NULL;
+    return req;
+}
+
+struct request *request_keep(struct request *r)
+{
+    struct request *k = mem_copy(r, sizeof *r);
+    size_t a = r->name ? strlen(r->name) + 1 : 0;
+    size_t b = r->name2 ? strlen(r->name2) + 1 : 0;
+    char *p = k->kept = mem_new(a + b + r->data.len + 1);
+    if (a)
+        k->name = memcpy(p, r->name, a);
+    if (b)
+        k->name2 = memcpy(p + a, r->name2, b);
+    if (r->data.len) {
+        memcpy(p + a + b, r->data.data, r->data.len);
+        k->data.data = (uint8_t *)p + a + b;
+    }
+    r->kernel = NULL;
+    r->state = NULL;
+    return k;
+}
+
+struct request *request_free(struct request *r)
+{
+    if (!r)
+        return NULL;
+    assert(!r->kernel);
+    if (r->state && r->free_state)
+        r->free_state(r->state);
+    free(r->kept);
+    free(r);
+    return NULL;
+}
+
+void request_errno(struct request *r, int number)
+{
+    if (r->op == OP_FORGET)
+        fuse_reply_none(take(r));
+    else
+        fuse_reply_err(take(r), number);
+}
+
+void request_error(struct request *r, int err)
+{
+    if (r->op == OP_OWN)
+        r->own_done(r, err);
+    else
+        request_errno(r, err_errno(err));
+}
+
+void request_none(struct request *r)
+{
+    fuse_reply_none(take(r));
+}
+
+static void to_param(const struct request_entry *e, struct fuse_entry_param *p)
+{
+    *p = (struct fuse_entry_param){.ino = e->node,
+                                   .generation = e->generation,
+                                   .attr = e->attr,
+                                   .entry_timeout = e->entry_timeout,
+                                   .attr_timeout = e->attr_timeout};
+}
+
+static void to_info(uint64_t handle, unsigned flags, struct fuse_file_info *fi)
+{
+    *fi = (struct fuse_file_info){.fh = handle};
+    fi->direct_io = !!(flags & OPEN_DIRECT);
+    fi->keep_cache = !!(flags & (OPEN_KEEP | OPEN_CACHE_DIR));
+    fi->noflush = !!(flags & OPEN_NO_FLUSH);
+    fi->cache_readdir = !!(flags & OPEN_CACHE_DIR);
+    fi->nonseekable = !!(flags & OPEN_NO_SEEK);
+}
+
+bool request_entry(struct request *r, const struct request_entry *e)
+{
+    struct fuse_entry_param p;
+    to_param(e, &p);
+    return fuse_reply_entry(take(r), &p) == 0;
+}
+
+bool request_create(struct request *r, const struct request_entry *e, uint64_t handle, unsigned open_flags)
+{
+    struct fuse_entry_param p;
+    struct fuse_file_info fi;
+    to_param(e, &p);
+    to_info(handle, open_flags, &fi);
+    return fuse_reply_create(take(r), &p, &fi) == 0;
+}
+
+bool request_open(struct request *r, uint64_t handle, unsigned open_flags)
+{
+    struct fuse_file_info fi;
+    to_info(handle, open_flags, &fi);
+    return fuse_reply_open(take(r), &fi) == 0;
+}
+
+void request_attr(struct request *r, const struct stat *st, double timeout)
+{
+    fuse_reply_attr(take(r), st, timeout);
+}
+
+void request_data(struct request *r, struct span data)
+{
+    fuse_reply_buf(take(r), (const char *)data.data, data.len);
+}
+
+void request_iov(struct request *r, const struct span *spans, unsigned count)
+{
+    struct iovec iov[REQUEST_SPANS_MAX];
+    assert(count <= REQUEST_SPANS_MAX);
+    for (unsigned i = 0; i < count; i++)
+        iov[i] = (struct iovec){(void *)(uintptr_t)spans[i].data, spans[i].len};
+    fuse_reply_iov(take(r), iov, (int)count);
+}
+
+void request_written(struct request *r, size_t size)
+{
+    fuse_reply_write(take(r), size);
+}
+
+void request_readlink(struct request *r, const char *target)
+{
+    fuse_reply_readlink(take(r), target);
+}
+
+void request_statfs(struct request *r, const struct statvfs *st)
+{
+    fuse_reply_statfs(take(r), st);
+}
+
+void request_xattr(struct request *r, struct span value)
+{
+    if (r->size == 0)
+        fuse_reply_xattr(take(r), value.len);
+    else if (value.len > r->size)
+        fuse_reply_err(take(r), ERANGE);
+    else
+        fuse_reply_buf(take(r), (const char *)value.data, value.len);
+}
+
+void request_lseek(struct request *r, uint64_t offset)
+{
+    fuse_reply_lseek(take(r), (off_t)offset);
+}
+
+/* ---- listings ---- */
+
+void dir_out_init(struct dir_out *d, struct request *r)
+{
+    *d = (struct dir_out){.r = r, .bytes = BUF_INIT};
+}
+
+bool dir_out_add(struct dir_out *d, const char *name, const struct request_entry *e, uint64_t cookie)
+{
+    fuse_req_t req = d->r->kernel;
+    size_t left = d->r->size - buf_len(&d->bytes), need;
+    if (d->r->plus)
+        need = fuse_add_direntry_plus(req, NULL, 0, name, NULL, 0);
+    else
+        need = fuse_add_direntry(req, NULL, 0, name, NULL, 0);
+    if (need > left)
+        return false;
+    char *at = (char *)buf_reserve(&d->bytes, need);
+    if (d->r->plus) {
+        struct fuse_entry_param p;
+        to_param(e, &p);
+        fuse_add_direntry_plus(req, at, need, name, &p, (off_t)cookie);
+    } else {
+        fuse_add_direntry(req, at, need, name, &e->attr, (off_t)cookie);
+    }
+    buf_commit(&d->bytes, need);
+    return true;
+}
+
+void dir_out_send(struct dir_out *d)
+{
+    request_data(d->r, buf_span(&d->bytes));
+    buf_done(&d->bytes);
+}
+
+void dir_out_drop(struct dir_out *d)
+{
+    buf_done(&d->bytes);
+}

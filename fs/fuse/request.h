@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One request of the kernel as a value, and the ways to answer it. fs/node sees requests only in this form: libfuse stays
+ * in this folder.
+ *
+ * A request is decoded on the stack, and its names and data point into the session's receive buffer: whoever defers it makes a
+ * copy (request_keep) and lets the first one be. Exactly one reply each: every reply function clears `kernel`, and asserts
+ * that it was set. After a reply nothing of the request may be touched but its own memory.
+ *
+ * Requests with `kernel` NULL from the start are the program's own (the control socket asks for a text): they run through the same
+ * functions and are answered by `own_done`.
+ */
+#ifndef FS_FUSE_REQUEST_H
+#define FS_FUSE_REQUEST_H
+
+#include "store/base/err.h"
+#include "store/base/span.h"
+#include "store/content/cid.h"
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/*    op           name in .p2p/waiting */
+#define REQUEST_OPS(X)                                                                                                         \
+    X(OP_LOOKUP, "lookup")                                                                                                     \
+    X(OP_FORGET, "forget")                                                                                                     \
+    X(OP_GETATTR, "stat")                                                                                                      \
+    X(OP_SETATTR, "setattr")                                                                                                   \
+    X(OP_READLINK, "readlink")                                                                                                 \
+    X(OP_MKNOD, "mknod")                                                                                                       \
+    X(OP_MKDIR, "mkdir")                                                                                                       \
+    X(OP_UNLINK, "unlink")                                                                                                     \
+    X(OP_RMDIR, "rmdir")                                                                                                       \
+    X(OP_SYMLINK, "symlink")                                                                                                   \
+    X(OP_RENAME, "rename")                                                                                                     \
+    X(OP_LINK, "link")                                                                                                         \
+    X(OP_OPEN, "open")                                                                                                         \
+    X(OP_CREATE, "create")                                                                                                     \
+    X(OP_READ, "read")                                                                                                         \
+    X(OP_WRITE, "write")                                                                                                       \
+    X(OP_FLUSH, "close")                                                                                                       \
+    X(OP_RELEASE, "release")                                                                                                   \
+    X(OP_FSYNC, "fsync")                                                                                                       \
+    X(OP_OPENDIR, "opendir")                                                                                                   \
+    X(OP_READDIR, "readdir")                                                                                                   \
+    X(OP_RELEASEDIR, "closedir")                                                                                               \
+    X(OP_FSYNCDIR, "fsyncdir")                                                                                                 \
+    X(OP_STATFS, "statfs")                                                                                                     \
+    X(OP_SETXATTR, "setxattr")                                                                                                 \
+    X(OP_GETXATTR, "getxattr")                                                                                                 \
+    X(OP_LISTXATTR, "listxattr")                                                                                               \
+    X(OP_REMOVEXATTR, "removexattr")                                                                                           \
+    X(OP_FALLOCATE, "fallocate")                                                                                               \
+    X(OP_COPY, "copy")                                                                                                         \
+    X(OP_LSEEK, "lseek")                                                                                                       \
+    X(OP_OWN, "own")
+
+enum request_op {
+#define X(op, name) op,
+    REQUEST_OPS(X)
+#undef X
+        OPS
+};
+
+const char *request_op_name(enum request_op op);
+
+/* What OP_SETATTR sets */
+#define SET_MODE  1u
+#define SET_OWNER 2u
+#define SET_SIZE  4u
+#define SET_MTIME 8u
+#define SET_OTHER 16u /* atime, ctime: accepted, not kept */
+
+struct request {
+    void *kernel; /* libfuse's handle; NULL: answered, or our own */
+    enum request_op op;
+    uint64_t node;     /* the node, or the directory of `name` */
+    uint64_t node2;    /* RENAME, LINK: new directory. COPY: the file written to */
+    const char *name;  /* LOOKUP, CREATE, …, xattr name */
+    const char *name2; /* RENAME: new name. SYMLINK: target */
+    uint64_t handle;   /* what request_open gave; 0 none */
+    uint64_t handle2;  /* COPY: of the file written to */
+    uint64_t offset, offset2;
+    size_t size;    /* READ, READDIR, xattrs: room. COPY, FALLOCATE: length. FORGET: count */
+    unsigned flags; /* OPEN, CREATE: O_*; RENAME: RENAME_*; FALLOCATE: mode; LSEEK: whence; FSYNC: datasync */
+    unsigned mode, set;
+    bool plus;        /* READDIR: with attributes */
+    bool from_cache;  /* WRITE: pages of a shared mapping, by whatever handle */
+    struct span data; /* WRITE, SETXATTR */
+    uint64_t set_size;
+    uid_t set_uid; /* (uid_t)-1: not set */
+    gid_t set_gid;
+    int64_t set_mtime; /* wall_ns; INT64_MIN: now */
+    pid_t pid;
+
+    /* Set by a function before it answers ERR_MISSING or ERR_AGAIN, for pending.h */
+    const struct cid *root; /* what is being read, NULL: each block itself; valid until the function returns */
+    const void *wait_on; /* ERR_AGAIN: to be run again when pending_wake says this; NULL: when there is room, or in a moment */
+    const char *why;     /* words for .p2p/waiting; static */
+    bool reads_content;  /* deadline counts from the last progress, not from the beginning */
+    bool background;     /* nobody's patience is at stake: no deadline */
+    void *parked;        /* pending.c's */
+
+    /* For functions that run again after a wait: zero at first, kept between runs, freed with the request by free_state */
+    unsigned phase;
+    void *state;
+    void (*free_state)(void *state);
+
+    int (*run)(void *owner, struct request *r);      /* OP_OWN: what to do; as every operation it may run again */
+    void (*own_done)(struct request *r, int result); /* OP_OWN: called once, at the end */
+    char *kept;                                      /* of request_keep */
+};
+
+/* A copy that owns its names and data. The original's reply is the copy's from now on. */
+struct request *request_keep(struct request *r);
+struct request *request_free(struct request *r); /* must have been answered */
+
+/* ---- replies ---- */
+
+struct request_entry {
+    uint64_t node, generation; /* node 0: a name that does not exist, to be remembered for entry_timeout */
+    struct stat attr;
+    double entry_timeout, attr_timeout; /* seconds */
+};
+
+#define OPEN_DIRECT    1u /* no page cache: size may be wrong, reads can be interrupted one by one */
+#define OPEN_KEEP      2u /* pages cached earlier are still right */
+#define OPEN_NO_FLUSH  4u /* close needs no answer of ours */
+#define OPEN_CACHE_DIR 8u /* the listing may be cached, and kept from earlier */
+#define OPEN_NO_SEEK   16u
+
+void request_error(struct request *r, int err); /* 0 or ERR_* */
+void request_errno(struct request *r, int number);
+void request_none(struct request *r); /* FORGET */
+/* Those that hand out a node: false when the kernel did not take it (the request was interrupted), so it has no reference */
+bool request_entry(struct request *r, const struct request_entry *e);
+bool request_create(struct request *r, const struct request_entry *e, uint64_t handle, unsigned open_flags);
+bool request_open(struct request *r, uint64_t handle, unsigned open_flags);
+void request_attr(struct request *r, const struct stat *st, double timeout);
+void request_data(struct request *r, struct span data);
+void request_iov(struct request *r, const struct span *spans, unsigned count); /* count ≤ REQUEST_SPANS_MAX */
+#define REQUEST_SPANS_MAX 300 /* a read of 1 MiB in pieces of 4 KiB, and some */
+void request_written(struct request *r, size_t size);
+void request_readlink(struct request *r, const char *target);
+void request_statfs(struct request *r, const struct statvfs *st);
+void request_xattr(struct request *r, struct span value); /* size, value or ERANGE, as r->size asks */
+void request_lseek(struct request *r, uint64_t offset);
+
+/* A listing on its way. */
+struct dir_out {
+    struct request *r;
+    struct buf bytes;
+};
+void dir_out_init(struct dir_out *d, struct request *r);
+/* False: no room, the entry was not added. Without `plus`, or with e->node 0, only number and type of e->attr are told. */
+bool dir_out_add(struct dir_out *d, const char *name, const struct request_entry *e, uint64_t cookie);
+void dir_out_send(struct dir_out *d); /* replies and frees */
+void dir_out_drop(struct dir_out *d); /* frees */
+
+#endif

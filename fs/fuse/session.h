@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The connection to the kernel: mounts, reads requests, decodes them into struct request and hands each to handle().
+ * It has no loop of its own: the owner polls session_fd beside its mailbox and timers. One thread, but for session_unmount.
+ */
+#ifndef FS_FUSE_SESSION_H
+#define FS_FUSE_SESSION_H
+
+#include "fs/fuse/request.h"
+
+struct session;
+
+#define SESSION_ROOT   1                   /* node number of the root */
+#define SESSION_IO_MAX (UINT32_C(1) << 20) /* largest read and write */
+
+struct session_options {
+    const char *dir; /* exists */
+    void *owner;
+    void (*handle)(void *owner, struct request *r); /* replies, or keeps a copy */
+    /* A kept request (session_watch) was interrupted. Only note it: libfuse holds its locks. */
+    void (*interrupted)(void *owner, struct request *r);
+};
+
+int session_new(struct session **ret, const struct session_options *o, struct why *why); /* ERR_DENIED, ERR_BUSY … */
+/* After ERR_CLOSED, or mountpoint_detach; NULL accepted. Every request must have been answered. */
+struct session *session_free(struct session *s);
+
+int session_fd(const struct session *s);
+/* Reads and handles one request. 1: done; 0: none there; ERR_CLOSED: the mount has ended. */
+int session_input(struct session *s);
+/* From now on interruptions of this kept request are told; at once when it has been interrupted already. */
+void session_watch(struct session *s, struct request *kept);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The inode table: what the kernel may name by number. An inode is made by the first reply that hands it out and lives while the
+ * kernel has references (lookups) or somebody of ours has (handles). One inode per (kind, sub, key): in ipfs/ the key is the
+ * CID, in share/ the id of the tree's node, elsewhere a text.
+ *
+ * Two numbers: `number` names the inode in requests (slot of the table, with a generation per use of the slot); `st_ino`
+ * is what users see, a function of kind and key only, so that listings can tell it for entries that have no inode.
+ *
+ * Bounded by what the kernel keeps; charged to BUDGET_TABLE. One thread: fs.
+ */
+#ifndef FS_INODE_INODE_H
+#define FS_INODE_INODE_H
+
+#include "store/base/budget.h"
+#include "store/base/span.h"
+
+struct inode_table;
+
+struct inode {
+    uint64_t number, generation;
+    uint64_t lookups; /* the kernel's references */
+    uint32_t handles; /* ours */
+    uint8_t kind;
+    uint8_t type; /* kind's own use */
+    uint16_t sub;
+    uint16_t key_len;
+    struct inode *next;
+    void *data; /* kind's own state, freed by the table's on_free */
+    uint8_t key[];
+};
+
+struct inode_key {
+    unsigned kind, sub;
+    struct span key;
+};
+
+/* `on_free` is called before an inode goes. `budget` may be NULL. */
+struct inode_table *inode_table_new(struct budget *budget, void *owner, void (*on_free)(void *owner, struct inode *i));
+/* Frees all that is left: forgets may never come at unmount. NULL accepted. */
+struct inode_table *inode_table_free(struct inode_table *t);
+
+/* The inode under exactly this number: for the root. */
+struct inode *inode_make_root(struct inode_table *t, const struct inode_key *k);
+/* Finds or makes it; a new one has no reference: take one, or inode_settle it. */
+struct inode *inode_get(struct inode_table *t, const struct inode_key *k);
+struct inode *inode_find(const struct inode_table *t, const struct inode_key *k); /* NULL: none */
+struct inode *inode_by_number(const struct inode_table *t, uint64_t number);      /* NULL: none */
+
+static inline struct span inode_key_span(const struct inode *i)
+{
+    return (struct span){i->key, i->key_len};
+}
+
+void inode_hold(struct inode *i);                                          /* handles + 1 */
+void inode_unhold(struct inode_table *t, struct inode *i);                 /* may free it */
+void inode_forget(struct inode_table *t, struct inode *i, uint64_t count); /* may free it */
+void inode_settle(struct inode_table *t, struct inode *i);                 /* frees it when nobody refers to it */
+
+uint64_t inode_st_ino(const struct inode_key *k);
+uint64_t inode_count(const struct inode_table *t);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Life of the mount: start, the loop, messages, the end. */
+#include "fs/node/mount_state.h"
+
+#include "fs/fuse/mountpoint.h"
+#include "store/base/log.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MAILBOX_LIMIT   65536
+#define REQUESTS_A_TURN 32 /* then mail and timers get theirs */
+#define MAIL_A_TURN     256
+#define CACHE_MOST      (UINT32_C(16) << 20) /* blocks that came and are not committed yet: two windows of read-ahead */
+#define READ_AHEAD_KIB  1024                 /* the kernel's own, in the page cache */
+#define DRAIN_MOST      (30 * MONO_S)        /* at the end, for the disk */
+#define DRAIN_FAULTY    (2 * MONO_S)         /* for one that fails */
+#define DETACH_MOST     MONO_S               /* for programs that have files open, after the mount was taken away */
+
+/* ---- callbacks of the parts ---- */
+
+static void on_request(void *owner, struct request *r)
+{
+    struct mount *m = owner;
+    atomic_fetch_add_explicit(&m->stat_requests, 1, memory_order_relaxed);
+    if (r->op == OP_FORGET)
+        node_run(m, r);
+    else
+        pending_run(m->pending, r);
+}
+
+static void on_interrupted(void *owner, struct request *r)
+{
+    struct mount *m = owner;
+    pending_note_interrupt(r);
+    m->interrupts = true;
+}
+
+static void on_parked(void *owner, struct request *kept)
+{
+    session_watch(((struct mount *)owner)->session, kept);
+}
+
+static void on_settled(void *owner, struct waiter *w, int result)
+{
+    pending_settled(((struct mount *)owner)->pending, w, result);
+}
+
+static void on_arrived(void *owner, struct block *b)
+{
+    blockcache_add(((struct mount *)owner)->cache, b);
+}
+
+static void on_kept(void *arg, const struct cid *cid, bool kept)
+{
+    struct mount *m = arg;
+    if (m->o.keep)
+        m->o.keep(m->o.arg, cid, kept);
+}
+
+/* ---- the loop ---- */
+
+enum source { SOURCE_FUSE, SOURCE_MAIL, SOURCE_ROOM };
+
+static void watch(struct mount *m, int fd, enum source s)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.u32 = s};
+    if (epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &e) != 0)
+        abort(); /* our own descriptors */
+}
+
+static int timeout_ms(mono_ns deadline, mono_ns now)
+{
+    if (deadline == MONO_NEVER)
+        return -1;
+    if (deadline <= now)
+        return 0;
+    mono_ns ms = (deadline - now + MONO_MS - 1) / MONO_MS;
+    return ms > 1000 ? 1000 : (int)ms;
+}
+
+static void end_session(struct mount *m)
+{
+    m->ended = true;
+    epoll_ctl(m->epoll, EPOLL_CTL_DEL, session_fd(m->session), NULL);
+    pending_cancel(m->pending, NULL, NULL, ERR_CANCELLED);
+    if (!m->stop && m->o.ended)
+        m->o.ended(m->o.arg);
+}
+
+static void serve(struct mount *m)
+{
+    int rc = 1;
+    for (unsigned i = 0; i < REQUESTS_A_TURN && rc == 1; i++) {
+        rc = session_input(m->session);
+        if (m->interrupts) {
+            m->interrupts = false;
+            pending_interrupts(m->pending);
+        }
+    }
+    if (rc == ERR_CLOSED)
+        end_session(m);
+}
+
+static void take_room(struct mount *m)
+{
+    uint64_t n;
+    ssize_t got = read(m->room_fd, &n, sizeof n);
+    (void)got; /* EAGAIN: somebody was quicker */
+    pending_wake(m->pending, NULL);
+}
+
+static void turn(struct mount *m)
+{
+    struct epoll_event events[4];
+    mono_ns now = mono_now();
+    mono_ns deadline = mono_min(pending_deadline(m->pending), m->next_tick);
+    int n = epoll_wait(m->epoll, events, 4, timeout_ms(deadline, now));
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.u32 == SOURCE_FUSE && !m->ended)
+            serve(m);
+        else if (events[i].data.u32 == SOURCE_MAIL)
+            mailbox_run(m->mailbox, MAIL_A_TURN);
+        else if (events[i].data.u32 == SOURCE_ROOM)
+            take_room(m);
+    }
+    now = mono_now();
+    pending_expire(m->pending, now);
+    share_tick(m, now);
+    atomic_store_explicit(&m->stat_parked, pending_count(m->pending), memory_order_relaxed);
+    atomic_store_explicit(&m->stat_inodes, inode_count(m->inodes), memory_order_relaxed);
+}
+
+/* Everything that was written goes to the disk, as far as the disk takes it. */
+static void drain(struct mount *m)
+{
+    mono_ns until = mono_after(mono_now(), DRAIN_MOST);
+    for (;;) {
+        m->next_tick = 0;
+        mono_ns now = mono_now();
+        share_finish_all(m);
+        share_tick(m, now);
+        bool idle =
+            m->files == NULL && m->flights == 0 && tree_pending(m->share) == 0 && !m->sync_running && m->holds.count == 0;
+        struct blockstore_stats s;
+        blockstore_stats(m->o.store, &s);
+        if (s.fault && until > mono_after(now, DRAIN_FAULTY))
+            until = mono_after(now, DRAIN_FAULTY);
+        if (idle || now > until)
+            break;
+        mailbox_wait(m->mailbox, mono_after(now, 50 * MONO_MS));
+        mailbox_run(m->mailbox, MAIL_A_TURN);
+        pending_expire(m->pending, mono_now());
+        pending_wake(m->pending, NULL);
+    }
+    pending_cancel(m->pending, NULL, NULL, ERR_CANCELLED);
+}
+
+/* Wants and puts come back, each exactly once, before their mailbox goes. */
+static void collect_answers(struct mount *m)
+{
+    wants_cancel_all(m->wants);
+    while (wants_open(m->wants) > 0 || m->flights > 0 || tree_pending(m->share) > 0 || m->sync_running) {
+        mailbox_wait(m->mailbox, mono_after(mono_now(), MONO_S));
+        mailbox_run(m->mailbox, MAIL_A_TURN);
+    }
+}
+
+static void *fs_main(void *arg)
+{
+    struct mount *m = arg;
+    while (!m->ended && (!m->stop || mono_now() < m->stop_until))
+        turn(m);
+    while (!m->stop) { /* ended from outside: the daemon decides what next; its questions are answered */
+        mailbox_wait(m->mailbox, mono_after(mono_now(), MONO_S));
+        mailbox_run(m->mailbox, MAIL_A_TURN);
+        share_tick(m, mono_now());
+    }
+    handle_free_all(m);
+    drain(m);
+    collect_answers(m);
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static void make_parts(struct mount *m)
+{
+    m->inodes = inode_table_new(m->o.budget, m, node_free_inode);
+    inode_make_root(m->inodes, &(struct inode_key){NODE_FIXED, 0, SPAN_NONE});
+    m->cache = blockcache_new(m->o.budget, CACHE_MOST, store_reader_source(m->reader));
+    m->source = blockcache_source(m->cache);
+    struct wants_options w = {m->o.want, m->mailbox, m, on_settled, on_arrived};
+    m->wants = wants_new(&w);
+    struct pending_options p = {.wants = m->wants,
+                                .source = m->source,
+                                .owner = m,
+                                .run = node_run,
+                                .parked = on_parked,
+                                .describe = node_describe,
+                                .timeout_metadata = m->o.timeout_metadata ? m->o.timeout_metadata : 10 * MONO_S,
+                                .timeout_read = m->o.timeout_read ? m->o.timeout_read : 20 * MONO_S,
+                                .quiet = m->o.quiet,
+                                .quiet_count = m->o.quiet_count};
+    m->pending = pending_table_new(&p);
+}
+
+static void free_mount(struct mount *m)
+{
+    if (m->share)
+        share_free(m);
+    struct tree *share = m->share;
+    m->share = NULL; /* inodes that go now do not change the tree: unlinked nodes are let go at the next start */
+    inode_table_free(m->inodes);
+    pending_table_free(m->pending);
+    wants_free(m->wants);
+    tree_free(share);
+    blockcache_free(m->cache);
+    mailbox_free(m->mailbox);
+    store_reader_free(m->reader);
+    session_free(m->session);
+    peer_table_free(m->peers);
+    for (unsigned i = 0; i < MOUNT_TEXTS; i++)
+        buf_done(&m->texts[i]);
+    buf_done(&m->events);
+    if (m->epoll >= 0)
+        close(m->epoll);
+    budget_unwatch(m->o.budget, m->room_fd);
+    if (m->room_fd >= 0)
+        close(m->room_fd);
+    free(m->dir);
+    free(m);
+}
+
+static int open_share(struct mount *m, struct why *why)
+{
+    struct tree_options t = {.bs = m->o.store,
+                             .reader = m->reader,
+                             .reply = m->mailbox,
+                             .budget = m->o.budget,
+                             .id = TREE_SHARE_ID,
+                             .hooks = {on_kept, m}};
+    return tree_open(&m->share, &t, why);
+}
+
+static void start_thread(struct mount *m)
+{
+    sigset_t all, old;
+    sigfillset(&all); /* signals are for the main thread */
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    if (pthread_create(&m->thread, NULL, fs_main, m) != 0)
+        abort();
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+int mount_start(struct mount **ret, const struct mount_options *o, struct why *why)
+{
+    int rc = mountpoint_prepare(o->dir, why);
+    if (rc < 0)
+        return rc;
+    struct mount *m = MEM_NEW(struct mount);
+    m->o = *o;
+    m->o.dir = m->dir = mem_str(o->dir);
+    m->uid = getuid();
+    m->gid = getgid();
+    m->started = wall_now();
+    m->started_mono = mono_now();
+    m->online = true;
+    m->mailbox = mailbox_new(MAILBOX_LIMIT, m);
+    m->epoll = epoll_create1(EPOLL_CLOEXEC);
+    m->room_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    budget_watch(o->budget, m->room_fd);
+    rc = store_reader_new(o->store, &m->reader);
+    if (rc == 0) {
+        make_parts(m);
+        rc = open_share(m, why);
+    } else {
+        why_set(why, rc, "the block store cannot be read: %s", err_text(rc));
+    }
+    struct session_options s = {m->dir, m, on_request, on_interrupted};
+    if (rc == 0)
+        rc = session_new(&m->session, &s, why);
+    if (rc < 0) {
+        free_mount(m);
+        return rc;
+    }
+    watch(m, session_fd(m->session), SOURCE_FUSE);
+    watch(m, mailbox_fd(m->mailbox), SOURCE_MAIL);
+    watch(m, m->room_fd, SOURCE_ROOM);
+    start_thread(m);
+    mountpoint_read_ahead(m->dir, READ_AHEAD_KIB);
+    *ret = m;
+    return 0;
+}
+
+static void run_stop(struct mail *take_m, void *owner)
+{
+    struct mount *m = owner;
+    free(take_m);
+    if (!m)
+        return;
+    m->stop = true;
+    m->stop_until = mono_after(mono_now(), DETACH_MOST);
+    pending_cancel(m->pending, NULL, NULL, ERR_CANCELLED);
+}
+
+struct mount *mount_stop(struct mount *m)
+{
+    if (!m)
+        return NULL;
+    struct mail *stop = MEM_NEW(struct mail);
+    stop->run = run_stop;
+    mailbox_reply(m->mailbox, stop);
+    if (mountpoint_mounted(m->dir, NULL, NULL)) /* here, while the fs thread answers what the kernel asks meanwhile */
+        (void)mountpoint_detach(m->dir, NULL);  /* when that fails, the end of this process ends the connection */
+    pthread_join(m->thread, NULL);
+    free_mount(m);
+    return NULL;
+}
+
+void mount_stats(const struct mount *m, struct mount_stats *ret)
+{
+    *ret = (struct mount_stats){
+        .requests = m->stat_requests, .parked = m->stat_parked, .handles = m->stat_handles, .inodes = m->stat_inodes};
+}

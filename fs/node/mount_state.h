@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The mount as its own files see it: the state of the fs thread, and what the kinds of nodes share. Private to fs/node.
+ *
+ * A kind of node is a table of functions, one per request, and for small directories the two functions find and names, from which
+ * lookup and listing are made. A function gets the request and the inode it is for, and answers in one of three ways:
+ *   0             it has replied
+ *   ERR_MISSING,  it can go on when blocks or room have come; it will be called again with the same request and must not have
+ *   ERR_AGAIN     changed anything that a second call would do twice (request.phase and .state are for that)
+ *   another error the reply, made by the caller
+ * Every call is made inside one read of the store: spans live until the function returns.
+ */
+#ifndef FS_NODE_MOUNT_STATE_H
+#define FS_NODE_MOUNT_STATE_H
+
+#include "fs/fuse/pending.h"
+#include "fs/fuse/session.h"
+#include "fs/inode/inode.h"
+#include "fs/node/mount.h"
+#include "store/block/blockcache.h"
+#include "store/tree/tree.h"
+#include "store/unixfs/directory.h"
+#include "store/unixfs/editor.h"
+#include "store/unixfs/reader.h"
+
+#include <pthread.h>
+
+enum node_kind {
+    NODE_FIXED,   /* /, .p2p; sub: enum fixed_dir */
+    NODE_TEXT,    /* sub: enum text_id, | TEXT_JSON; key: the peer, or nothing */
+    NODE_IPFS,    /* ipfs */
+    NODE_DAG,     /* key: CID */
+    NODE_SHARE,   /* key: id of the tree's node, 8 bytes */
+    NODE_PEERS,   /* peers */
+    NODE_PEER,    /* key: peer id as text */
+    NODE_PETNAME, /* key: petname NUL peer id */
+    NODE_KINDS
+};
+
+struct put;
+struct share_file;
+struct hold_list {
+    uint8_t *rows; /* HOLD_ROW bytes each */
+    size_t count, cap;
+};
+
+struct mount {
+    struct mount_options o;
+    char *dir;
+    struct session *session;
+    struct mailbox *mailbox;
+    pthread_t thread;
+    int epoll, room_fd; /* room_fd: the budget gave bytes back */
+    bool stop, ended;
+    mono_ns stop_until;
+    uid_t uid;
+    gid_t gid;
+    wall_ns started;
+    mono_ns started_mono;
+
+    struct store_reader *reader;
+    struct blockcache *cache;
+    struct block_source *source; /* the cache, then the store */
+    struct inode_table *inodes;
+    struct wants *wants;
+    struct pending_table *pending;
+    bool interrupts; /* some are noted */
+
+    /* share/ */
+    struct tree *share;
+    struct share_file *files; /* open or unfinished, ring of no order */
+    unsigned file_count;
+    struct handle *handles;   /* all that are open */
+    uint64_t unfinished;      /* dirty bytes are in memory */
+    struct hold_list holds;   /* of content whose record is not known to be on disk */
+    struct hold_list syncing; /* the same, a sync is on its way for them */
+    bool sync_running;
+    unsigned flights; /* jobs and puts that have not answered */
+    struct put *puts_failed;
+    mono_ns next_tick;
+    mono_ns next_probe; /* while the disk fails: when one write may try again */
+
+    /* told by others */
+    struct peer_table *peers;
+    struct buf texts[MOUNT_TEXTS];
+    struct buf events;
+    bool online;
+
+    /* figures, written here, read anywhere */
+    _Atomic uint64_t stat_requests, stat_parked, stat_handles, stat_inodes;
+};
+
+/* ---- kinds ---- */
+
+struct found {
+    struct inode_key key;
+    uint8_t key_bytes[512]; /* what key.key may point to */
+    struct stat attr;
+    double entry_timeout, attr_timeout;
+    uint8_t type; /* → inode.type */
+};
+
+typedef int node_op(struct mount *m, struct request *r, struct inode *i);
+
+struct node_ops {
+    node_op *op[OPS];
+    int absent; /* the answer to a change that is not in the table: ERR_READ_ONLY, ERR_NOT_PERMITTED … */
+    /* Small directories. find: 0, ERR_NOT_FOUND, …; names: NUL-terminated, one after the other */
+    int (*find)(struct mount *m, struct inode *dir, const char *name, struct found *ret);
+    void (*names)(struct mount *m, struct inode *dir, struct buf *out);
+    double absent_timeout; /* how long the kernel may remember that a name is not there */
+    void (*on_free)(struct mount *m, struct inode *i);
+};
+
+extern const struct node_ops node_fixed, node_text, node_ipfs, node_dag, node_share, node_peers, node_peer, node_petname;
+extern const struct node_ops *const node_kinds[NODE_KINDS];
+
+/* node.c: dispatch and what is common */
+int node_run(void *mount, struct request *r); /* the pending table's run */
+void node_free_inode(void *mount, struct inode *i);
+node_op node_lookup_small, node_opendir_small, node_readdir_small, node_opendir_plain, node_release, node_ok;
+/* Replies with the inode for `f`, counting the reference. */
+void node_reply_found(struct mount *m, struct request *r, const struct found *f);
+int node_reply_absent(struct request *r, double timeout);
+void node_attr(const struct mount *m, struct stat *st, const struct inode_key *k, unsigned mode, uint64_t size);
+void node_attr_times(struct stat *st, wall_ns mtime, wall_ns ctime);
+void node_describe(void *mount, const struct request *r, struct buf *out);
+/* Adds an entry to a listing with its reference when d->r->plus; false: no room. */
+bool node_dir_add(struct mount *m, struct dir_out *d, const char *name, const struct found *f, uint64_t cookie);
+/* The same for an entry of which only type and number are known. `mode`: S_IF… */
+bool node_dir_add_plain(struct dir_out *d, const char *name, uint64_t st_ino, unsigned mode, uint64_t cookie);
+
+/* xattr.c */
+node_op node_getxattr, node_listxattr;
+/* SEEK_DATA and SEEK_HOLE: all is data, one hole at the end (MOUNT (18)) */
+int node_lseek_dense(struct request *r, uint64_t size);
+
+/* ---- handles ---- */
+
+/* Sequential reading of content that is not all held: ahead.c */
+struct ahead {
+    struct waiter waiter; /* background */
+    uint64_t next;        /* where a sequential reader goes on */
+    uint64_t window;      /* bytes; 0: not sequential */
+    uint64_t asked;       /* wants were posted up to here */
+};
+
+struct handle {
+    struct handle *prev, *next; /* mount.handles */
+    struct inode *inode;
+    unsigned flags; /* O_* */
+    bool direct;
+    struct buf text;          /* text files: the snapshot; small directories: the names */
+    struct unixfs_file *file; /* DAG and share files: the cursor */
+    struct cid held;          /* root that may not be collected */
+    struct ahead ahead;
+};
+
+struct handle *handle_new(struct mount *m, struct inode *i, unsigned flags);
+void handle_free(struct mount *m, struct handle *h);
+void handle_free_all(struct mount *m); /* at the end: releases may never come */
+static inline struct handle *handle_of(const struct request *r)
+{
+    return (struct handle *)(uintptr_t)r->handle;
+}
+void handle_hold(struct mount *m, struct handle *h, const struct cid *root);
+/* Replies to OPEN, frees the handle when the kernel did not take it. */
+void handle_reply(struct mount *m, struct request *r, struct handle *h, unsigned open_flags);
+
+/* ahead.c: after each read of `h->file`. Also says whether everything in the file is held. */
+void ahead_read(struct mount *m, struct handle *h, const struct cid *root, uint64_t offset, size_t len);
+bool ahead_complete(struct mount *m, struct unixfs_file *f, uint64_t size);
+
+/* dag.c */
+int dag_found(struct mount *m, const struct cid *cid, const struct unixfs_entry *link, struct found *ret);
+int dag_reply_spans(struct mount *m, struct request *r, struct handle *h);
+void dag_cancel_left(struct mount *m, struct request *r); /* FLUSH: answers reads whose program is gone */
+void dag_key_cid(const struct inode *i, struct cid *ret);
+/* The root of a whole file for copying it: 0, ERR_MISSING, ERR_IS_DIR … */
+int dag_root(struct mount *m, const struct cid *cid, struct unixfs_root *ret);
+
+/* text.c */
+int text_of(struct mount *m, struct span path, struct buf *out); /* ".p2p/waiting", "status.json" … 0 or ERR_NOT_FOUND */
+void text_add_event(struct mount *m, const char *kind, const char *text);
+
+/* peers.c */
+const struct peer_row *peers_find(const struct mount *m, struct span name); /* by id or petname */
+
+/* ---- waiting for something of ours: a request's state ---- */
+
+/* The ticket is the request's state; whoever answers it calls ticket_done, also when the request is gone. */
+struct ticket {
+    struct mount *m;
+    bool done, orphan;
+    int result;
+    struct command *command;
+    struct buf answer;
+    char *error;
+};
+struct ticket *ticket_new(struct mount *m, struct request *r);
+void ticket_done(struct ticket *t, int result);
+/* Sends a command line the first time; ERR_AGAIN until it is settled, then its result (ticket in r->state). */
+int command_run(struct mount *m, struct request *r, const char *line);
+
+/* ---- share/ ---- */
+
+struct share_file *share_file_get(struct mount *m, struct inode *i); /* makes it */
+struct share_file *share_file_of(const struct inode *i);             /* NULL: none */
+void share_attr(struct mount *m, const struct tree_node *n, struct stat *st);
+uint64_t share_id(const struct inode *i);
+void share_key(uint64_t id, struct found *f);
+/* Brings the file's content to the tree: 0 when it is there; ERR_AGAIN, ERR_MISSING: again. */
+int share_settle(struct mount *m, struct request *r, struct share_file *f);
+int share_settle_all(struct mount *m, struct request *r);
+/* The root CID of a node: settles, publishes; again on ERR_AGAIN, ERR_MISSING. */
+int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret);
+int share_resolve(struct mount *m, struct span path, struct tree_node *ret);
+void share_tick(struct mount *m, mono_ns now);
+void share_finish_all(struct mount *m); /* starts to settle whatever is dirty */
+void share_release_handle(struct mount *m, struct handle *h);
+void share_free(struct mount *m);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peers/: a directory for each peer by its id, a symlink for each petname. The table comes by message and is replaced as a whole,
+ * so that listing never waits. ln -s <peer id> peers/alice and rm peers/alice are commands that others carry out; rmdir of a
+ * peer forgets it. */
+#include "fs/node/mount_state.h"
+#include "fs/node/text_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PEER_TIMEOUT 1.0
+
+static const struct peer_row *find_id(const struct peer_table *t, struct span name)
+{
+    size_t low = 0, high = t->count;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        int c = span_cmp(name, span_str(t->rows[mid].id));
+        if (c == 0)
+            return &t->rows[mid];
+        if (c < 0)
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    return NULL;
+}
+
+static const struct peer_row *find_petname(const struct peer_table *t, struct span name)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->rows[i].petname[0] && span_eq_str(name, t->rows[i].petname))
+            return &t->rows[i];
+    return NULL;
+}
+
+const struct peer_row *peers_find(const struct mount *m, struct span name)
+{
+    if (!m->peers)
+        return NULL;
+    const struct peer_row *p = find_id(m->peers, name);
+    return p ? p : find_petname(m->peers, name);
+}
+
+static void peer_found(struct mount *m, const struct peer_row *p, struct found *ret)
+{
+    size_t len = strnlen(p->id, sizeof ret->key_bytes);
+    memcpy(ret->key_bytes, p->id, len);
+    ret->key = (struct inode_key){NODE_PEER, 0, {ret->key_bytes, len}};
+    node_attr(m, &ret->attr, &ret->key, S_IFDIR | 0555, 0);
+    node_attr_times(&ret->attr, p->last_seen, p->last_seen);
+}
+
+/* The target is part of the key: another target is another symlink, and the kernel may cache each. */
+static void petname_found(struct mount *m, const char *name, const char *id, wall_ns when, struct found *ret)
+{
+    int n = snprintf((char *)ret->key_bytes, sizeof ret->key_bytes, "%s%c%s", name, 0, id);
+    ret->key = (struct inode_key){NODE_PETNAME, 0, {ret->key_bytes, (size_t)n}};
+    node_attr(m, &ret->attr, &ret->key, S_IFLNK | 0777, strlen(id));
+    node_attr_times(&ret->attr, when, when);
+}
+
+static int peers_lookup(struct mount *m, struct inode *dir, const char *name, struct found *ret)
+{
+    (void)dir;
+    ret->entry_timeout = ret->attr_timeout = PEER_TIMEOUT;
+    const struct peer_row *p = peers_find(m, span_str(name));
+    if (!p)
+        return ERR_NOT_FOUND;
+    if (strcmp(p->id, name) == 0)
+        peer_found(m, p, ret);
+    else
+        petname_found(m, name, p->id, p->last_seen, ret);
+    return 0;
+}
+
+static void peers_names(struct mount *m, struct inode *dir, struct buf *out)
+{
+    (void)dir;
+    for (size_t i = 0; m->peers && i < m->peers->count; i++) {
+        const struct peer_row *p = &m->peers->rows[i];
+        buf_add(out, p->id, strlen(p->id) + 1);
+        if (p->petname[0])
+            buf_add(out, p->petname, strlen(p->petname) + 1);
+    }
+}
+
+static int peers_getattr(struct mount *m, struct request *r, struct inode *i)
+{
+    struct inode_key k = {NODE_PEERS, 0, inode_key_span(i)};
+    struct stat st;
+    node_attr(m, &st, &k, S_IFDIR | 0755, 0);
+    request_attr(r, &st, PEER_TIMEOUT);
+    return 0;
+}
+
+/* A petname: no blanks and control characters, because it is a word of a command line; not something that looks like an id. */
+static bool good_petname(const char *name)
+{
+    size_t len = strlen(name);
+    if (len == 0 || len > 63 || strncmp(name, "12D3", 4) == 0 || name[0] == '.' || name[0] == '-')
+        return false;
+    for (const char *p = name; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return false;
+    return true;
+}
+
+static int peers_symlink(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)i;
+    if (!good_petname(r->name) || strlen(r->name2) > 200)
+        return ERR_INVALID;
+    for (const char *p = r->name2; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == '/')
+            return ERR_INVALID;
+    const struct peer_row *p = peers_find(m, span_str(r->name));
+    if (p && !r->state)
+        return ERR_EXISTS;
+    char line[320];
+    snprintf(line, sizeof line, "petname %s %s", r->name, r->name2);
+    int rc = command_run(m, r, line);
+    if (rc < 0)
+        return rc;
+    struct found f = {.entry_timeout = PEER_TIMEOUT, .attr_timeout = PEER_TIMEOUT};
+    petname_found(m, r->name, r->name2, wall_now(), &f);
+    node_reply_found(m, r, &f);
+    return 0;
+}
+
+static int peers_unlink(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)i;
+    const struct peer_row *p = peers_find(m, span_str(r->name));
+    if (!p && !r->state)
+        return ERR_NOT_FOUND;
+    if (p && strcmp(p->id, r->name) == 0)
+        return ERR_IS_DIR;
+    char line[320];
+    snprintf(line, sizeof line, "petname %.63s -", r->name);
+    int rc = command_run(m, r, line);
+    if (rc == 0)
+        request_error(r, 0);
+    return rc;
+}
+
+static int peers_rmdir(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)i;
+    const struct peer_row *p = peers_find(m, span_str(r->name));
+    if (!p && !r->state)
+        return ERR_NOT_FOUND;
+    if (p && strcmp(p->id, r->name) != 0)
+        return ERR_NOT_DIR;
+    char line[320];
+    snprintf(line, sizeof line, "peer %.200s forget", r->name);
+    int rc = command_run(m, r, line);
+    if (rc == 0)
+        request_error(r, 0);
+    return rc;
+}
+
+const struct node_ops node_peers = {
+    .op =
+        {
+            [OP_LOOKUP] = node_lookup_small,
+            [OP_GETATTR] = peers_getattr,
+            [OP_OPENDIR] = node_opendir_small,
+            [OP_READDIR] = node_readdir_small,
+            [OP_SYMLINK] = peers_symlink,
+            [OP_UNLINK] = peers_unlink,
+            [OP_RMDIR] = peers_rmdir,
+        },
+    .absent = ERR_NOT_PERMITTED,
+    .find = peers_lookup,
+    .names = peers_names,
+};
+
+/* ---- one peer ---- */
+
+static const enum text_id peer_files[] = {TEXT_PEER_STATUS, TEXT_PEER_PING, TEXT_PEER_LEDGER, TEXT_PEER_CTL};
+
+static int peer_find(struct mount *m, struct inode *dir, const char *name, struct found *ret)
+{
+    int sub = text_find(TEXT_AT_PEER, name);
+    if (sub < 0)
+        return sub;
+    text_found(m, (unsigned)sub, inode_key_span(dir), ret);
+    return 0;
+}
+
+static void peer_names(struct mount *m, struct inode *dir, struct buf *out)
+{
+    (void)m;
+    (void)dir;
+    for (unsigned i = 0; i < sizeof peer_files / sizeof *peer_files; i++)
+        buf_add(out, text_name(peer_files[i]), strlen(text_name(peer_files[i])) + 1);
+}
+
+static int peer_getattr(struct mount *m, struct request *r, struct inode *i)
+{
+    struct found f = {0};
+    const struct peer_row *p = peers_find(m, inode_key_span(i));
+    if (!p)
+        return ERR_STALE;
+    peer_found(m, p, &f);
+    request_attr(r, &f.attr, PEER_TIMEOUT);
+    return 0;
+}
+
+const struct node_ops node_peer = {
+    .op =
+        {
+            [OP_LOOKUP] = node_lookup_small,
+            [OP_GETATTR] = peer_getattr,
+            [OP_OPENDIR] = node_opendir_small,
+            [OP_READDIR] = node_readdir_small,
+        },
+    .absent = ERR_NOT_PERMITTED,
+    .find = peer_find,
+    .names = peer_names,
+    .absent_timeout = 60,
+};
+
+static int petname_getattr(struct mount *m, struct request *r, struct inode *i)
+{
+    struct found f = {0};
+    const char *name = (const char *)i->key;
+    const struct peer_row *p = peers_find(m, span_str(name));
+    char id[256];
+    size_t at = strlen(name) + 1;
+    snprintf(id, sizeof id, "%.*s", (int)(i->key_len - at), name + at);
+    petname_found(m, name, id, p ? p->last_seen : m->started, &f);
+    request_attr(r, &f.attr, PEER_TIMEOUT);
+    return 0;
+}
+
+static int petname_readlink(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)m;
+    size_t at = strlen((const char *)i->key) + 1;
+    char *target = mem_strn(span_from(inode_key_span(i), at));
+    request_readlink(r, target);
+    free(target);
+    return 0;
+}
+
+const struct node_ops node_petname = {
+    .op = {[OP_GETATTR] = petname_getattr, [OP_READLINK] = petname_readlink},
+    .absent = ERR_NOT_PERMITTED,
+};

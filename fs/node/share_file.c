@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/node/share_file.h"
+
+#include "store/base/log.h"
+
+#include <stdlib.h>
+
+#define RETRY_AFTER MONO_S
+#define IDLE_SETTLE (5 * MONO_S) /* a file that stays open is settled when nobody has written for so long */
+#define HOLDS_EVERY MONO_S
+
+struct share_file *share_file_of(const struct inode *i)
+{
+    return i->data;
+}
+
+struct share_file *share_file_get(struct mount *m, struct inode *i)
+{
+    struct share_file *f = i->data;
+    if (f)
+        return f;
+    struct tree_node n;
+    if (tree_get(m->share, share_id(i), &n) < 0)
+        return NULL;
+    f = MEM_NEW(struct share_file);
+    f->m = m;
+    f->inode = i;
+    f->id = n.id;
+    f->content = n.content;
+    f->mtime = f->changed = n.mtime;
+    f->temporary = n.temporary;
+    f->retry = MONO_NEVER;
+    inode_hold(i);
+    i->data = f;
+    f->next = m->files;
+    if (m->files)
+        m->files->prev = f;
+    m->files = f;
+    m->file_count++;
+    return f;
+}
+
+bool share_file_dirty(const struct share_file *f)
+{
+    return f->unset || (f->editor && editor_changed(f->editor));
+}
+
+uint64_t share_file_size(const struct share_file *f)
+{
+    return f->editor ? editor_size(f->editor) : f->content.size;
+}
+
+static void count(struct share_file *f)
+{
+    uint64_t now = f->editor ? editor_dirty_bytes(f->editor) : 0;
+    f->m->unfinished += now - f->counted;
+    f->counted = now;
+}
+
+static void drop_editor(struct share_file *f)
+{
+    f->editor = editor_free(f->editor);
+    count(f);
+}
+
+void share_file_let_go(struct share_file *f)
+{
+    struct mount *m = f->m;
+    struct tree_node n;
+    if (f->handles > 0 || f->finishing || f->away > 0)
+        return;
+    bool gone = tree_get(m->share, f->id, &n) < 0 || (n.parent == 0 && f->id != TREE_ROOT);
+    if (!gone && (share_file_dirty(f) || f->retry != MONO_NEVER))
+        return;
+    drop_editor(f);
+    hold_move(&m->holds, &f->holds);
+    if (f->prev)
+        f->prev->next = f->next;
+    else
+        m->files = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    m->file_count--;
+    struct inode *i = f->inode;
+    i->data = NULL;
+    free(f);
+    inode_unhold(m->inodes, i);
+}
+
+struct editor *share_file_edit(struct share_file *f)
+{
+    if (!f->editor)
+        f->editor = editor_new(cid_is_none(&f->content.cid) ? NULL : &f->content, f->m->o.budget);
+    return f->editor;
+}
+
+int share_file_pump(struct share_file *f, enum editor_want want)
+{
+    struct editor_flight *fl;
+    int rc = 0;
+    while (f->editor && (rc = editor_next(f->editor, want == EDITOR_ALL ? f->m->source : NULL, want, &fl)) == 1) {
+        share_put_leaf(f, fl);
+        if (want == EDITOR_PRESSURE)
+            break; /* one is a start: its memory comes back */
+    }
+    count(f);
+    return rc;
+}
+
+void share_file_press(struct share_file *f)
+{
+    if (share_file_pump(f, EDITOR_PRESSURE) == 1)
+        return;
+    for (struct share_file *g = f->m->files; g; g = g->next)
+        if (g != f && share_file_pump(g, EDITOR_PRESSURE) == 1)
+            return;
+}
+
+void share_file_touched(struct share_file *f)
+{
+    f->mtime = f->changed = wall_now();
+    f->mtime_set = false;
+    f->last_write = mono_now();
+    (void)share_file_pump(f, EDITOR_FULL); /* 0: nothing is full */
+}
+
+int share_file_replace(struct share_file *f, const struct unixfs_root *root)
+{
+    drop_editor(f);
+    f->content = *root;
+    f->unset = true;
+    f->mtime = f->changed = wall_now();
+    f->mtime_set = false;
+    return 0;
+}
+
+/* The record: content, and the time that utimens gave after the last write */
+static int tell_tree(struct share_file *f)
+{
+    struct mount *m = f->m;
+    int rc = tree_set_content(m->share, f->id, &f->content, f->changed);
+    if (rc < 0)
+        return rc;
+    f->unset = false;
+    hold_move(&m->holds, &f->holds);
+    if (!f->mtime_set)
+        return 0;
+    f->mtime_set = false;
+    struct tree_attr a = {.set_mtime = true, .mtime = f->mtime};
+    return tree_setattr(m->share, f->id, &a, f->changed);
+}
+
+int share_settle(struct mount *m, struct request *r, struct share_file *f)
+{
+    if (!share_file_dirty(f))
+        return 0;
+    if (!f->unset || (f->editor && editor_changed(f->editor))) {
+        struct share_sink sink;
+        r->root = &f->content.cid;
+        int rc = share_file_pump(f, EDITOR_ALL);
+        if (rc < 0)
+            return rc;
+        r->wait_on = f;
+        r->why = "hashes what was written";
+        if (editor_unhashed(f->editor) > 0)
+            return ERR_AGAIN;
+        share_sink_init(&sink, m, f);
+        rc = editor_finish(f->editor, m->source, &sink.sink, &f->content);
+        if (rc < 0)
+            return rc == ERR_BUSY ? ERR_AGAIN : rc;
+        f->unset = true;
+    }
+    r->wait_on = NULL;
+    r->why = "waits for the disk";
+    return tell_tree(f);
+}
+
+int share_settle_all(struct mount *m, struct request *r)
+{
+    for (struct share_file *f = m->files; f; f = f->next) {
+        int rc = share_settle(m, r, f);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- settling without anybody waiting ---- */
+
+static int run_finish(void *owner, struct request *r)
+{
+    struct share_file *f = r->state;
+    int rc = share_settle(owner, r, f);
+    r->background = true;
+    r->reads_content = true;
+    return rc;
+}
+
+static void finish_done(struct request *r, int result)
+{
+    struct share_file *f = r->state;
+    r->state = NULL;
+    f->finishing = false;
+    if (result < 0) { /* the bytes stay in the editor, the next second tries again */
+        f->error = result;
+        f->retry = mono_after(mono_now(), RETRY_AFTER);
+        log_warn("share.settle", "id=%llu error=\"%s\"", (unsigned long long)f->id, err_text(result));
+    }
+    share_file_let_go(f);
+}
+
+void share_file_finish(struct share_file *f)
+{
+    if (f->finishing || !share_file_dirty(f))
+        return;
+    f->finishing = true;
+    f->retry = MONO_NEVER;
+    struct request r = {.op = OP_OWN, .run = run_finish, .own_done = finish_done, .state = f};
+    pending_run(f->m->pending, &r);
+}
+
+void share_tick(struct mount *m, mono_ns now)
+{
+    if (now < m->next_tick)
+        return;
+    m->next_tick = mono_after(now, HOLDS_EVERY);
+    for (struct share_file *f = m->files, *next; f; f = next) {
+        next = f->next; /* finishing frees at most f itself */
+        bool idle = f->writers > 0 && now - f->last_write >= IDLE_SETTLE;
+        if (now >= f->retry || (idle && share_file_dirty(f))) {
+            f->retry = MONO_NEVER;
+            share_file_finish(f);
+        }
+    }
+    if (tree_fault(m->share) != 0)
+        tree_retry(m->share);
+    share_put_retry(m);
+    share_holds_sync(m);
+}
+
+/* ---- roots ---- */
+
+/* The CID of no bytes; its block is stored so that the CID can be read. */
+static int empty_root(struct mount *m, struct unixfs_root *ret)
+{
+    cid_of(&ret->cid, CODEC_RAW, SPAN_NONE);
+    ret->size = ret->tsize = 0;
+    if (source_has(m->source, &ret->cid))
+        return 0;
+    struct share_sink sink;
+    share_sink_init(&sink, m, NULL);
+    return sink.sink.put(&sink.sink, block_from(NULL, BUDGET_WRITE, &ret->cid, SPAN_NONE));
+}
+
+int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)
+{
+    struct tree_node n;
+    int rc = tree_get(m->share, id, &n);
+    if (rc < 0)
+        return rc;
+    r->reads_content = true;
+    if (n.type == TREE_DIR) {
+        struct share_sink sink;
+        share_sink_init(&sink, m, NULL);
+        rc = share_settle_all(m, r);
+        return rc < 0 ? rc : tree_publish(m->share, id, &sink.sink, ret);
+    }
+    uint8_t key[8];
+    memcpy(key, &id, sizeof key);
+    struct inode *i = inode_find(m->inodes, &(struct inode_key){NODE_SHARE, 0, span_of(key, sizeof key)});
+    struct share_file *f = i ? share_file_of(i) : NULL;
+    if (f) {
+        rc = share_settle(m, r, f);
+        if (rc < 0)
+            return rc;
+        n.content = f->content;
+    }
+    if (n.type == TREE_FILE && cid_is_none(&n.content.cid))
+        return empty_root(m, ret);
+    *ret = n.content;
+    return cid_is_none(&n.content.cid) ? ERR_NOT_FOUND : 0; /* a symlink that keeps nothing */
+}
+
+int share_resolve(struct mount *m, struct span path, struct tree_node *ret)
+{
+    int rc = tree_get(m->share, TREE_ROOT, ret);
+    while (rc == 0 && path.len) {
+        const uint8_t *slash = memchr(path.data, '/', path.len);
+        size_t n = slash ? (size_t)(slash - path.data) : path.len;
+        if (n > 0)
+            rc = tree_lookup(m->share, (struct tree_place){ret->id, span_sub(path, 0, n)}, ret);
+        path = span_from(path, n + 1);
+    }
+    return rc;
+}
+
+/* ---- the end ---- */
+
+void share_finish_all(struct mount *m)
+{
+    for (struct share_file *f = m->files, *next; f; f = next) {
+        next = f->next;
+        if (share_file_dirty(f))
+            share_file_finish(f);
+        else
+            share_file_let_go(f);
+    }
+}
+
+void share_free(struct mount *m)
+{
+    share_put_give_up(m);
+    while (m->files) { /* handles that the kernel did not release before the mount went */
+        struct share_file *f = m->files;
+        m->files = f->next;
+        if (m->files)
+            m->files->prev = NULL;
+        if (share_file_dirty(f))
+            log_error("share.lost", "id=%llu: what was written could not be stored before the end", (unsigned long long)f->id);
+        drop_editor(f);
+        hold_move(&m->holds, &f->holds);
+        f->inode->data = NULL;
+        free(f);
+    }
+    hold_release(m, &m->holds);
+    hold_release(m, &m->syncing);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A file of share/ that is open or not yet settled. Shared by all its handles, so that everybody sees the same bytes, size and
+ * time, whether they are in an editor's buffers, on their way to the disk, or settled.
+ *
+ *   no editor ──write, truncate──► changed ──share_settle: chunks hashed, root made, record submitted──► settled
+ *                                     ▲                                                                   │
+ *                                     └───────────────────────write, truncate, a failed put──────────────-┘
+ *
+ * Settled is not durable: the blocks and the record are on their way to the committer, in order. Until the committer has them,
+ * blocks stay readable from the mount's cache (pinned), and the editor keeps what could not be stored.
+ *
+ * Private to share_*.c. One thread.
+ */
+#ifndef FS_NODE_SHARE_FILE_H
+#define FS_NODE_SHARE_FILE_H
+
+#include "fs/node/mount_state.h"
+
+struct share_file {
+    struct mount *m;
+    struct share_file *prev, *next; /* mount.files */
+    struct inode *inode;            /* held */
+    uint64_t id;
+    unsigned handles, writers;
+    struct editor *editor;      /* NULL: nothing was changed since it was opened */
+    struct unixfs_root content; /* what the tree has (or will have: `unset`) */
+    bool unset;                 /* the editor has finished with `content`, the tree was not told yet */
+    bool finishing;             /* a request of our own settles it */
+    bool mtime_set;             /* utimens came after the last change: it counts */
+    bool temporary;
+    wall_ns mtime, changed; /* of the last change, while it is not settled */
+    mono_ns last_write;
+    unsigned away;          /* flights and parents that the store has not answered for */
+    int error;              /* of the last put that failed, until one succeeds */
+    mono_ns retry;          /* settle again then; MONO_NEVER: no need */
+    uint64_t counted;       /* its part of mount.unfinished */
+    struct hold_list holds; /* blocks that only this file's next record will refer to */
+};
+
+bool share_file_dirty(const struct share_file *f); /* the tree does not have its bytes */
+uint64_t share_file_size(const struct share_file *f);
+/* The editor, made when there is none. */
+struct editor *share_file_edit(struct share_file *f);
+/* A change was made: times, and full chunks are sent off. */
+void share_file_touched(struct share_file *f);
+/* Memory is short: chunks of this file, then of others, are sent off though not full. */
+void share_file_press(struct share_file *f);
+/* Sends off what is `want`ed; 0, ERR_AGAIN, ERR_MISSING … */
+int share_file_pump(struct share_file *f, enum editor_want want);
+/* Settles it without anybody waiting. */
+void share_file_finish(struct share_file *f);
+/* Frees it when nobody needs it any more. */
+void share_file_let_go(struct share_file *f);
+/* The content is `root` from now on (copy of a whole file): forgets what was written. */
+int share_file_replace(struct share_file *f, const struct unixfs_root *root);
+
+/* share_put.c: blocks on their way */
+int share_put_leaf(struct share_file *f, struct editor_flight *fl); /* hashes, here or on a worker, and stores */
+struct share_sink {
+    struct block_sink sink; /* first */
+    struct mount *m;
+    struct share_file *f; /* NULL: a directory's block */
+};
+void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f);
+void share_put_retry(struct mount *m);   /* those that failed */
+void share_put_give_up(struct mount *m); /* at the end */
+void hold_add(struct hold_list *l, const struct cid *cid);
+void hold_move(struct hold_list *to, struct hold_list *from);
+void hold_release(struct mount *m, struct hold_list *l);
+void share_holds_sync(struct mount *m); /* lets go of holds once their records are on disk */
+
+#endif

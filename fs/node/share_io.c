@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Contents of files in share/: open, read, write, close, truncate, fsync, copy. */
+#include "fs/node/share_io.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+static bool writes(unsigned flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* May `bytes` more be written? While the disk fails one write a second goes through to find out whether it is over. */
+static int room_for(struct mount *m, uint64_t bytes)
+{
+    struct blockstore_stats s;
+    blockstore_stats(m->o.store, &s);
+    int fault = s.fault ? s.fault : tree_fault(m->share);
+    if (fault < 0) {
+        mono_ns now = mono_now();
+        if (now < m->next_probe)
+            return fault;
+        m->next_probe = mono_after(now, MONO_S);
+        return 0;
+    }
+    if (s.quota_bytes && s.live_bytes + m->unfinished + bytes > s.quota_bytes)
+        return ERR_QUOTA;
+    return 0;
+}
+
+struct handle *share_handle(struct mount *m, struct inode *i, unsigned flags)
+{
+    struct share_file *f = share_file_get(m, i);
+    if (!f)
+        return NULL;
+    f->handles++;
+    f->writers += writes(flags);
+    return handle_new(m, i, flags);
+}
+
+static void drop_handle(struct mount *m, struct handle *h)
+{
+    struct share_file *f = share_file_of(h->inode);
+    bool last = writes(h->flags) && --f->writers == 0;
+    f->handles--;
+    struct tree_node n;
+    bool named = tree_get(m->share, f->id, &n) == 0 && n.parent != 0;
+    if (last && named)
+        share_file_finish(f); /* may free it only when it is not dirty, and then it was not started */
+    handle_free(m, h);
+}
+
+int share_open(struct mount *m, struct request *r, struct inode *i)
+{
+    struct tree_node n;
+    int rc = tree_get(m->share, share_id(i), &n);
+    if (rc < 0)
+        return rc;
+    if (n.type != TREE_FILE)
+        return n.type == TREE_DIR ? ERR_IS_DIR : ERR_LOOP;
+    struct handle *h = share_handle(m, i, r->flags);
+    if (!h)
+        return ERR_STALE;
+    struct share_file *f = share_file_of(i);
+    if ((r->flags & O_TRUNC) && writes(r->flags) && share_file_size(f) > 0) {
+        rc = editor_truncate(share_file_edit(f), 0);
+        share_file_touched(f);
+    }
+    if (rc < 0) {
+        share_release_handle(m, h);
+        return rc;
+    }
+    unsigned open_flags = OPEN_KEEP | (writes(r->flags) ? 0 : OPEN_NO_FLUSH);
+    if (!request_open(r, (uint64_t)(uintptr_t)h, open_flags))
+        share_release_handle(m, h);
+    return 0;
+}
+
+void share_release_handle(struct mount *m, struct handle *h)
+{
+    struct share_file *f = share_file_of(h->inode);
+    struct inode *i = h->inode;
+    inode_hold(i);
+    drop_handle(m, h);
+    f = share_file_of(i);
+    if (f)
+        share_file_let_go(f);
+    inode_unhold(m->inodes, i);
+}
+
+int share_release(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)i;
+    struct handle *h = handle_of(r);
+    request_error(r, 0);
+    share_release_handle(m, h);
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static int read_editor(struct mount *m, struct request *r, struct share_file *f)
+{
+    struct span spans[REQUEST_SPANS_MAX];
+    struct read_spans out = {.spans = spans, .max = REQUEST_SPANS_MAX};
+    int rc = editor_read(f->editor, m->source, r->offset, r->size, &out);
+    if (rc < 0)
+        return rc;
+    if (out.count < REQUEST_SPANS_MAX || out.bytes == r->size) {
+        request_iov(r, spans, out.count);
+        return 0;
+    }
+    struct buf all = BUF_INIT; /* many small pieces: gathered */
+    uint64_t at = r->offset;
+    size_t left = r->size;
+    while (rc == 0 && left > 0) {
+        out = (struct read_spans){.spans = spans, .max = REQUEST_SPANS_MAX};
+        rc = editor_read(f->editor, m->source, at, left, &out);
+        for (unsigned k = 0; rc == 0 && k < out.count; k++)
+            buf_add_span(&all, spans[k]);
+        at += out.bytes;
+        left -= out.bytes;
+        if (out.bytes == 0)
+            break;
+    }
+    if (rc == 0)
+        request_data(r, buf_span(&all));
+    buf_done(&all);
+    return rc;
+}
+
+int share_read(struct mount *m, struct request *r, struct inode *i)
+{
+    struct handle *h = handle_of(r);
+    struct share_file *f = share_file_of(i);
+    r->reads_content = true;
+    r->root = &f->content.cid;
+    if (f->editor)
+        return read_editor(m, r, f);
+    if (cid_is_none(&f->content.cid)) {
+        request_data(r, SPAN_NONE);
+        return 0;
+    }
+    if (!h->file || !cid_eq(unixfs_file_root(h->file), &f->content.cid)) { /* another handle wrote meanwhile */
+        unixfs_file_free(h->file);
+        h->file = unixfs_file_new(&f->content.cid);
+    }
+    uint64_t offset = r->offset;
+    size_t size = r->size;
+    int rc = dag_reply_spans(m, r, h);
+    if (rc == ERR_MISSING || h->ahead.window > 0) /* a copy of content that is not all held */
+        ahead_read(m, h, &f->content.cid, offset, rc == 0 ? size : 0);
+    return rc;
+}
+
+/* ---- writing ---- */
+
+/* How much of the data is taken already is r->phase: the function runs again when there was no room for all of it. */
+int share_write(struct mount *m, struct request *r, struct inode *i)
+{
+    struct share_file *f = share_file_of(i);
+    if (r->phase == 0) {
+        int rc = room_for(m, r->data.len);
+        if (rc < 0)
+            return rc;
+    }
+    struct editor *e = share_file_edit(f);
+    r->reads_content = true;
+    r->root = &f->content.cid;
+    r->why = "waits for memory: the disk is slower than the writer";
+    while (r->phase < r->data.len) {
+        int n = editor_write(e, m->source, r->offset + r->phase, span_from(r->data, r->phase));
+        if (n == ERR_AGAIN)
+            share_file_press(f);
+        if (n < 0 && n != ERR_AGAIN && n != ERR_MISSING && r->phase > 0)
+            break; /* a short write; the next one tells why */
+        if (n < 0)
+            return n;
+        r->phase += (unsigned)n;
+        share_file_touched(f);
+    }
+    request_written(r, r->phase);
+    return 0;
+}
+
+int share_truncate(struct mount *m, struct share_file *f, uint64_t size)
+{
+    if (size == share_file_size(f))
+        return 0;
+    if (size > share_file_size(f)) {
+        int rc = room_for(m, 0);
+        if (rc < 0)
+            return rc;
+    }
+    int rc = editor_truncate(share_file_edit(f), size);
+    if (rc < 0)
+        return rc;
+    share_file_touched(f);
+    return 0;
+}
+
+/* Only lengthening: a hole costs nothing and cannot be reserved, and zeroing a range is the caller's fallback. */
+int share_fallocate(struct mount *m, struct request *r, struct inode *i)
+{
+    struct share_file *f = share_file_of(i);
+    uint64_t end = r->offset + r->size;
+    if (r->flags & ~(unsigned)FALLOC_FL_KEEP_SIZE)
+        return ERR_UNSUPPORTED;
+    int rc = room_for(m, r->size);
+    if (rc == 0 && !(r->flags & FALLOC_FL_KEEP_SIZE) && end > share_file_size(f))
+        rc = share_truncate(m, f, end);
+    if (rc == 0)
+        request_error(r, 0);
+    return rc;
+}
+
+/* close(2): says what the disk has said so far. The file is settled when the last writer has gone. */
+int share_flush(struct mount *m, struct request *r, struct inode *i)
+{
+    struct share_file *f = share_file_of(i);
+    dag_cancel_left(m, r);
+    int rc = f ? f->error : 0;
+    if (rc < 0)
+        return rc;
+    request_error(r, 0);
+    return 0;
+}
+
+static void on_durable(void *arg, int result)
+{
+    ticket_done(arg, result);
+}
+
+/* Everything submitted so far is on disk: 0, ERR_AGAIN until then. */
+static int wait_durable(struct mount *m, struct request *r)
+{
+    struct ticket *t = r->state;
+    if (!t) {
+        t = ticket_new(m, r);
+        tree_sync(m->share, on_durable, t);
+    }
+    r->wait_on = t;
+    r->why = "waits for the disk";
+    return t->done ? t->result : ERR_AGAIN;
+}
+
+int share_fsync(struct mount *m, struct request *r, struct inode *i)
+{
+    struct share_file *f = share_file_of(i);
+    if (r->phase == 0) {
+        int rc = share_settle(m, r, f);
+        if (rc < 0)
+            return rc;
+        if (f->error < 0)
+            return f->error;
+        r->phase = 1;
+    }
+    int rc = wait_durable(m, r);
+    if (rc < 0)
+        return rc;
+    if (f->error < 0)
+        return f->error;
+    request_error(r, 0);
+    return 0;
+}
+
+int share_fsyncdir(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)i;
+    int rc = wait_durable(m, r);
+    if (rc == 0)
+        request_error(r, 0);
+    return rc;
+}
+
+int share_lseek(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)m;
+    struct share_file *f = share_file_of(i);
+    return node_lseek_dense(r, share_file_size(f));
+}
+
+/* ---- copying whole files is one record ---- */
+
+static int source_root(struct mount *m, struct request *r, struct unixfs_root *ret)
+{
+    struct inode *from = inode_by_number(m->inodes, r->node);
+    struct cid cid;
+    if (!from || (from->kind != NODE_DAG && from->kind != NODE_SHARE))
+        return ERR_UNSUPPORTED;
+    if (from->kind == NODE_DAG) {
+        dag_key_cid(from, &cid);
+        return dag_root(m, &cid, ret);
+    }
+    return share_root(m, r, share_id(from), ret);
+}
+
+/* The reply has 32 bits: longer files come in several requests. The first takes the whole file over, the others find it done. */
+#define COPY_MOST (UINT64_C(0xffffffff) & ~UINT64_C(0xfff))
+
+int share_copy(struct mount *m, struct request *r, struct inode *i)
+{
+    struct share_file *f = share_file_of(i);
+    struct unixfs_root root;
+    if (r->offset != r->offset2 || !f)
+        return ERR_UNSUPPORTED; /* the kernel copies by reading and writing then */
+    int rc = source_root(m, r, &root);
+    if (rc == ERR_AGAIN || (rc == ERR_MISSING && m->source->missing_count > 0))
+        return rc;
+    if (rc < 0)
+        return ERR_UNSUPPORTED;
+    uint64_t left = root.size > r->offset ? root.size - r->offset : 0;
+    uint64_t len = r->size < left ? r->size : left;
+    bool whole = r->offset == 0 && (r->size >= root.size || r->size >= COPY_MOST);
+    bool done = !share_file_dirty(f) && cid_eq(&f->content.cid, &root.cid);
+    if (!whole && !(done && r->offset > 0))
+        return ERR_UNSUPPORTED;
+    if (!done && share_file_size(f) > root.size)
+        return ERR_UNSUPPORTED; /* the end of the old bytes has to stay */
+    if (len > COPY_MOST)
+        len = COPY_MOST;
+    if (!done && root.size > 0) {
+        share_file_replace(f, &root);
+        rc = share_settle(m, r, f);
+        if (rc < 0 && rc != ERR_AGAIN)
+            return rc;
+        if (rc == ERR_AGAIN)
+            share_file_finish(f);
+    }
+    request_written(r, len);
+    return 0;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Blocks that we write, on their way to the disk: hashed (small ones here, big ones on a worker), held against collection,
+ * readable from the cache, put into the store. When the store has answered, the cache lets go; when it could not store the
+ * block, a leaf goes back to its editor, and a parent is put again after a second: nothing that was written is given up while we live. */
+#include "fs/node/share_file.h"
+
+#include "store/base/log.h"
+#include "store/content/hasher.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* Hashing 64 KiB takes about 40 us, as much as handing it over and back */
+#define HASH_HERE_MAX 65536
+
+/* ---- holds ---- */
+
+/* Our own blocks are sha2-256 and raw or dag-pb: a hold in memory is a byte and the digest. */
+#define HOLD_ROW (1 + SHA256_SIZE)
+
+void hold_add(struct hold_list *l, const struct cid *cid)
+{
+    if (l->count == l->cap) {
+        l->cap = l->cap ? l->cap * 2 : 8;
+        l->rows = mem_grow(l->rows, l->cap, HOLD_ROW);
+    }
+    uint8_t *row = l->rows + l->count++ * HOLD_ROW;
+    struct span digest = cid_digest(cid);
+    assert(digest.len == SHA256_SIZE);
+    row[0] = cid_codec(cid) == CODEC_RAW;
+    memcpy(row + 1, digest.data, SHA256_SIZE);
+}
+
+void hold_move(struct hold_list *to, struct hold_list *from)
+{
+    if (from->count > 0) {
+        if (to->count + from->count > to->cap) {
+            to->cap = (to->count + from->count) * 2;
+            to->rows = mem_grow(to->rows, to->cap, HOLD_ROW);
+        }
+        memcpy(to->rows + to->count * HOLD_ROW, from->rows, from->count * HOLD_ROW);
+        to->count += from->count;
+    }
+    free(from->rows);
+    *from = (struct hold_list){0};
+}
+
+void hold_release(struct mount *m, struct hold_list *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        struct cid cid;
+        const uint8_t *row = l->rows + i * HOLD_ROW;
+        cid_sha256(&cid, row[0] ? CODEC_RAW : CODEC_DAG_PB, row + 1);
+        blockstore_unhold(m->o.store, &cid);
+    }
+    free(l->rows);
+    *l = (struct hold_list){0};
+}
+
+static void on_synced(void *arg, int result)
+{
+    struct mount *m = arg;
+    m->sync_running = false;
+    if (result == 0)
+        hold_release(m, &m->syncing);
+    else
+        hold_move(&m->holds, &m->syncing); /* the records are in memory still: so are the holds */
+}
+
+void share_holds_sync(struct mount *m)
+{
+    if (m->sync_running || m->holds.count == 0)
+        return;
+    hold_move(&m->syncing, &m->holds);
+    m->sync_running = true;
+    tree_sync(m->share, on_synced, m);
+}
+
+/* ---- putting ---- */
+
+struct put {
+    struct job job; /* first */
+    struct mount *m;
+    struct share_file *f;     /* NULL: a directory's block */
+    struct editor_flight *fl; /* NULL: a parent */
+    struct block *block;      /* a reference */
+    struct put *next;         /* mount.puts_failed */
+};
+
+/* A parent or directory block whose record may be on disk already: it has to follow, so it is tried again until the end. */
+static void put_later(struct put *p, int result)
+{
+    p->next = p->m->puts_failed;
+    p->m->puts_failed = p;
+    if (p->f)
+        p->f->error = result;
+}
+
+static void on_put(void *arg, struct block *b, int result)
+{
+    struct put *p = arg;
+    struct mount *m = p->m;
+    struct share_file *f = p->f;
+    (void)b;
+    m->flights--;
+    if (result < 0 && !p->fl && !m->stop) {
+        put_later(p, result);
+        return;
+    }
+    blockcache_unpin(m->cache, &p->block->cid);
+    if (result == 0 && m->o.have && !(f && f->temporary))
+        m->o.have(m->o.arg, &p->block->cid);
+    if (p->fl)
+        editor_stored(p->fl, result);
+    block_unref(p->block);
+    free(p);
+    if (!f)
+        return;
+    f->away--;
+    f->error = result;
+    if (result < 0)
+        f->retry = mono_after(mono_now(), MONO_S);
+    struct inode *i = f->inode;
+    inode_hold(i);
+    pending_wake(m->pending, f); /* may be the end of f */
+    if (share_file_of(i))
+        share_file_let_go(share_file_of(i));
+    inode_unhold(m->inodes, i);
+}
+
+void share_put_retry(struct mount *m)
+{
+    struct put *p = m->puts_failed;
+    m->puts_failed = NULL;
+    for (struct put *next; p; p = next) {
+        next = p->next;
+        m->flights++;
+        blockstore_put(m->o.store, block_ref(p->block), m->mailbox, on_put, p);
+    }
+}
+
+void share_put_give_up(struct mount *m)
+{
+    while (m->puts_failed) {
+        struct put *p = m->puts_failed;
+        m->puts_failed = p->next;
+        log_error("share.lost", "a block could not be stored before the end");
+        blockcache_unpin(m->cache, &p->block->cid);
+        block_unref(p->block);
+        if (p->f)
+            p->f->away--;
+        free(p);
+    }
+}
+
+static void put(struct put *p)
+{
+    struct mount *m = p->m;
+    blockcache_pin(m->cache, p->block);
+    blockstore_hold(m->o.store, &p->block->cid);
+    hold_add(p->f ? &p->f->holds : &m->holds, &p->block->cid);
+    blockstore_put(m->o.store, block_ref(p->block), m->mailbox, on_put, p);
+}
+
+static void work(struct job *j)
+{
+    struct put *p = (struct put *)j;
+    struct block *b = p->block;
+    cid_of(&b->cid, CODEC_RAW, block_span(b));
+}
+
+static void on_hashed(struct mail *take_m, void *owner)
+{
+    struct put *p = (struct put *)take_m;
+    (void)owner;
+    editor_hashed(p->fl);
+    struct share_file *f = p->f;
+    put(p);
+    pending_wake(f->m->pending, f);
+}
+
+static struct put *put_new(struct mount *m, struct share_file *f, struct block *take_b)
+{
+    struct put *p = MEM_NEW(struct put);
+    p->m = m;
+    p->f = f;
+    p->block = take_b;
+    m->flights++;
+    if (f)
+        f->away++;
+    return p;
+}
+
+int share_put_leaf(struct share_file *f, struct editor_flight *fl)
+{
+    struct put *p = put_new(f->m, f, block_ref(fl->block));
+    p->fl = fl;
+    if (!cid_is_none(&fl->block->cid) || fl->block->len <= HASH_HERE_MAX) {
+        if (cid_is_none(&fl->block->cid))
+            work(&p->job);
+        editor_hashed(fl);
+        put(p);
+        return 0;
+    }
+    p->job.mail.run = on_hashed;
+    p->job.work = work;
+    p->job.reply = f->m->mailbox;
+    workers_submit(f->m->o.workers, &p->job);
+    return 0;
+}
+
+static int sink_put(struct block_sink *self, struct block *take_b)
+{
+    struct share_sink *s = (struct share_sink *)self;
+    put(put_new(s->m, s->f, take_b));
+    return 0;
+}
+
+void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f)
+{
+    *s = (struct share_sink){.sink = {.put = sink_put, .budget = NULL}, .m = m, .f = f};
+}

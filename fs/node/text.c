@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Text files: README, status, .p2p/ and the files of a peer. Each open has a snapshot of its own, and st_size is true
+ * (rsync and tar copy nothing from files of size 0). X.json resolves beside every text file and is not listed.
+ *
+ * Some take commands: one a write, any offset, a trailing newline optional. The write is answered when the command has been
+ * carried out; when it was refused the sentence is in user.p2p.error. */
+#include "fs/node/mount_state.h"
+
+#include "fs/node/text_json.h"
+#include "fs/node/text_table.h"
+#include "store/base/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char readme[] =
+    "This is p2pfs: files, by their hash, from whoever has them.\n"
+    "\n"
+    "status    is it working, and if not, what to do\n"
+    "ipfs/     what never changes, by its hash        cat ipfs/<cid>/readme.txt\n"
+    "share/    what you share and keep                cp -r photos share/      ln -s ../ipfs/<cid> share/film\n"
+    "peers/    people and machines                    ls -lt peers             ln -s <peer id> peers/alice\n"
+    "\n"
+    "cat asks, echo tells, cp gives, ln -s keeps or names, rm lets go. ls never waits for the network.\n"
+    "The CID of a file you share:  getfattr -n user.p2p.cid share/x   or   p2p cid share/x\n"
+    "What waits for the network now:  cat .p2p/waiting      Stop anything with Ctrl-C.\n"
+    "More:  man p2p,  man p2p-mount\n";
+
+static void make_readme(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)m;
+    (void)peer;
+    buf_add_str(out, readme);
+}
+
+static void make_told(struct mount *m, enum mount_text which, struct buf *out)
+{
+    buf_add_span(out, buf_span(&m->texts[which]));
+}
+
+static void make_status(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)peer;
+    make_told(m, MOUNT_TEXT_STATUS, out);
+    if (buf_len(out) == 0)
+        buf_add_str(out, "state\tstarting\n");
+}
+
+static void make_limits(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)peer;
+    make_told(m, MOUNT_TEXT_LIMITS, out);
+}
+
+static void make_ctl(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)peer;
+    make_told(m, MOUNT_TEXT_CTL, out);
+}
+
+static void make_events(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)peer;
+    buf_add_str(out, "# time\tevent\ttext\n");
+    buf_add_span(out, buf_span(&m->events));
+}
+
+static void make_waiting(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)peer;
+    pending_list(m->pending, out, mono_now());
+}
+
+static void make_log(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)m;
+    (void)peer;
+    log_ring_read(out);
+}
+
+static void make_peer_status(struct mount *m, struct span peer, struct buf *out)
+{
+    const struct peer_row *p = peers_find(m, peer);
+    if (p)
+        buf_add_span(out, p->status);
+}
+
+static void make_peer_ledger(struct mount *m, struct span peer, struct buf *out)
+{
+    const struct peer_row *p = peers_find(m, peer);
+    if (p)
+        buf_add_span(out, p->ledger);
+}
+
+static void make_peer_ctl(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)m;
+    (void)peer;
+    buf_add_str(out, "connect\ndisconnect\nping\nforget\nprotect on\nprotect off\n");
+}
+
+/* The answer comes with open (open_ping); this is only what stat tells before. */
+static void make_peer_ping(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)m;
+    (void)peer;
+    buf_add_str(out, "rtt\topen to measure\n");
+}
+
+/* `command`: what a written line is put behind; NULL: not writable */
+static const struct text_kind {
+    const char *name;
+    enum text_place place;
+    void (*make)(struct mount *m, struct span peer, struct buf *out);
+    const char *command;
+} kinds[TEXTS] = {
+    [TEXT_README] = {"README", TEXT_AT_ROOT, make_readme, NULL},
+    [TEXT_STATUS] = {"status", TEXT_AT_ROOT, make_status, NULL},
+    [TEXT_EVENTS] = {"events", TEXT_AT_P2P, make_events, NULL},
+    [TEXT_WAITING] = {"waiting", TEXT_AT_P2P, make_waiting, NULL},
+    [TEXT_CTL] = {"ctl", TEXT_AT_P2P, make_ctl, ""},
+    [TEXT_LIMITS] = {"limits", TEXT_AT_P2P, make_limits, "limits "},
+    [TEXT_LOG] = {"log", TEXT_AT_P2P, make_log, NULL},
+    [TEXT_PEER_STATUS] = {"status", TEXT_AT_PEER, make_peer_status, NULL},
+    [TEXT_PEER_PING] = {"ping", TEXT_AT_PEER, make_peer_ping, NULL},
+    [TEXT_PEER_LEDGER] = {"ledger", TEXT_AT_PEER, make_peer_ledger, NULL},
+    [TEXT_PEER_CTL] = {"ctl", TEXT_AT_PEER, make_peer_ctl, "peer "},
+};
+
+static void make(struct mount *m, unsigned sub, struct span peer, struct buf *out)
+{
+    struct buf text = BUF_INIT;
+    kinds[sub & ~TEXT_JSON].make(m, peer, &text);
+    if (sub & TEXT_JSON)
+        text_to_json(buf_span(&text), out);
+    else
+        buf_add_span(out, buf_span(&text));
+    buf_done(&text);
+}
+
+const char *text_name(enum text_id id)
+{
+    return kinds[id].name;
+}
+
+void text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret)
+{
+    const struct text_kind *k = &kinds[sub & ~TEXT_JSON];
+    size_t n = peer.len < sizeof ret->key_bytes ? peer.len : sizeof ret->key_bytes;
+    if (n)
+        memcpy(ret->key_bytes, peer.data, n);
+    ret->key = (struct inode_key){NODE_TEXT, sub, {ret->key_bytes, n}};
+    struct buf text = BUF_INIT;
+    make(m, sub, peer, &text);
+    bool writable = k->command && !(sub & TEXT_JSON);
+    node_attr(m, &ret->attr, &ret->key, S_IFREG | (writable ? 0644 : 0444), buf_len(&text));
+    wall_ns now = wall_now(); /* made now: tail -f and make(1) see that it changes */
+    node_attr_times(&ret->attr, (sub & ~TEXT_JSON) == TEXT_README ? m->started : now, now);
+    buf_done(&text);
+    ret->entry_timeout = 1;
+    ret->attr_timeout = 0;
+}
+
+int text_find(enum text_place place, const char *name)
+{
+    size_t len = strlen(name);
+    bool json = len > 5 && strcmp(name + len - 5, ".json") == 0;
+    size_t plain = json ? len - 5 : len;
+    for (unsigned id = 0; id < TEXTS; id++)
+        if (kinds[id].place == place && strlen(kinds[id].name) == plain && memcmp(kinds[id].name, name, plain) == 0)
+            return (int)(json ? id | TEXT_JSON : id);
+    return ERR_NOT_FOUND;
+}
+
+/* ---- the operations ---- */
+
+static int text_getattr(struct mount *m, struct request *r, struct inode *i)
+{
+    struct found f = {0};
+    text_found(m, i->sub, inode_key_span(i), &f);
+    if (r->handle && !kinds[i->sub & ~TEXT_JSON].command)
+        f.attr.st_size = (off_t)buf_len(&handle_of(r)->text); /* of the snapshot that this open file is */
+    request_attr(r, &f.attr, 0);
+    return 0;
+}
+
+static int open_ping(struct mount *m, struct request *r, struct inode *i)
+{
+    char line[300];
+    snprintf(line, sizeof line, "peer %.*s ping", (int)i->key_len, (const char *)i->key);
+    int rc = command_run(m, r, line);
+    if (rc < 0)
+        return rc;
+    struct ticket *t = r->state;
+    struct handle *h = handle_new(m, i, r->flags);
+    if (i->sub & TEXT_JSON)
+        text_to_json(buf_span(&t->answer), &h->text);
+    else
+        buf_add_span(&h->text, buf_span(&t->answer));
+    handle_reply(m, r, h, OPEN_DIRECT | OPEN_NO_FLUSH);
+    return 0;
+}
+
+static int text_open(struct mount *m, struct request *r, struct inode *i)
+{
+    const struct text_kind *k = &kinds[i->sub & ~TEXT_JSON];
+    bool writes = (r->flags & O_ACCMODE) != O_RDONLY;
+    if (writes && (!k->command || (i->sub & TEXT_JSON)))
+        return ERR_DENIED;
+    if ((i->sub & ~TEXT_JSON) == TEXT_PEER_PING)
+        return open_ping(m, r, i);
+    struct handle *h = handle_new(m, i, r->flags);
+    if ((r->flags & O_ACCMODE) != O_WRONLY)
+        make(m, i->sub, inode_key_span(i), &h->text);
+    handle_reply(m, r, h, OPEN_DIRECT | OPEN_NO_FLUSH);
+    return 0;
+}
+
+static int text_read(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)m;
+    (void)i;
+    struct span text = buf_span(&handle_of(r)->text);
+    request_data(r, span_sub(text, r->offset < text.len ? (size_t)r->offset : text.len, r->size));
+    return 0;
+}
+
+#define LINE_MAX_BYTES 4096
+
+static int text_write(struct mount *m, struct request *r, struct inode *i)
+{
+    const struct text_kind *k = &kinds[i->sub & ~TEXT_JSON];
+    struct span line = r->data;
+    while (line.len && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
+        line.len--;
+    if (line.len > LINE_MAX_BYTES || memchr(line.data, '\n', line.len) || memchr(line.data, 0, line.len))
+        return ERR_INVALID;
+    if (line.len == 0) {
+        request_written(r, r->data.len);
+        return 0;
+    }
+    struct buf text = BUF_INIT;
+    buf_add_str(&text, k->command);
+    if (i->key_len)
+        buf_printf(&text, "%.*s ", (int)i->key_len, (const char *)i->key);
+    buf_add_span(&text, line);
+    int rc = command_run(m, r, buf_cstr(&text));
+    buf_done(&text);
+    if (rc == ERR_AGAIN)
+        return rc;
+    struct ticket *t = r->state;
+    free(i->data);
+    i->data = rc < 0 ? mem_str(t && t->error ? t->error : err_text(rc)) : NULL; /* → user.p2p.error */
+    if (rc < 0)
+        return rc;
+    request_written(r, r->data.len);
+    return 0;
+}
+
+/* O_TRUNC of a shell's ">" comes as a size of 0: a command file has no length of its own. */
+static int text_setattr(struct mount *m, struct request *r, struct inode *i)
+{
+    if (!kinds[i->sub & ~TEXT_JSON].command || (r->set & ~(SET_SIZE | SET_MTIME | SET_OTHER)))
+        return ERR_NOT_PERMITTED;
+    r->handle = 0;
+    return text_getattr(m, r, i);
+}
+
+const struct node_ops node_text = {
+    .op =
+        {
+            [OP_GETATTR] = text_getattr,
+            [OP_SETATTR] = text_setattr,
+            [OP_OPEN] = text_open,
+            [OP_READ] = text_read,
+            [OP_WRITE] = text_write,
+        },
+    .absent = ERR_NOT_PERMITTED,
+};
+
+/* ---- for the rest of the mount ---- */
+
+#define EVENTS_BYTES 65536
+
+void text_add_event(struct mount *m, const char *kind, const char *text)
+{
+    char when[WALL_TEXT_SIZE];
+    buf_printf(&m->events, "%s\t%s\t%s\n", wall_text(wall_now(), when), kind, text);
+    while (buf_len(&m->events) > EVENTS_BYTES) {
+        struct span s = buf_span(&m->events);
+        const uint8_t *end = memchr(s.data, '\n', s.len);
+        buf_consume(&m->events, end ? (size_t)(end - s.data) + 1 : s.len);
+    }
+}
+
+/* "README", ".p2p/x", "peers/<id or petname>/x" */
+int text_of(struct mount *m, struct span path, struct buf *out)
+{
+    char text[600];
+    if (path.len >= sizeof text)
+        return ERR_NOT_FOUND;
+    memcpy(text, path.data, path.len);
+    text[path.len] = 0;
+    struct span peer = SPAN_NONE;
+    enum text_place place = TEXT_AT_ROOT;
+    const char *name = text;
+    if (strncmp(text, ".p2p/", 5) == 0) {
+        place = TEXT_AT_P2P;
+        name = text + 5;
+    } else if (strncmp(text, "peers/", 6) == 0) {
+        char *slash = strchr(text + 6, '/');
+        if (!slash)
+            return ERR_NOT_FOUND;
+        peer = span_of(text + 6, (size_t)(slash - text - 6));
+        if (!peers_find(m, peer))
+            return ERR_NOT_FOUND;
+        place = TEXT_AT_PEER;
+        name = slash + 1;
+    }
+    int sub = text_find(place, name);
+    if (sub < 0)
+        return sub;
+    make(m, (unsigned)sub, peer, out);
+    return 0;
+}

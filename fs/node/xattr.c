@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * user.p2p.*: what the mount knows about a file, from memory; any other name is ENODATA at once. Asking for the CID of
+ * something in share/ finishes what is being written. */
+#include "fs/node/mount_state.h"
+
+#include "store/block/pin.h"
+
+#include <stdio.h>
+
+#define PREFIX "user.p2p."
+
+static void add_cid(struct buf *out, const struct cid *cid)
+{
+    char text[CID_TEXT_SIZE];
+    buf_add_str(out, cid_text(cid, text));
+}
+
+/* 0; ERR_NOT_FOUND: no such attribute here; ERR_AGAIN, ERR_MISSING */
+typedef int value_fn(struct mount *m, struct request *r, struct inode *i, struct buf *out);
+
+static int own_cid(struct mount *m, struct request *r, struct inode *i, struct cid *ret)
+{
+    struct unixfs_root root;
+    if (i->kind == NODE_DAG) {
+        dag_key_cid(i, ret);
+        return 0;
+    }
+    if (i->kind != NODE_SHARE)
+        return ERR_NOT_FOUND;
+    int rc = share_root(m, r, share_id(i), &root);
+    if (rc == 0)
+        *ret = root.cid;
+    return rc;
+}
+
+static int value_cid(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    struct cid cid;
+    int rc = own_cid(m, r, i, &cid);
+    if (rc == 0)
+        add_cid(out, &cid);
+    return rc;
+}
+
+/* yes: all of the file is held; partly; no. Of a directory only its own block is looked at. */
+static int value_local(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    (void)r;
+    struct cid cid;
+    if (i->kind == NODE_SHARE) {
+        buf_add_str(out, "yes");
+        return 0;
+    }
+    if (i->kind != NODE_DAG)
+        return ERR_NOT_FOUND;
+    dag_key_cid(i, &cid);
+    if (!source_has(m->source, &cid)) {
+        buf_add_str(out, "no");
+        return 0;
+    }
+    struct unixfs_file *f = unixfs_file_new(&cid);
+    uint64_t size;
+    bool partly = unixfs_file_size(f, m->source, &size) == 0 && !ahead_complete(m, f, size);
+    unixfs_file_free(f);
+    buf_add_str(out, partly ? "partly" : "yes");
+    return 0;
+}
+
+static int value_pin(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    (void)r;
+    struct cid cid;
+    struct pin pin;
+    if (i->kind != NODE_DAG)
+        return ERR_NOT_FOUND;
+    dag_key_cid(i, &cid);
+    if (store_pin_get(m->reader, &cid, &pin) != 0)
+        buf_add_str(out, store_is_live(m->reader, &cid) ? "indirect" : "no");
+    else
+        buf_add_str(out, pin.complete ? "yes" : "incomplete");
+    return 0;
+}
+
+static int value_error(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    (void)m;
+    (void)r;
+    if (i->kind != NODE_TEXT || !i->data)
+        return ERR_NOT_FOUND;
+    buf_add_str(out, i->data);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    value_fn *value;
+} table[] = {
+    {PREFIX "cid", value_cid},
+    {PREFIX "local", value_local},
+    {PREFIX "pin", value_pin},
+    {PREFIX "error", value_error},
+};
+#define ATTRS (sizeof table / sizeof *table)
+
+int node_getxattr(struct mount *m, struct request *r, struct inode *i)
+{
+    for (unsigned a = 0; a < ATTRS; a++) {
+        if (strcmp(table[a].name, r->name) != 0)
+            continue;
+        struct buf value = BUF_INIT;
+        int rc = table[a].value(m, r, i, &value);
+        if (rc == 0)
+            request_xattr(r, buf_span(&value));
+        buf_done(&value);
+        if (rc == ERR_NOT_FOUND)
+            break;
+        return rc;
+    }
+    request_errno(r, ENODATA);
+    return 0;
+}
+
+/* Names only: values may have to wait. */
+int node_listxattr(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)m;
+    struct buf names = BUF_INIT;
+    for (unsigned a = 0; a < ATTRS; a++) {
+        bool has = table[a].value == value_cid     ? i->kind == NODE_DAG || i->kind == NODE_SHARE
+                   : table[a].value == value_error ? i->kind == NODE_TEXT && i->data
+                                                   : i->kind == NODE_DAG;
+        if (has)
+            buf_add(&names, table[a].name, strlen(table[a].name) + 1);
+    }
+    request_xattr(r, buf_span(&names));
+    buf_done(&names);
+    return 0;
+}
