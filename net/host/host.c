@@ -118,7 +118,6 @@ struct host *host_free(struct host *h)
     while (exchange_pull(h, &a))
         if (a.block)
             block_unref(a.block);
-    offline_forget(h);
     while (h->peers.first)
         peer_free(LINK_OF(h->peers.first, struct host_peer, link));
     assert(!h->conns.first);

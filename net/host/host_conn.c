@@ -186,6 +186,13 @@ static void conn_is_now_ready(struct host_conn *c)
     identify_ask(c);
 }
 
+static int close_reason(int err)
+{
+    if (err == ERR_DENIED)
+        return ERR_VERIFY; /* Noise: the key is another peer's, or our own */
+    return err < 0 ? err : ERR_CLOSED;
+}
+
 static void handle(struct host_conn *c, const struct conn_event *ev)
 {
     switch (ev->type) {
@@ -204,7 +211,7 @@ static void handle(struct host_conn *c, const struct conn_event *ev)
             exchange_peer_rtt(c->host->exchange, c->peer->xp, conn_rtt(c->conn));
         return;
     case CONN_CLOSED:
-        hconn_doom(c, ev->err < 0 ? ev->err : ERR_CLOSED);
+        hconn_doom(c, close_reason(ev->err));
         return;
     default:
         if (ev->user)
@@ -221,16 +228,18 @@ void hconn_doom(struct host_conn *c, int err)
     hconn_touch(c);
 }
 
+/* All events are pulled, also those of a connection that is to be closed: nobody looks at them any more */
 void hconn_pull_events(struct host_conn *c)
 {
-    if (c->closing || c->pulling)
+    if (c->pulling)
         return;
     c->pulling = true;
     struct conn_event ev;
-    while (!c->doom && conn_next(c->conn, &ev) > 0)
-        handle(c, &ev);
+    while (conn_next(c->conn, &ev) > 0)
+        if (!c->doom && !c->closing)
+            handle(c, &ev);
     c->pulling = false;
-    if (c->doom)
+    if (c->doom && !c->closing)
         hconn_close(c, c->doom);
 }
 
@@ -288,8 +297,6 @@ static void settle(struct host_conn *c)
 {
     struct host *h = c->host;
     hconn_pull_events(c);
-    if (c->doom && !c->closing)
-        hconn_close(c, c->doom);
     chain_remove(&h->dirty, &c->dirty);
     if (c->told_close)
         return; /* it waits in the queue to be freed */

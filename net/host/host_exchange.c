@@ -116,27 +116,11 @@ static void pass_on(struct host_action *ret, const struct exchange_action *a, en
     ret->want = a->want;
 }
 
-static void note_offline_load(struct host *h, const struct exchange_action *a)
+/* Without peers the exchange cannot know whether there is a network: we do */
+static void settle_want(const struct host *h, struct want *w)
 {
-    for (struct offline_want *o = h->offline; o; o = o->next)
-        if (!o->loading && cid_same_block(&o->cid, &a->cid)) {
-            o->loading = true;
-            o->tag = a->tag;
-        }
-}
-
-static void settle_want(struct host *h, struct want *w)
-{
-    for (struct offline_want **at = &h->offline; *at; at = &(*at)->next) {
-        struct offline_want *o = *at;
-        if (o->want != w)
-            continue;
-        if (o->refused && w->result == ERR_CANCELLED)
-            w->result = ERR_OFFLINE;
-        *at = o->next;
-        free(o);
-        return;
-    }
+    if (w->result == ERR_OFFLINE && host_online(h))
+        w->result = ERR_TIMEOUT;
 }
 
 static void work_on(struct host *h, const struct exchange_action *a)
@@ -180,7 +164,6 @@ bool exchange_pull(struct host *h, struct host_action *ret)
             pass_on(ret, &a, HOST_STORE);
             return true;
         case EXCHANGE_LOAD:
-            note_offline_load(h, &a);
             pass_on(ret, &a, HOST_LOAD);
             return true;
         default:
@@ -204,35 +187,10 @@ void exchange_flags_changed(struct host_peer *p)
 
 /* ---- wants ---- */
 
-/* Offline, what is not held here fails at once for those who wait. A pin waits for better times. The exchange asks the store
- * first; when the answer is "missing" the want is taken back. */
-static void note_offline(struct host *h, struct want *w)
-{
-    if (host_online(h) || w->priority == WANT_KEEP)
-        return;
-    struct offline_want *o = MEM_NEW(struct offline_want);
-    o->want = w;
-    o->cid = w->cid;
-    o->next = h->offline;
-    h->offline = o;
-}
-
-void offline_forget(struct host *h)
-{
-    while (h->offline) {
-        struct offline_want *o = h->offline;
-        h->offline = o->next;
-        free(o);
-    }
-}
-
 int host_want(struct host *h, struct want *take_w, mono_ns now)
 {
     h->now = now;
-    int err = exchange_want(h->exchange, take_w, now);
-    if (err == 0)
-        note_offline(h, take_w);
-    return err;
+    return exchange_want(h->exchange, take_w, now);
 }
 
 void host_cancel(struct host *h, struct want *w, mono_ns now)
@@ -257,13 +215,6 @@ void host_loaded(struct host *h, uint64_t tag, int result, uint64_t size, struct
 {
     h->now = now;
     exchange_loaded(h->exchange, tag, result, size, take_b, now);
-    if (result != ERR_MISSING)
-        return;
-    for (struct offline_want *o = h->offline; o; o = o->next)
-        if (o->loading && o->tag == tag && !o->refused && !host_online(h)) {
-            o->refused = true;
-            exchange_cancel(h->exchange, o->want, now);
-        }
 }
 
 void host_verified(struct host *h, uint64_t tag, struct block *take_b, int result, mono_ns now)

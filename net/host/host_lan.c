@@ -111,6 +111,7 @@ void host_interfaces(struct host *h, const struct self_iface *ifaces, unsigned c
         h); /* also without a change of addresses: it asks again at once, which is what somebody back on a network wants */
     if (h->mdns)
         mdns_hurry(h->mdns, now);
+    host_online_changed(h);
     if (changed)
         try_again(h);
 }
@@ -123,6 +124,11 @@ bool host_online(const struct host *h)
         if (LINK_OF(l, const struct host_peer, link)->conns.count)
             return true;
     return false;
+}
+
+void host_online_changed(struct host *h)
+{
+    exchange_set_offline(h->exchange, !host_online(h), h->now);
 }
 
 /* ---- what mDNS tells ---- */

@@ -165,6 +165,7 @@ void peer_conn_ready(struct host_peer *p, struct host_conn *c)
         host_event(h, "peer.connected", "%s %s", peer_id_text(&p->id, id), multiaddr_text(&c->remote, addr));
     }
     exchange_flags_changed(p);
+    host_online_changed(h);
     host_changed(h);
 }
 
@@ -183,6 +184,7 @@ static void lost(struct host_peer *p)
     if (again && !h->stopped)
         peer_dial_later(p, mono_after(h->now, REDIAL_LOST + rng_below(&h->rng, JITTER)));
     peer_release(p);
+    host_online_changed(h);
 }
 
 void peer_conn_gone(struct host_peer *p, struct host_conn *c)

@@ -169,14 +169,6 @@ struct queued {
     char *kind, *text;
 };
 
-struct offline_want { /* posted while we were offline: settled with ERR_OFFLINE when it is not held here */
-    struct offline_want *next;
-    struct want *want;
-    struct cid cid;
-    uint64_t tag;
-    bool loading, refused;
-};
-
 struct host {
     struct host_config config;
     struct rng rng;
@@ -204,7 +196,6 @@ struct host {
 
     struct queued *first, **last; /* actions */
     struct queued *told;          /* the last one handed out: its texts are borrowed */
-    struct offline_want *offline;
 
     uint64_t record_seq;
     struct buf record_near, record_far; /* sealed peer records: for this machine, for others; empty: make anew */
@@ -263,7 +254,6 @@ void bitswap_in_end(struct host_stream *s);
 void bitswap_out_pump(struct host_stream *s);
 void bitswap_out_end(struct host_stream *s, int err);
 void exchange_flags_changed(struct host_peer *p);
-void offline_forget(struct host *h);
 
 /* host_peer.c */
 struct host_peer *peer_find(struct host *h, const struct peer_id *id);
@@ -302,6 +292,7 @@ void call_ping_came(struct host_stream *s, struct span in);
 
 /* host_lan.c */
 void lan_rebuild(struct host *h);
+void host_online_changed(struct host *h); /* perhaps: tells the exchange */
 bool lan_pull(struct host *h, struct host_action *ret);
 
 #endif

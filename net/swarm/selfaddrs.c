@@ -88,14 +88,16 @@ static bool rebuild(struct selfaddrs *s)
 bool selfaddrs_set_listen(struct selfaddrs *s, const struct multiaddr *listen, unsigned count)
 {
     s->listen_count = count < SELF_LISTEN_MAX ? count : SELF_LISTEN_MAX;
-    memcpy(s->listen, listen, s->listen_count * sizeof *listen);
+    if (s->listen_count)
+        memcpy(s->listen, listen, s->listen_count * sizeof *listen);
     return rebuild(s);
 }
 
 bool selfaddrs_set_ifaces(struct selfaddrs *s, const struct self_iface *ifaces, unsigned count)
 {
     s->iface_count = count < SELF_IFACES_MAX ? count : SELF_IFACES_MAX;
-    memcpy(s->ifaces, ifaces, s->iface_count * sizeof *ifaces);
+    if (s->iface_count)
+        memcpy(s->ifaces, ifaces, s->iface_count * sizeof *ifaces);
     return rebuild(s);
 }
 
