@@ -10,16 +10,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct identity id, again;
+    struct node_key id, again;
     struct why why = {""};
     uint8_t file[IDENTITY_FILE_SIZE];
-    if (identity_parse(span_of(data, size), &id, &why) != 0) {
+    if (node_key_parse(span_of(data, size), &id, &why) != 0) {
         if (!why.text[0])
             abort();
         return 0;
     }
-    identity_encode(&id, file);
-    if (identity_parse(span_of(file, sizeof file), &again, &why) != 0 || memcmp(&id, &again, sizeof id) != 0)
+    node_key_encode(&id, file);
+    if (node_key_parse(span_of(file, sizeof file), &again, &why) != 0 || memcmp(&id, &again, sizeof id) != 0)
         abort();
     return 0;
 }

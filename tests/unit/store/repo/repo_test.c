@@ -270,85 +270,85 @@ static size_t unhex(const char *hex, uint8_t *out)
 
 Test(identity, vectors_and_round_trip)
 {
-    struct identity id, again;
+    struct node_key id, again;
     struct why why = {""};
     uint8_t bytes[IDENTITY_FILE_SIZE], other[IDENTITY_FILE_SIZE];
-    cr_assert_eq(identity_from_seed(&id, rfc_seed), 0);
+    cr_assert_eq(node_key_from_seed(&id, rfc_seed), 0);
     cr_assert_arr_eq(id.public_key, rfc_public, 32);
-    identity_encode(&id, bytes);
-    cr_assert_eq(identity_parse(span_of(bytes, sizeof bytes), &again, &why), 0, "%s", why.text);
+    node_key_encode(&id, bytes);
+    cr_assert_eq(node_key_parse(span_of(bytes, sizeof bytes), &again, &why), 0, "%s", why.text);
     cr_assert_arr_eq(&id, &again, sizeof id);
     cr_assert_eq(unhex(spec_key, other), IDENTITY_FILE_SIZE);
-    cr_assert_eq(identity_parse(span_of(other, sizeof other), &again, &why), 0, "%s", why.text);
-    identity_encode(&again, bytes);
+    cr_assert_eq(node_key_parse(span_of(other, sizeof other), &again, &why), 0, "%s", why.text);
+    node_key_encode(&again, bytes);
     cr_assert_arr_eq(bytes, other, sizeof bytes);
 
     uint8_t older[4 + 96] = {0x08, 0x01, 0x12, 96}; /* public key twice */
     memcpy(older + 4, other + 4, 64);
     memcpy(older + 68, other + 36, 32);
-    cr_assert_eq(identity_parse(span_of(older, sizeof older), &again, &why), 0);
+    cr_assert_eq(node_key_parse(span_of(older, sizeof older), &again, &why), 0);
     older[80] ^= 1;
-    cr_assert_eq(identity_parse(span_of(older, sizeof older), &again, &why), ERR_CORRUPT);
-    identity_wipe(&id);
-    struct identity zero = {0};
+    cr_assert_eq(node_key_parse(span_of(older, sizeof older), &again, &why), ERR_CORRUPT);
+    node_key_wipe(&id);
+    struct node_key zero = {0};
     cr_assert_arr_eq(&id, &zero, sizeof id);
 }
 
 Test(identity, bad_bytes_are_refused)
 {
-    struct identity id, untouched, result;
+    struct node_key id, untouched, result;
     struct why why;
     uint8_t bytes[IDENTITY_FILE_SIZE + 1];
     memset(&untouched, 0x55, sizeof untouched);
     result = untouched;
-    cr_assert_eq(identity_from_seed(&id, rfc_seed), 0);
-    identity_encode(&id, bytes);
+    cr_assert_eq(node_key_from_seed(&id, rfc_seed), 0);
+    node_key_encode(&id, bytes);
     for (size_t n = 0; n < IDENTITY_FILE_SIZE; n++)
-        cr_assert_eq(identity_parse(span_of(bytes, n), &result, &why), ERR_INVALID, "%zu bytes", n);
+        cr_assert_eq(node_key_parse(span_of(bytes, n), &result, &why), ERR_INVALID, "%zu bytes", n);
     bytes[IDENTITY_FILE_SIZE] = 0;
-    cr_assert_eq(identity_parse(span_of(bytes, sizeof bytes), &result, &why), ERR_INVALID);
+    cr_assert_eq(node_key_parse(span_of(bytes, sizeof bytes), &result, &why), ERR_INVALID);
     for (size_t i = 4; i < IDENTITY_FILE_SIZE; i++) { /* any flipped bit of either half */
         bytes[i] ^= 0x40;
-        cr_assert_eq(identity_parse(span_of(bytes, IDENTITY_FILE_SIZE), &result, &why), ERR_CORRUPT, "byte %zu", i);
+        cr_assert_eq(node_key_parse(span_of(bytes, IDENTITY_FILE_SIZE), &result, &why), ERR_CORRUPT, "byte %zu", i);
         bytes[i] ^= 0x40;
     }
     bytes[1] = 0;
-    cr_assert_eq(identity_parse(span_of(bytes, IDENTITY_FILE_SIZE), &result, &why), ERR_UNSUPPORTED);
+    cr_assert_eq(node_key_parse(span_of(bytes, IDENTITY_FILE_SIZE), &result, &why), ERR_UNSUPPORTED);
     cr_assert(strstr(why.text, "Ed25519"));
     cr_assert_arr_eq(&result, &untouched, sizeof result);
 }
 
 Test(identity, file)
 {
-    struct identity id, again;
+    struct node_key id, again;
     struct why why = {""};
     struct stat st;
     char path[PATH_MAX];
     strcpy(path, at("identity.key"));
-    cr_assert_eq(identity_load(path, &id, &why), 0, "%s", why.text);
+    cr_assert_eq(node_key_load(path, &id, &why), 0, "%s", why.text);
     cr_assert(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600 && st.st_size == IDENTITY_FILE_SIZE);
-    cr_assert_eq(identity_load(path, &again, &why), 0, "%s", why.text);
+    cr_assert_eq(node_key_load(path, &again, &why), 0, "%s", why.text);
     cr_assert_arr_eq(&id, &again, sizeof id);
     static const mode_t wide[] = {0640, 0604, 0660, 0610, 0777};
     for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
         cr_assert_eq(chmod(path, wide[i]), 0);
-        cr_assert_eq(identity_load(path, &again, &why), ERR_DENIED, "%o", wide[i]);
+        cr_assert_eq(node_key_load(path, &again, &why), ERR_DENIED, "%o", wide[i]);
         cr_assert(strstr(why.text, "chmod 600"), "%s", why.text);
     }
     cr_assert_eq(chmod(path, 0400), 0);
-    cr_assert_eq(identity_load(path, &again, &why), 0, "narrower is fine");
+    cr_assert_eq(node_key_load(path, &again, &why), 0, "narrower is fine");
     cr_assert_eq(chmod(path, 0600), 0);
     cr_assert_eq(truncate(path, 60), 0);
-    cr_assert_eq(identity_load(path, &again, &why), ERR_INVALID);
+    cr_assert_eq(node_key_load(path, &again, &why), ERR_INVALID);
     cr_assert(strstr(why.text, path), "%s", why.text);
     cr_assert(stat(path, &st) == 0 && st.st_size == 60, "left as it is");
     cr_assert_eq(truncate(path, 5000), 0);
-    cr_assert_eq(identity_load(path, &again, &why), ERR_INVALID);
+    cr_assert_eq(node_key_load(path, &again, &why), ERR_INVALID);
     cr_assert_eq(truncate(path, 0), 0);
-    cr_assert_eq(identity_load(path, &again, &why), ERR_INVALID, "an empty file is not replaced");
+    cr_assert_eq(node_key_load(path, &again, &why), ERR_INVALID, "an empty file is not replaced");
     cr_assert(unlink(path) == 0 && symlink("/etc/hostname", path) == 0);
-    cr_assert_lt(identity_load(path, &again, &why), 0);
+    cr_assert_lt(node_key_load(path, &again, &why), 0);
     cr_assert(unlink(path) == 0 && mkdir(path, 0700) == 0);
-    cr_assert_lt(identity_load(path, &again, &why), 0);
-    cr_assert_lt(identity_load(at("no/folder/key"), &again, &why), 0);
+    cr_assert_lt(node_key_load(path, &again, &why), 0);
+    cr_assert_lt(node_key_load(at("no/folder/key"), &again, &why), 0);
 }
