@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * /v1/import: a CAR arrives in pieces; every block is hashed again before it is stored. Nothing is kept (pinned) before the end:
+ * a CAR that turns out to be damaged leaves only cache behind. */
+#include "cmd/daemon/api.h"
+#include "cmd/daemon/session.h"
+
+#include "store/block/pin.h"
+#include "store/codec/car.h"
+#include "store/content/hasher.h"
+
+#include <stdlib.h>
+
+struct import {
+    struct session session;
+    struct car_reader *reader;
+    struct car_event event; /* a block that found no room yet; its data are borrowed from the reader */
+    bool has_event;
+    struct cid *roots;
+    size_t root_count;
+    uint64_t blocks, bytes;
+};
+
+static const char kind[] = "import";
+
+struct import_op {
+    struct task task;
+    struct import *import;
+};
+
+static void import_free(struct session *s)
+{
+    struct import *im = (struct import *)s;
+    car_reader_free(im->reader);
+    free(im->roots);
+    free(im);
+}
+
+void api_import_new(struct ctl_request *q)
+{
+    struct import *im = MEM_NEW(struct import);
+    if (!session_start(&im->session, q, kind, import_free)) {
+        free(im);
+        return;
+    }
+    im->reader = car_reader_new();
+}
+
+static int say(struct import_op *op, int err, const char *what)
+{
+    return why_set(&op->task.why, err, "the CAR is damaged at byte %llu: %s",
+                   (unsigned long long)car_reader_offset(op->import->reader), what);
+}
+
+static int take_block(struct import_op *op)
+{
+    struct import *im = op->import;
+    const struct car_event *e = &im->event;
+    if (cid_hash_code(&e->cid) == HASH_IDENTITY)
+        return 0; /* carries its block itself */
+    int r = hash_verify(&e->cid, e->data);
+    if (r < 0)
+        return say(op, r, r == ERR_VERIFY ? "a block does not have its hash" : "a block with a hash we cannot compute");
+    struct block *b = block_from(im->session.d->budget, BUDGET_STORE, &e->cid, e->data);
+    if (!b)
+        return ERR_AGAIN;
+    r = im->session.sink.put(&im->session.sink, b);
+    if (r < 0) {
+        block_unref(b);
+        return r;
+    }
+    im->blocks++;
+    im->bytes += e->data.len;
+    return 0;
+}
+
+static int take_event(struct import_op *op)
+{
+    struct import *im = op->import;
+    if (im->event.type == CAR_BLOCK)
+        return take_block(op);
+    if (im->event.type == CAR_HEADER) {
+        im->root_count = im->event.root_count;
+        im->roots = mem_copy(im->event.roots, im->root_count * sizeof *im->roots);
+    }
+    return 0;
+}
+
+static int import_step(struct task *t)
+{
+    struct import_op *op = (struct import_op *)t;
+    struct import *im = op->import;
+    for (;;) {
+        int r = im->has_event ? 1 : car_reader_next(im->reader, &im->event);
+        if (r < 0)
+            return say(op, r, err_text(r));
+        if (r == 0)
+            break;
+        im->has_event = true;
+        r = take_event(op);
+        if (r < 0)
+            return r;
+        im->has_event = false;
+    }
+    ctl_json(t->q, json_pack("{sI sI}", "blocks", (json_int_t)im->blocks, "bytes", (json_int_t)im->bytes));
+    return TASK_ANSWERED;
+}
+
+static void op_done(struct task *t)
+{
+    struct import_op *op = (struct import_op *)t;
+    struct session *s = &op->import->session;
+    s->task = NULL;
+    s->busy = false;
+    s->used = mono_now();
+    free(op);
+}
+
+/* ---- end ---- */
+
+struct finishing {
+    struct ctl_request *q;
+    struct import *import;
+    unsigned waits;
+    int result;
+};
+
+static void answer(struct finishing *f)
+{
+    struct import *im = f->import;
+    char cid[CID_TEXT_SIZE];
+    json_t *roots = json_array();
+    for (size_t i = 0; i < im->root_count; i++)
+        json_array_append_new(roots, json_pack("{ss sI sI}", "cid", cid_text(&im->roots[i], cid), "blocks",
+                                               (json_int_t)im->blocks, "bytes", (json_int_t)im->bytes));
+    if (f->result < 0)
+        ctl_fail(f->q, f->result, "p2p gc", "cannot keep what was imported: %s", err_text(f->result));
+    else
+        ctl_json(f->q,
+                 json_pack("{sO sI sI}", "roots", roots, "blocks", (json_int_t)im->blocks, "bytes", (json_int_t)im->bytes));
+    json_decref(roots);
+}
+
+static void finished(void *arg, int result)
+{
+    struct finishing *f = arg;
+    if (result < 0)
+        f->result = result;
+    if (--f->waits)
+        return;
+    answer(f);
+    session_end(&f->import->session);
+    ctl_unref(f->q);
+    free(f);
+}
+
+static void finish(struct ctl_request *q, struct import *im)
+{
+    struct car_event e;
+    struct daemon *d = im->session.d;
+    car_reader_eof(im->reader);
+    int r;
+    while ((r = car_reader_next(im->reader, &e)) > 0 && e.type != CAR_BLOCK)
+        ;
+    if (r < 0 || !im->roots) {
+        ctl_fail(q, r < 0 ? r : ERR_TRUNCATED, NULL, "the CAR is damaged at byte %llu: %s",
+                 (unsigned long long)car_reader_offset(im->reader), err_text(r < 0 ? r : ERR_TRUNCATED));
+        session_end(&im->session);
+        return;
+    }
+    struct finishing *f = MEM_NEW(struct finishing);
+    *f = (struct finishing){ctl_ref(q), im, 1, im->session.failure};
+    im->session.busy = true;
+    for (size_t i = 0; ctl_flag(q, "pin") && f->result == 0 && i < im->root_count; i++) {
+        f->waits++;
+        blockstore_pin(d->store, &im->roots[i], "import", d->mail, finished, f);
+    }
+    blockstore_sync(d->store, d->mail, finished, f);
+}
+
+void api_import(struct ctl_request *q)
+{
+    const char *op_name;
+    struct session *s = session_find(q, kind, &op_name);
+    if (!s)
+        return;
+    struct import *im = (struct import *)s;
+    if (evhttp_request_get_command(q->http) == EVHTTP_REQ_DELETE) {
+        session_end(s);
+        ctl_json(q, json_object());
+    } else if (strcmp(op_name, "end") == 0) {
+        finish(q, im);
+    } else if (*op_name) {
+        ctl_fail(q, ERR_NOT_FOUND, "man 7 p2p-control", "an import has no operation '%.40s'", op_name);
+    } else {
+        struct import_op *op = MEM_NEW(struct import_op);
+        op->import = im;
+        car_reader_input(im->reader, q->body);
+        s->busy = true;
+        task_start(&op->task, q, import_step, op_done);
+        s->task = &op->task;
+    }
+}

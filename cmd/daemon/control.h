@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The control socket: HTTP/1.1 with JSON on a unix socket (p2p-control(7)), by evhttp. Only the user who runs the node and root
+ * are answered: the folder is 0700, and each connection's credentials are looked at besides.
+ *
+ * A request is answered at once or kept; who keeps one holds a reference. The client may hang up at any time: then `gone` is
+ * called, and every answer to it becomes a no-op. Whatever happens, exactly one answer leaves.
+ *
+ *   ─► handler ─┬─► ctl_json / ctl_fail                          one answer
+ *               └─► ctl_begin ─► ctl_write … ─► ctl_end            a stream; each write says when it has left
+ *                                          └─► ctl_break           a stream that fails: broken off, the reason is kept for /v1/failures
+ */
+#ifndef CMD_DAEMON_CONTROL_H
+#define CMD_DAEMON_CONTROL_H
+
+#include "cmd/daemon/daemon_state.h"
+
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <sys/types.h>
+
+#define CTL_BODY_MAX     (UINT32_C(4) << 20)
+#define CTL_HEAD_MAX     (UINT32_C(64) << 10)
+#define CTL_REQUESTS_MAX 256
+#define CTL_WHAT_SIZE    256
+
+struct ctl_request {
+    struct evhttp_request *http; /* NULL: answered, or the client has gone */
+    struct daemon *d;
+    unsigned refs;
+    uint64_t id;
+    struct evkeyvalq query;
+    struct span body;         /* borrowed until the handler returns */
+    const char *rest;         /* of the path, behind the route's prefix */
+    char what[CTL_WHAT_SIZE]; /* path and parameters, for people */
+    pid_t pid;
+    mono_ns since;
+    bool began;
+    const char *waits_for; /* a static sentence while it is parked, or NULL */
+    struct event *hangup;
+    void (*gone)(struct ctl_request *q, void *arg); /* the client hung up, or the node stops */
+    void (*sent)(struct ctl_request *q, void *arg); /* what was written has left */
+    void *arg;
+    struct ctl_request *prev, *next;
+};
+
+/* Binds the socket and serves. ERR_* with a sentence. */
+int control_open(struct control **ret, struct daemon *d, struct why *why);
+struct control *control_close(struct control *c);        /* breaks off what is open; NULL accepted */
+struct ctl_request *control_requests(struct control *c); /* the first of the open ones */
+
+struct ctl_request *ctl_ref(struct ctl_request *q);
+void ctl_unref(struct ctl_request *q);
+
+const char *ctl_param(const struct ctl_request *q, const char *name); /* NULL: not given */
+bool ctl_flag(const struct ctl_request *q, const char *name);         /* given, and not "0" */
+int ctl_u64(struct ctl_request *q, const char *name, uint64_t *ret);  /* left alone when not given; ERR_INVALID was answered */
+
+void ctl_json(struct ctl_request *q, json_t *take_v);
+/* {"error": code's name, "message": sentence, "try": hint}. In a stream: ctl_break with the same. */
+void ctl_fail(struct ctl_request *q, int err, const char *hint, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void ctl_header(struct ctl_request *q, const char *name, const char *value); /* before anything is answered */
+void ctl_begin(struct ctl_request *q, const char *type);
+void ctl_write(struct ctl_request *q, struct span data); /* copies */
+void ctl_line(struct ctl_request *q, json_t *take_v);    /* an object and a newline */
+void ctl_end(struct ctl_request *q);
+
+/* Handlers, one a route (routes.c). The reference belongs to the caller. */
+typedef void ctl_handler(struct ctl_request *q);
+struct ctl_route {
+    const char *path; /* ends in '/': a prefix */
+    unsigned methods; /* EVHTTP_REQ_* */
+    ctl_handler *run;
+};
+extern const struct ctl_route ctl_routes[]; /* ends with path NULL */
+
+#endif

@@ -1,0 +1,723 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Parts are a table of open and close functions: opened in order, closed in the opposite order, from wherever opening got to. */
+#include "cmd/daemon/daemon_state.h"
+
+#include "cmd/daemon/control.h"
+#include "cmd/daemon/eventlog.h"
+#include "cmd/daemon/keeper.h"
+#include "cmd/daemon/order.h"
+#include "cmd/daemon/petnames.h"
+#include "cmd/daemon/sdnotify.h"
+#include "cmd/daemon/session.h"
+#include "cmd/daemon/task.h"
+#include "cmd/daemon/views.h"
+#include "store/base/log.h"
+#include "store/repo/identity.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define MAIL_LIMIT     4096
+#define MAIL_BATCH     256
+#define CACHE_BYTES    (UINT32_C(24) << 20)
+#define TICK_IDLE      (1 * MONO_S)
+#define TICK_BUSY      (250 * MONO_MS)
+#define TEXTS_EVERY    (2 * MONO_S)
+#define PEERS_FILE_MAX (UINT32_C(16) << 20)
+#define WORKERS_MOST   4u
+#define AGENT          "p2pfs/" P2P_VERSION
+
+/* ---- what other threads tell: notes ---- */
+
+struct note {
+    struct mail mail;
+    void (*run)(struct daemon *d, struct note *n);
+    struct engine_view *view;
+    char *kind, *text;
+    struct buf bytes;
+    struct cid cid;
+    bool on;
+};
+
+static void note_free(struct note *n)
+{
+    engine_view_free(n->view);
+    free(n->kind);
+    free(n->text);
+    buf_done(&n->bytes);
+    free(n);
+}
+
+static void note_run(struct mail *mail, void *owner)
+{
+    struct note *n = (struct note *)mail;
+    if (owner)
+        n->run(owner, n);
+    note_free(n);
+}
+
+static struct note *note_new(void (*run)(struct daemon *d, struct note *n))
+{
+    struct note *n = MEM_NEW(struct note);
+    n->mail.run = note_run;
+    n->run = run;
+    return n;
+}
+
+/* What may be left out when the control thread is behind: the next one tells the same or more. */
+static void note_try(struct daemon *d, struct note *take_n)
+{
+    if (mailbox_post(d->mail, &take_n->mail) < 0)
+        note_free(take_n);
+}
+
+static void run_view(struct daemon *d, struct note *n)
+{
+    engine_view_free(d->view);
+    d->view = n->view;
+    n->view = NULL;
+    views_publish(d);
+}
+
+static void tell_view(void *arg, struct engine_view *take_v)
+{
+    struct note *n = note_new(run_view);
+    n->view = take_v;
+    note_try(arg, n);
+}
+
+static void run_event(struct daemon *d, struct note *n)
+{
+    daemon_event(d, n->kind, "%s", n->text);
+}
+
+static void tell_event(void *arg, const char *kind, const char *text)
+{
+    struct note *n = note_new(run_event);
+    n->kind = mem_str(kind);
+    n->text = mem_str(text);
+    note_try(arg, n);
+}
+
+static void run_keep(struct daemon *d, struct note *n)
+{
+    if (d->keeper)
+        keeper_keep(d->keeper, &n->cid, n->on);
+}
+
+static void tell_keep(void *arg, const struct cid *root, bool kept)
+{
+    struct daemon *d = arg;
+    struct note *n = note_new(run_keep);
+    n->cid = *root;
+    n->on = kept;
+    mailbox_reply(d->mail, &n->mail); /* must not be left out; bounded by the links in share/ */
+}
+
+static void run_ended(struct daemon *d, struct note *n)
+{
+    (void)n;
+    if (d->stopping)
+        return;
+    log_info("mount.ended", "dir=%s why=unmounted_from_outside", d->mount_dir);
+    daemon_stop(d);
+}
+
+static void tell_ended(void *arg)
+{
+    struct daemon *d = arg;
+    mailbox_reply(d->mail, &note_new(run_ended)->mail);
+}
+
+static void tell_have(void *arg, const struct cid *cid)
+{
+    struct daemon *d = arg;
+    engine_have(d->engine, cid);
+}
+
+/* ---- the peerstore's file: written on a worker, the newest wins ---- */
+
+struct save_job {
+    struct job job;
+    struct daemon *d;
+    struct buf bytes;
+    char path[PATH_MAX];
+    int result;
+    struct why why;
+};
+
+static void start_saving(struct daemon *d);
+
+static void save_work(struct job *j)
+{
+    struct save_job *s = (struct save_job *)j;
+    struct span b = buf_span(&s->bytes);
+    s->result = repo_write_file(s->path, b.data, b.len, 0600, &s->why);
+}
+
+static void saved(struct mail *mail, void *owner)
+{
+    struct save_job *s = (struct save_job *)mail;
+    struct daemon *d = owner;
+    if (s->result < 0)
+        log_warn("peers.save", "error=%s", s->why.text);
+    buf_done(&s->bytes);
+    free(s);
+    if (!d)
+        return;
+    d->saving_peers = false;
+    if (buf_len(&d->saved_peers))
+        start_saving(d);
+}
+
+static void start_saving(struct daemon *d)
+{
+    struct save_job *s = MEM_NEW(struct save_job);
+    s->job = (struct job){.mail.run = saved, .work = save_work, .reply = d->mail};
+    s->bytes = d->saved_peers;
+    d->saved_peers = BUF_INIT;
+    repo_file(d->repo, "peers", s->path);
+    d->saving_peers = true;
+    workers_submit_slow(d->workers, &s->job);
+}
+
+static void run_save(struct daemon *d, struct note *n)
+{
+    buf_done(&d->saved_peers);
+    d->saved_peers = n->bytes;
+    n->bytes = BUF_INIT;
+    if (!d->saving_peers)
+        start_saving(d);
+}
+
+static void tell_save(void *arg, struct buf *bytes)
+{
+    struct daemon *d = arg;
+    struct note *n = note_new(run_save);
+    n->bytes = *bytes;
+    *bytes = BUF_INIT;
+    mailbox_reply(d->mail, &n->mail); /* the last one before the end counts; the engine makes few */
+}
+
+/* ---- events ---- */
+
+void daemon_event(struct daemon *d, const char *kind, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args); /* a cut line is still a line */
+    va_end(args);
+    if (d->events)
+        event_log_add(d->events, kind, text);
+    if (d->mount)
+        mount_add_event(d->mount, kind, text);
+    log_line(LOG_LEVEL_DEBUG, kind, "%s", text);
+}
+
+/* ---- config ---- */
+
+static int load_config(struct daemon *d, struct config **ret, struct why *why)
+{
+    struct config *c = config_new();
+    int r = config_load(c, d->paths.config, why);
+    char *lines = mem_str(d->options->overrides ? d->options->overrides : "");
+    for (char *save = NULL, *line = strtok_r(lines, "\n", &save); line && r == 0; line = strtok_r(NULL, "\n", &save)) {
+        char *eq = strchr(line, '=');
+        if (!eq) {
+            r = why_set(why, ERR_INVALID, "'%.100s' is not KEY=VALUE", line);
+            break;
+        }
+        *eq = 0;
+        r = config_override(c, line, eq + 1, why);
+    }
+    free(lines);
+    if (r < 0)
+        config_free(c);
+    else
+        *ret = c;
+    return r;
+}
+
+/* "auto": half of what the disk has free, what we hold already counted as free. */
+static uint64_t quota_of(struct daemon *d)
+{
+    uint64_t quota = config_u64(d->config, CONFIG_QUOTA);
+    struct blockstore_stats s;
+    if (quota != CONFIG_AUTO)
+        return quota;
+    blockstore_stats(d->store, &s);
+    struct statvfs v;
+    uint64_t disk_free = statvfs(d->paths.state, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : s.disk_free_bytes;
+    return (disk_free + s.disk_bytes) / 2;
+}
+
+static void done_call(struct mail *mail, void *owner)
+{
+    (void)owner;
+    free(mail);
+}
+
+static void apply_config(struct daemon *d)
+{
+    log_set_level((enum log_level)config_choice(d->config, CONFIG_LOG_LEVEL));
+    budget_set_limit(d->budget, config_u64(d->config, CONFIG_MEMORY));
+    blockstore_set_quota(d->store, quota_of(d));
+    struct engine_call *call = MEM_NEW(struct engine_call);
+    *call = (struct engine_call){
+        .mail.run = done_call,
+        .reply = d->mail,
+        .verb = ENGINE_LIMITS,
+        .upload_limit = config_u64(d->config, CONFIG_UPLOAD_LIMIT),
+        .download_limit = config_u64(d->config, CONFIG_DOWNLOAD_LIMIT),
+        .max_connections = (unsigned)config_u64(d->config, CONFIG_MAX_CONNECTIONS),
+    };
+    engine_command(d->engine, call);
+}
+
+static bool value_differs(const struct config *a, const struct config *b, enum config_id id)
+{
+    struct buf x = BUF_INIT, y = BUF_INIT;
+    config_print(a, id, &x);
+    config_print(b, id, &y);
+    bool differs = !span_eq(buf_span(&x), buf_span(&y));
+    buf_done(&x);
+    buf_done(&y);
+    return differs;
+}
+
+int daemon_reload(struct daemon *d, struct buf *restart, struct why *why)
+{
+    static const enum config_id fixed[] = {
+        CONFIG_LISTEN, CONFIG_MDNS, CONFIG_MOUNT, CONFIG_TIMEOUT_METADATA, CONFIG_MAX_CONNECTIONS_PER_IP, CONFIG_QUIET,
+    };
+    struct config *c;
+    int r = load_config(d, &c, why);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (value_differs(d->config, c, fixed[i]))
+            buf_printf(restart, "%s%s", buf_len(restart) ? ", " : "", config_options[fixed[i]].name);
+    config_free(d->config);
+    d->config = c;
+    apply_config(d);
+    views_publish_texts(d);
+    daemon_event(d, "config", "read again");
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+void daemon_stop(struct daemon *d)
+{
+    d->stopping = true;
+    event_base_loopexit(d->base, NULL); /* after the events of this turn, so that answers leave */
+}
+
+static void on_mail(evutil_socket_t fd, short what, void *arg)
+{
+    struct daemon *d = arg;
+    (void)fd;
+    (void)what;
+    (void)mailbox_run(d->mail, MAIL_BATCH);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    tasks_run(arg);
+}
+
+static void arm_tick(struct daemon *d)
+{
+    mono_ns wait = d->tasks || d->sessions ? TICK_BUSY : TICK_IDLE;
+    struct timeval tv = {(time_t)(wait / MONO_S), (suseconds_t)(wait % MONO_S / MONO_US)};
+    event_add(d->tick_event, &tv);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct daemon *d = arg;
+    mono_ns now = mono_now();
+    (void)fd;
+    (void)what;
+    arm_tick(d); /* a task may ask for an earlier one below */
+    tasks_tick(d, now);
+    sessions_tick(d, now);
+    keeper_tick(d->keeper, now);
+    if (now - d->texts_at >= TEXTS_EVERY) {
+        d->texts_at = now;
+        views_publish_texts(d);
+    }
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    struct daemon *d = arg;
+    struct why why = {""};
+    struct buf restart = BUF_INIT;
+    (void)what;
+    if (number != SIGHUP) {
+        log_info("node.stop", "signal=%d", (int)number);
+        daemon_stop(d);
+        return;
+    }
+    if (daemon_reload(d, &restart, &why) < 0)
+        log_error("config.reload", "error=%s", why.text);
+    buf_done(&restart);
+}
+
+/* ---- parts, in the order they are opened ---- */
+
+static int open_repo(struct daemon *d, struct why *why)
+{
+    int r = repo_paths(&d->paths, why);
+    if (r == 0)
+        r = load_config(d, &d->config, why);
+    if (r == 0)
+        r = repo_open(&d->repo, &d->paths, why);
+    if (r == 0)
+        r = repo_make_run(&d->paths, why);
+    if (r == 0)
+        log_set_level((enum log_level)config_choice(d->config, CONFIG_LOG_LEVEL));
+    return r;
+}
+
+static void close_repo(struct daemon *d)
+{
+    repo_close(d->repo);
+    config_free(d->config);
+}
+
+static int open_key(struct daemon *d, struct why *why)
+{
+    struct node_key key;
+    char path[PATH_MAX];
+    int r = node_key_load(repo_file(d->repo, "identity.key", path), &key, why);
+    if (r < 0)
+        return r;
+    identity_from_seed(&d->identity, key.secret); /* libsodium's secret begins with the seed */
+    node_key_wipe(&key);
+    peer_id_text(&d->identity.id, d->id);
+    return 0;
+}
+
+static void close_key(struct daemon *d)
+{
+    identity_wipe(&d->identity);
+}
+
+static int open_store(struct daemon *d, struct why *why)
+{
+    char dir[PATH_MAX], names[PATH_MAX];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    d->budget = budget_new(config_u64(d->config, CONFIG_MEMORY));
+    d->workers = workers_new(cores < 2 ? 2 : cores > (long)WORKERS_MOST ? WORKERS_MOST : (unsigned)cores);
+    int r = repo_dir(d->repo, "blocks", dir, why);
+    if (r == 0)
+        r = blockstore_open(&d->store, &(struct blockstore_options){.dir = dir, .budget = d->budget}, why);
+    if (r == 0)
+        r = petnames_open(&d->petnames, repo_file(d->repo, "petnames", names), why);
+    if (r == 0)
+        blockstore_set_quota(d->store, quota_of(d));
+    return r;
+}
+
+static void close_store(struct daemon *d)
+{
+    petnames_free(d->petnames);
+    blockstore_close(d->store);
+    workers_free(d->workers);
+    budget_free(d->budget);
+}
+
+static int open_loop(struct daemon *d, struct why *why)
+{
+    static const int numbers[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    signal(SIGPIPE, SIG_IGN);
+    d->mail = mailbox_new(MAIL_LIMIT, d);
+    d->base = event_base_new();
+    if (!d->base)
+        return why_set(why, ERR_LIMIT, "cannot make an event loop");
+    d->ready_end = &d->ready;
+    d->mail_event = event_new(d->base, mailbox_fd(d->mail), EV_READ | EV_PERSIST, on_mail, d);
+    d->tick_event = event_new(d->base, -1, 0, on_tick, d);
+    d->wake_event = event_new(d->base, -1, 0, on_wake, d);
+    for (int i = 0; i < DAEMON_SIGNALS; i++) {
+        d->signals[i] = evsignal_new(d->base, numbers[i], on_signal, d);
+        event_add(d->signals[i], NULL);
+    }
+    event_add(d->mail_event, NULL);
+    int r = store_reader_new(d->store, &d->reader);
+    if (r < 0)
+        return why_set(why, r, "cannot read the store: %s", err_text(r));
+    d->cache = blockcache_new(d->budget, CACHE_BYTES, store_reader_source(d->reader));
+    d->events = event_log_new();
+    return 0;
+}
+
+static void close_loop(struct daemon *d)
+{
+    event_log_free(d->events);
+    blockcache_free(d->cache);
+    store_reader_free(d->reader);
+    struct event *all[] = {d->mail_event, d->tick_event, d->wake_event, d->signals[0], d->signals[1], d->signals[2]};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i])
+            event_free(all[i]);
+    if (d->base)
+        event_base_free(d->base);
+    mailbox_free(d->mail);
+    engine_view_free(d->view);
+    buf_done(&d->saved_peers);
+}
+
+static int listen_addresses(struct daemon *d, struct multiaddr **ret, unsigned *ret_count, struct why *why)
+{
+    unsigned n = config_list_count(d->config, CONFIG_LISTEN);
+    struct multiaddr *list = mem_array(n + 1, sizeof *list);
+    for (unsigned i = 0; i < n; i++) {
+        const char *text = config_list_at(d->config, CONFIG_LISTEN, i);
+        struct why inner = {""};
+        if (multiaddr_from_text(span_str(text), &list[i], &inner) < 0 || !multiaddr_is_tcp(&list[i])) {
+            free(list);
+            return why_set(why, ERR_INVALID, "listen: '%.100s' is not a TCP address%s%s", text, inner.text[0] ? ": " : "",
+                           inner.text);
+        }
+    }
+    *ret = list;
+    *ret_count = n;
+    return 0;
+}
+
+static int open_engine(struct daemon *d, struct why *why)
+{
+    struct multiaddr *listen = NULL;
+    unsigned count = 0;
+    struct buf saved_peers = BUF_INIT;
+    char path[PATH_MAX];
+    int r = listen_addresses(d, &listen, &count, why);
+    if (r < 0)
+        return r;
+    (void)repo_read_file(repo_file(d->repo, "peers", path), PEERS_FILE_MAX, &saved_peers, NULL); /* begun anew without it */
+    struct engine_options o = {
+        .identity = &d->identity,
+        .store = d->store,
+        .workers = d->workers,
+        .budget = d->budget,
+        .listener = {d, tell_view, tell_event, tell_save},
+        .listen = listen,
+        .listen_count = count,
+        .mdns = config_bool(d->config, CONFIG_MDNS),
+        .max_connections = (unsigned)config_u64(d->config, CONFIG_MAX_CONNECTIONS),
+        .max_connections_per_ip = (unsigned)config_u64(d->config, CONFIG_MAX_CONNECTIONS_PER_IP),
+        .upload_limit = config_u64(d->config, CONFIG_UPLOAD_LIMIT),
+        .download_limit = config_u64(d->config, CONFIG_DOWNLOAD_LIMIT),
+        .saved_peers = buf_span(&saved_peers),
+        .agent = AGENT,
+    };
+    r = engine_start(&d->engine, &o, why);
+    free(listen);
+    buf_done(&saved_peers);
+    if (r < 0)
+        return r;
+    d->port = engine_want_port(d->engine);
+    d->wants = wants_new(&(struct wants_options){
+        .port = d->port, .reply = d->mail, .owner = d, .settled = tasks_settled, .arrived = tasks_arrived});
+    d->keeper = keeper_new(d);
+    r = keeper_load_pins(d->keeper);
+    return r < 0 ? why_set(why, r, "cannot read the pins: %s", err_text(r)) : 0;
+}
+
+/* Friends are kept connected. */
+static void protect_friends(struct daemon *d)
+{
+    const char *name;
+    struct peer_id id;
+    for (unsigned i = 0; petname_at(d->petnames, i, &name, &id); i++) {
+        struct engine_call *call = MEM_NEW(struct engine_call);
+        *call = (struct engine_call){.mail.run = done_call, .reply = d->mail, .verb = ENGINE_PROTECT, .peer = id, .on = true};
+        engine_command(d->engine, call);
+    }
+}
+
+static void pump(struct daemon *d, bool *until)
+{
+    while (!*until) {
+        (void)mailbox_wait(d->mail, mono_now() + MONO_S);
+        (void)mailbox_run(d->mail, MAIL_BATCH);
+    }
+}
+
+static void on_synced(void *arg, int result)
+{
+    bool *done = arg;
+    if (result < 0)
+        log_error("store.sync", "error=%s", err_text(result));
+    *done = true;
+}
+
+static void close_engine(struct daemon *d)
+{
+    if (d->keeper)
+        keeper_stop(d->keeper);
+    if (d->wants)
+        wants_cancel_all(d->wants);
+    d->engine = engine_stop(d->engine); /* settles every want: the answers are in the mailbox */
+    bool done = false;
+    blockstore_sync(d->store, d->mail, on_synced, &done);
+    pump(d, &done);
+    while (d->saving_peers || buf_len(&d->saved_peers) || (d->wants && wants_open(d->wants))) {
+        (void)mailbox_wait(d->mail, mono_now() + MONO_S);
+        (void)mailbox_run(d->mail, MAIL_BATCH);
+    }
+    wants_free(d->wants);
+    d->keeper = keeper_free(d->keeper);
+}
+
+static void expand_home(const char *dir, char out[PATH_MAX])
+{
+    const char *home = getenv("HOME");
+    if (dir[0] == '~' && (dir[1] == '/' || dir[1] == 0) && home)
+        snprintf(out, PATH_MAX, "%s%s", home, dir + 1);
+    else
+        snprintf(out, PATH_MAX, "%s", dir);
+}
+
+static int open_mount(struct daemon *d, struct why *why)
+{
+    if (d->options->no_mount)
+        return 0;
+    expand_home(d->options->dir ? d->options->dir : config_text(d->config, CONFIG_MOUNT), d->mount_dir);
+    size_t len = strlen(d->mount_dir);
+    while (len > 1 && d->mount_dir[len - 1] == '/')
+        d->mount_dir[--len] = 0;
+    unsigned quiet = config_list_count(d->config, CONFIG_QUIET);
+    d->quiet = mem_array(quiet + 1, sizeof *d->quiet);
+    for (unsigned i = 0; i < quiet; i++)
+        d->quiet[i] = mem_str(config_list_at(d->config, CONFIG_QUIET, i)); /* the config may be read again */
+    struct mount_options o = {
+        .dir = d->mount_dir,
+        .store = d->store,
+        .workers = d->workers,
+        .budget = d->budget,
+        .want = d->port,
+        .command = {d, order_post},
+        .have = tell_have,
+        .keep = tell_keep,
+        .ended = tell_ended,
+        .arg = d,
+        .timeout_metadata = config_u64(d->config, CONFIG_TIMEOUT_METADATA),
+        .timeout_read = config_u64(d->config, CONFIG_TIMEOUT_READ),
+        .quiet = (const char *const *)d->quiet,
+        .quiet_count = quiet,
+    };
+    int r = mount_start(&d->mount, &o, why);
+    if (r < 0)
+        return r;
+    struct buf help = BUF_INIT;
+    order_help(&help);
+    mount_set_text(d->mount, MOUNT_TEXT_CTL, &help);
+    buf_done(&help);
+    return 0;
+}
+
+/* The mount may wait for answers of ours (commands) while it ends: so it ends on a thread of its own, and we go on answering. */
+struct unmounting {
+    struct mount *mount;
+    bool done;
+    struct mailbox *reply;
+    struct mail mail;
+};
+
+static void unmounted(struct mail *mail, void *owner)
+{
+    struct unmounting *u = (struct unmounting *)((char *)mail - offsetof(struct unmounting, mail));
+    (void)owner;
+    u->done = true;
+}
+
+static void *unmount_main(void *arg)
+{
+    struct unmounting *u = arg;
+    mount_stop(u->mount);
+    mailbox_reply(u->reply, &u->mail);
+    return NULL;
+}
+
+static void close_mount(struct daemon *d)
+{
+    pthread_t thread;
+    struct unmounting u = {.mount = d->mount, .reply = d->mail, .mail.run = unmounted};
+    if (d->mount) {
+        d->mount = NULL; /* no more messages to it */
+        if (pthread_create(&thread, NULL, unmount_main, &u) != 0)
+            abort(); /* no memory for a thread: RAM does not fail */
+        pump(d, &u.done);
+        pthread_join(thread, NULL);
+    }
+    for (char **q = d->quiet; q && *q; q++)
+        free(*q);
+    free(d->quiet);
+}
+
+static int open_control(struct daemon *d, struct why *why)
+{
+    return control_open(&d->control, d, why);
+}
+
+static void close_control(struct daemon *d)
+{
+    d->control = control_close(d->control);
+    sessions_end_all(d);
+}
+
+static const struct part {
+    int (*open)(struct daemon *d, struct why *why);
+    void (*close)(struct daemon *d);
+} parts[] = {
+    {open_repo, close_repo},     {open_key, close_key},     {open_store, close_store},     {open_loop, close_loop},
+    {open_engine, close_engine}, {open_mount, close_mount}, {open_control, close_control},
+};
+
+static void serve(struct daemon *d)
+{
+    daemon_event(d, "node.up", "%s", d->id);
+    log_info("node.up", "id=%s mount=%s", d->id, d->mount ? d->mount_dir : "none");
+    views_publish(d);
+    protect_friends(d);
+    arm_tick(d);
+    d->options->ready(d->options->arg, &(struct daemon_ready){d->id, d->mount ? d->mount_dir : ""});
+    if (sdnotify("READY=1\nSTATUS=working\n") < 0)
+        log_warn("sdnotify", "state=ready error=unreachable");
+    event_base_dispatch(d->base);
+    d->stopping = true;
+    (void)sdnotify("STOPPING=1\n"); /* the manager sees the end anyway */
+}
+
+int daemon_run(const struct daemon_options *o, struct why *why)
+{
+    struct daemon *d = MEM_NEW(struct daemon);
+    d->options = o;
+    d->started = mono_now();
+    size_t opened = 0;
+    int r = 0;
+    while (r == 0 && opened < sizeof parts / sizeof *parts)
+        r = parts[opened++].open(d, why);
+    if (r == 0)
+        serve(d);
+    d->stopping = true;
+    while (opened)
+        parts[--opened].close(d);
+    free(d);
+    if (r == 0)
+        log_info("node.down", "clean=yes");
+    return r;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Keeps fetching what is to be kept and is not all here: pins that are incomplete, and DAGs that a link in share/ keeps. Goal: every
+ * kept DAG is held; action: a want for the whole DAG (WANT_DAG, WANT_KEEP), at most KEEPER_FLIGHT at a time, tried again
+ * after a while when it fails. What came stays, so each try has less to do. Control thread.
+ *
+ *   WAITING ─► FETCHING ─► held: forgotten (a pin is marked complete)
+ *      ▲          └─► failed ─► WAITING, KEEPER_RETRY
+ */
+#ifndef CMD_DAEMON_KEEPER_H
+#define CMD_DAEMON_KEEPER_H
+
+#include "cmd/daemon/daemon_state.h"
+
+#define KEEPER_FLIGHT 16
+#define KEEPER_RETRY  (30 * MONO_S)
+
+struct keeper *keeper_new(struct daemon *d);
+/* Cancels; wants come back through the mailbox before the engine has stopped. */
+void keeper_stop(struct keeper *k);
+struct keeper *keeper_free(struct keeper *k); /* NULL accepted */
+
+/* Reads the incomplete pins; for the start. 0 or a store's error. */
+int keeper_load_pins(struct keeper *k);
+void keeper_add_pin(struct keeper *k, const struct cid *cid);
+void keeper_drop_pin(struct keeper *k, const struct cid *cid);
+void keeper_keep(struct keeper *k, const struct cid *cid, bool kept); /* by links: counts */
+void keeper_tick(struct keeper *k, mono_ns now);
+
+struct keep_progress {
+    uint64_t blocks, bytes; /* fetched by this try */
+    bool fetching;
+    int failure; /* of the last try; 0: none */
+};
+bool keeper_progress(const struct keeper *k, const struct cid *cid,
+                     struct keep_progress *ret); /* false: nothing to do for it */
+unsigned keeper_count(const struct keeper *k);
+
+#endif

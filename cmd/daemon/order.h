@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Orders: what somebody tells the node to do in one line of words. They come from .p2p/ctl, from ctl files and petnames of peers/ (by
+ * the mount's command port), and from the control socket, and are carried out by one table here. Control thread.
+ */
+#ifndef CMD_DAEMON_ORDER_H
+#define CMD_DAEMON_ORDER_H
+
+#include "cmd/daemon/daemon_state.h"
+
+#define ORDER_WORDS    8
+#define ORDER_LINE_MAX 4096
+
+struct order {
+    struct daemon *d;
+    char *line; /* owned; words point into it */
+    unsigned count;
+    char *words[ORDER_WORDS];
+    struct buf answer; /* text, for the mount */
+    json_t *info;      /* an object, for the control socket */
+    int result;
+    struct why why;
+    void (*done)(struct order *o); /* called once; may look at everything above; not to free it */
+    void *arg;
+};
+
+/* Carries it out; done() comes now or later. `line` is copied. */
+void order_run(struct daemon *d, const char *line, void (*done)(struct order *o), void *arg);
+/* The table as text, a line each: what reading .p2p/ctl shows. */
+void order_help(struct buf *out);
+/* A peer by petname or id. ERR_INVALID with a sentence. */
+int order_peer(struct daemon *d, const char *text, struct peer_id *ret, struct why *why);
+
+/* The mount's command port leads here. Any thread. */
+int order_post(void *daemon, struct command *take_c);
+
+#endif
