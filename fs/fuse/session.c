@@ -115,6 +115,7 @@ struct session *session_free(struct session *s)
 {
     if (!s)
         return NULL;
+    fuse_session_unmount(s->fuse); /* the mount is gone: this closes the descriptor and frees what libfuse knows of it */
     fuse_session_destroy(s->fuse);
     free(s->buf.mem);
     free(s);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * A mount without a network, for the tests of this folder: a block store in a folder, workers, a budget, and in the place of the
- * engine a thread that answers wants from the files of another folder after a delay, or never.
+ * engine a thread that answers wants from another node's store after a delay, or never.
  *
- *   mount_main STATE DIR [-p BLOCKS] [-d MS] [-b MIB] [-q BYTES] [-o]
- *     -p   folder of blocks that "peers" have, named by their CID as text; without it nobody ever answers
+ *   mount_main STATE DIR [-p STATE2] [-d MS] [-b MIB] [-q BYTES] [-o] [-x]
+ *     -p   the state folder of a node that is not running, whose blocks "peers" have; without it nobody ever answers
  *     -d   each block comes after so long
  *     -o   offline
  *     -x   quiet: requests of the program "quietprog" never start a download
@@ -16,7 +16,6 @@
 #include "store/base/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,11 +30,11 @@
 struct fake {
     struct mailbox *mailbox;
     pthread_t thread;
-    const char *folder;
     mono_ns delay;
     struct want *waiting; /* by next of mail */
     bool stop;
-    struct blockstore *store;
+    struct blockstore *store, *peer; /* peer: NULL: nobody has anything */
+    struct store_reader *peer_reader;
 };
 
 struct ask {
@@ -58,18 +57,15 @@ static void settle(struct want *w, int result)
     mailbox_reply(w->reply, &w->mail);
 }
 
-static struct block *load(const char *folder, const struct cid *cid)
+static struct block *load(struct fake *f, const struct cid *cid)
 {
-    char path[4096], text[CID_TEXT_SIZE];
-    snprintf(path, sizeof path, "%s/%s", folder, cid_text(cid, text));
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    struct block *b = NULL;
+    struct span data;
+    if (store_read_begin(f->peer_reader) < 0)
         return NULL;
-    struct block *b = block_new(NULL, BUDGET_NET, BLOCK_MAX);
-    ssize_t n = read(fd, b->data, BLOCK_MAX);
-    close(fd);
-    b->len = n > 0 ? (uint32_t)n : 0;
-    b->cid = *cid;
+    if (store_get(f->peer_reader, cid, &data) == 0)
+        b = block_from(NULL, BUDGET_NET, cid, data);
+    store_read_end(f->peer_reader);
     return b;
 }
 
@@ -92,7 +88,7 @@ static void on_ask(struct mail *take_m, void *owner)
     } else {
         struct item *i = MEM_NEW(struct item);
         i->want = a->want;
-        i->due = f->folder ? mono_after(mono_now(), f->delay) : MONO_NEVER;
+        i->due = f->peer ? mono_after(mono_now(), f->delay) : MONO_NEVER;
         while (*at)
             at = &(*at)->next;
         *at = i;
@@ -117,7 +113,7 @@ static mono_ns answer_due(struct fake *f)
             at = &i->next;
             continue;
         }
-        struct block *b = load(f->folder, &i->want->cid);
+        struct block *b = load(f, &i->want->cid);
         if (!b) { /* nobody has it: the mount's deadline ends it */
             i->due = MONO_NEVER;
             at = &i->next;
@@ -264,7 +260,7 @@ static void on_ended(void *arg)
 }
 
 struct settings {
-    const char *state, *dir, *blocks;
+    const char *state, *dir, *peer;
     mono_ns delay;
     uint64_t budget, quota;
     bool offline, quiet;
@@ -276,7 +272,7 @@ static int parse(int argc, char **argv, struct settings *s)
     while ((c = getopt(argc, argv, "p:d:b:q:ox")) != -1) {
         switch (c) {
         case 'p':
-            s->blocks = optarg;
+            s->peer = optarg;
             break;
         case 'd':
             s->delay = strtoull(optarg, NULL, 10) * MONO_MS;
@@ -355,7 +351,7 @@ int main(int argc, char **argv)
     struct settings s = {.budget = BUDGET_DEFAULT};
     struct why why = {""};
     if (parse(argc, argv, &s) < 0) {
-        fprintf(stderr, "usage: mount_main STATE DIR [-p BLOCKS] [-d MS] [-b MIB] [-q BYTES] [-o] [-x]\n");
+        fprintf(stderr, "usage: mount_main STATE DIR [-p STATE2] [-d MS] [-b MIB] [-q BYTES] [-o] [-x]\n");
         return 2;
     }
     if (pipe(ended_pipe) != 0)
@@ -363,11 +359,16 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
     mkdir(s.state, 0700);
-    struct fake fake = {.folder = s.blocks, .delay = s.delay};
+    struct fake fake = {.delay = s.delay};
     struct budget *budget = budget_new(s.budget);
     struct workers *workers = workers_new(2);
     struct blockstore_options bo = {.dir = s.state, .quota_bytes = s.quota, .budget = budget};
     if (blockstore_open(&fake.store, &bo, &why) < 0) {
+        fprintf(stderr, "mount_main: %s\n", why.text);
+        return 1;
+    }
+    struct blockstore_options po = {.dir = s.peer, .budget = budget};
+    if (s.peer && (blockstore_open(&fake.peer, &po, &why) < 0 || store_reader_new(fake.peer, &fake.peer_reader) < 0)) {
         fprintf(stderr, "mount_main: %s\n", why.text);
         return 1;
     }
@@ -381,6 +382,8 @@ int main(int argc, char **argv)
     mailbox_free(fake.mailbox);
     workers_free(workers);
     blockstore_close(fake.store);
+    store_reader_free(fake.peer_reader);
+    blockstore_close(fake.peer);
     budget_free(budget);
     return status;
 }
