@@ -262,3 +262,48 @@ Test(dir_edit, refuses)
     unixfs_dir_edit_free(NULL);
     mem_blocks_free(m);
 }
+
+static struct dirs_root remove_files(struct mem_blocks *m, struct dirs_root root, unsigned from, unsigned to)
+{
+    struct unixfs_dir_edit *e = edit_new(m, &root);
+    char name[32];
+    for (unsigned i = from; i < to; i++) {
+        (void)snprintf(name, sizeof name, "file-%u", i);
+        cr_assert_eq(unixfs_dir_edit_set(e, span_str(name), NULL, 0), 0);
+    }
+    return edit_run(m, e);
+}
+
+/* What Kubo 0.43.1 gives for `ipfs files rm` of the same names, one after the other (repository made with -p unixfs-v1-2025):
+ * shards collapse on the way. */
+Test(dir_edit, deletions_as_kubo)
+{
+    struct mem_blocks *m = mem_blocks_new();
+    struct dirs_root root = dirs_many(m, 10000);
+    root = remove_files(m, root, 0, 2000);
+    dirs_expect(&root.cid, "bafybeiftc5qm62flpyb3yjvdmr5wj24wg5ck4vnevico5z2f4eln2tbm24");
+    root = remove_files(m, root, 2000, 4100);
+    dirs_expect(&root.cid, "bafybeifoysejwamvvnexu5fsozo2ywaeh7g6nm2bnislumgx7q3emnvzpa");
+    mem_blocks_free(m);
+}
+
+Test(dir_edit, threshold_as_kubo)
+{
+    struct mem_blocks *m = mem_blocks_new();
+    struct unixfs_dir_builder *b = dirs_new(m);
+    char name[101] = "";
+    for (unsigned i = 0; i < 1807; i++) {
+        (void)snprintf(name, sizeof name, "%0100u", i);
+        dirs_add_file(b, name, "");
+    }
+    memset(name, 'x', 82);
+    name[82] = 0;
+    dirs_add_file(b, name, "");
+    struct dirs_root root = dirs_finish(b);
+    dirs_expect(&root.cid, "bafybeif67jloo3t6ayhxe4vdymtdx22iapkixc65ob2voelnzkq3rnqo3m"); /* one byte over it */
+    struct unixfs_dir_edit *e = edit_new(m, &root);
+    cr_assert_eq(unixfs_dir_edit_set(e, span_str(name), NULL, 0), 0);
+    root = edit_run(m, e);
+    dirs_expect(&root.cid, "bafybeibucddaaxjxiy2pvl4sbwdufsj7k4dbvw3ijlakv3zlq2rspmtvhm");
+    mem_blocks_free(m);
+}
