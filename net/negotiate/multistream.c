@@ -132,9 +132,11 @@ static int on_message(struct multistream *m, struct span text)
 static int message_read(struct span s, struct span *ret_text, size_t *ret_len)
 {
     uint64_t len;
-    int n = uvarint_read(s, &len);
+    enum { LENGTH_MAX = 2 }; /* bytes of any length that we take */
+    static_assert(MULTISTREAM_TOKEN_MAX < 1 << (7 * LENGTH_MAX), "a length of two bytes");
+    int n = uvarint_read(span_sub(s, 0, LENGTH_MAX), &len);
     if (n == ERR_TRUNCATED)
-        return s.len >= 2 ? ERR_LIMIT : 0; /* no length that we take needs a third byte */
+        return s.len >= LENGTH_MAX ? ERR_LIMIT : 0;
     if (n < 0)
         return ERR_PROTOCOL;
     if (len > MULTISTREAM_TOKEN_MAX)
