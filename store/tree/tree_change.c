@@ -177,6 +177,12 @@ void tree_retry(struct tree *t)
     }
 }
 
+/* What a change of so many bytes keeps in memory: here, in the overlay, and as the committer's pages. */
+static size_t change_cost(size_t bytes)
+{
+    return sizeof(struct change) + 3 * bytes;
+}
+
 int change_begin(struct tree *t, size_t bytes, bool frees, struct change **ret)
 {
     if (t->fault) {
@@ -184,7 +190,7 @@ int change_begin(struct tree *t, size_t bytes, bool frees, struct change **ret)
         if (!frees)
             return t->fault;
     }
-    size_t cost = sizeof(struct change) + 3 * bytes; /* here, in the overlay, and as the committer's pages */
+    size_t cost = change_cost(bytes);
     if (t->budget && frees)
         budget_take_always(t->budget, BUDGET_STORE, cost);
     else if (t->budget && !budget_take(t->budget, BUDGET_STORE, cost))
@@ -229,12 +235,23 @@ void change_unref(struct change *c, const struct cid *cid)
     step_add(c, STEP_UNREF, cid_span(cid), SPAN_NONE);
 }
 
+/* All its steps are there. The charge was for the most that they could be. */
+static void change_close(struct change *c)
+{
+    size_t cost = change_cost(buf_len(&c->steps));
+    if (c->tree->budget && cost < c->charged) {
+        budget_give(c->tree->budget, BUDGET_STORE, c->charged - cost);
+        c->charged = cost;
+    }
+    c->next_id = c->tree->next_id;
+    c->op.cost = buf_len(&c->steps) + sizeof *c;
+}
+
 void change_submit(struct change *take_c)
 {
     struct change *c = take_c;
     struct tree *t = c->tree;
-    c->next_id = t->next_id;
-    c->op.cost = buf_len(&c->steps) + sizeof *c;
+    change_close(c);
     if (t->failed) { /* it waits its turn behind them */
         failed_add(t, c);
         tree_retry(t);
@@ -246,8 +263,7 @@ void change_submit(struct change *take_c)
 int change_apply_first(struct tree *t, struct change *take_c)
 {
     struct change *c = take_c;
-    c->next_id = t->next_id;
-    c->op.cost = buf_len(&c->steps) + sizeof *c;
+    change_close(c);
     int r = blockstore_do(t->bs, &c->op);
     if (r == 0)
         change_committed(c);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A store in a fresh folder with one tree in it, for the plain test programs. */
+#ifndef TESTS_UNIT_STORE_TREE_TREEBED_H
+#define TESTS_UNIT_STORE_TREE_TREEBED_H
+
+#include "store/base/rng.h"
+#include "store/tree/tree.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CHECK(cond)                                                                                                            \
+    do {                                                                                                                       \
+        if (!(cond)) {                                                                                                         \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                                                         \
+            abort();                                                                                                           \
+        }                                                                                                                      \
+    } while (0)
+#define CHECK_EQ(got, want)                                                                                                    \
+    do {                                                                                                                       \
+        long long got_ = (long long)(got), want_ = (long long)(want);                                                          \
+        if (got_ != want_) {                                                                                                   \
+            fprintf(stderr, "%s:%d: %s is %lld, not %s (%lld)\n", __FILE__, __LINE__, #got, got_, #want, want_);               \
+            abort();                                                                                                           \
+        }                                                                                                                      \
+    } while (0)
+
+struct bed {
+    char dir[64];
+    struct blockstore *bs;
+    struct store_reader *reader;
+    struct mailbox *mb;
+    struct budget *budget;
+    struct tree *t;
+    int kept; /* symlinks that keep something, as the hook tells */
+};
+
+static inline void bed_kept(void *arg, const struct cid *cid, bool kept)
+{
+    CHECK(!cid_is_none(cid));
+    ((struct bed *)arg)->kept += kept ? 1 : -1;
+}
+
+static inline void bed_open(struct bed *b)
+{
+    struct why why = {""};
+    b->mb = mailbox_new(1000, NULL);
+    struct blockstore_options o = {.dir = b->dir, .budget = b->budget};
+    int r = blockstore_open(&b->bs, &o, &why);
+    if (r < 0)
+        fprintf(stderr, "%s: %s\n", b->dir, why.text);
+    CHECK_EQ(r, 0);
+    CHECK_EQ(store_reader_new(b->bs, &b->reader), 0);
+    struct tree_options to = {
+        .bs = b->bs, .reader = b->reader, .reply = b->mb, .budget = b->budget, .id = TREE_SHARE_ID, .hooks = {bed_kept, b}};
+    r = tree_open(&b->t, &to, &why);
+    if (r < 0)
+        fprintf(stderr, "%s\n", why.text);
+    CHECK_EQ(r, 0);
+}
+
+static inline void bed_new(struct bed *b)
+{
+    *b = (struct bed){.budget = budget_new(BUDGET_MIN)};
+    snprintf(b->dir, sizeof b->dir, "/tmp/treebed.XXXXXX");
+    CHECK(mkdtemp(b->dir));
+    bed_open(b);
+}
+
+static inline void bed_pump(struct bed *b)
+{
+    (void)mailbox_run(b->mb, 1000);
+}
+
+/* Until nothing is on its way */
+static inline void bed_settle(struct bed *b)
+{
+    while (tree_pending(b->t) > 0) {
+        CHECK(mailbox_wait(b->mb, mono_now() + 60 * MONO_S));
+        bed_pump(b);
+    }
+}
+
+static inline void bed_synced(void *arg, int result)
+{
+    *(int *)arg = result;
+}
+
+static inline int bed_sync(struct bed *b)
+{
+    int result = 1;
+    tree_sync(b->t, bed_synced, &result);
+    while (result == 1) {
+        CHECK(mailbox_wait(b->mb, mono_now() + 60 * MONO_S));
+        bed_pump(b);
+    }
+    return result;
+}
+
+static inline void bed_close(struct bed *b)
+{
+    bed_settle(b);
+    b->t = tree_free(b->t);
+    b->reader = store_reader_free(b->reader);
+    b->bs = blockstore_close(b->bs);
+    b->mb = mailbox_free(b->mb);
+}
+
+static inline void bed_remove_dir(const char *dir)
+{
+    DIR *d = opendir(dir);
+    char path[512];
+    for (struct dirent *e; d && (e = readdir(d));) {
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (e->d_name[0] != '.')
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+    rmdir(dir);
+}
+
+static inline void bed_free(struct bed *b)
+{
+    bed_close(b);
+    CHECK_EQ(budget_used(b->budget), 0);
+    budget_free(b->budget);
+    bed_remove_dir(b->dir);
+}
+
+static inline struct tree_place place(uint64_t parent, const char *name)
+{
+    return (struct tree_place){parent, span_str(name)};
+}
+
+/* An operation of the tree that may have to wait for the ones before it */
+#define PATIENT(b, r, call)                                                                                                    \
+    while ((r = (call)) == ERR_AGAIN) {                                                                                        \
+        CHECK(mailbox_wait((b)->mb, mono_now() + 60 * MONO_S));                                                                \
+        bed_pump(b);                                                                                                           \
+    }
+
+/* A root that stands for some content */
+static inline struct unixfs_root content(uint64_t n)
+{
+    struct unixfs_root r = {.size = n + 1, .tsize = n + 1};
+    cid_of(&r.cid, CODEC_RAW, span_of(&n, sizeof n));
+    return r;
+}
+
+#endif
