@@ -28,8 +28,8 @@ static void lan_set(struct host *h, const struct self_iface *iface, const struct
 {
     struct mdns_endpoint self = {.iface = iface->index, .family = ip->v6 ? MDNS_V6 : MDNS_V4, .port = MDNS_PORT};
     memcpy(self.ip, ip->ip, sizeof self.ip);
-    char *texts[MDNS_ADDRS_MAX];
-    char text[MULTIADDR_TEXT];
+    char *texts[MDNS_ADDRS_MAX] = {0};
+    char text[MULTIADDR_TEXT] = "";
     unsigned count = 0;
     for (unsigned i = 0; i < h->self.addr_count && count < MDNS_ADDRS_MAX; i++)
         if (lan_text(h, &h->self.addrs[i], iface->index, text))
