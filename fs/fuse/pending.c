@@ -198,28 +198,30 @@ void pending_settled(struct pending_table *t, struct waiter *w, int result)
     rerun(t, p);
 }
 
-/* Runs may park, answer and wake others: the ring is walked by a marker that nobody frees. */
+/* Runs may park, answer and wake others: the ring is walked by markers that nobody else frees. */
 static void each(struct pending_table *t, void (*visit)(struct pending_table *t, struct pending *p, const void *arg),
                  const void *arg)
 {
-    struct pending end = {0}, at = {0};
-    end.prev = t->list.prev; /* what is parked from now on is behind it */
-    end.next = &t->list;
-    end.prev->next = t->list.prev = &end;
+    struct pending *end = MEM_NEW(struct pending), *at = MEM_NEW(struct pending);
+    end->prev = t->list.prev; /* what is parked from now on is behind it */
+    end->next = &t->list;
+    end->prev->next = t->list.prev = end;
     struct pending *p = t->list.next;
-    while (p != &end) {
-        at.prev = p;
-        at.next = p->next;
-        p->next->prev = &at;
-        p->next = &at;
+    while (p != end) {
+        at->prev = p;
+        at->next = p->next;
+        p->next->prev = at;
+        p->next = at;
         if (p->r)
             visit(t, p, arg);
-        p = at.next;
-        at.prev->next = at.next;
-        at.next->prev = at.prev;
+        p = at->next;
+        at->prev->next = at->next;
+        at->next->prev = at->prev;
     }
-    end.prev->next = end.next;
-    end.next->prev = end.prev;
+    end->prev->next = end->next;
+    end->next->prev = end->prev;
+    free(at);
+    free(end);
 }
 
 static void wake_one(struct pending_table *t, struct pending *p, const void *on)

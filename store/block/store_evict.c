@@ -243,7 +243,7 @@ int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks)
         return r < 0 ? r : 0;
     for (unsigned i = 0; i < blocks; i++) {
         struct cid hash;
-        uint64_t stamp;
+        uint64_t stamp = 0;
         if (txn->t.bytes <= bs->evict.target || (r = oldest(bs, txn, &hash, &stamp)) == 0) {
             bs->evict.finished = true;
             return 0;

@@ -319,7 +319,7 @@ static int get(struct store_verify *v, enum store_db db, struct span key, struct
 
 static int hash_one(struct store_verify *v, struct span hash, struct span data, struct verify_event *e)
 {
-    struct span in;
+    struct span in = SPAN_NONE;
     struct row row = {0};
     struct cid cid;
     int r = get(v, DB_ROWS, hash, &in);
@@ -380,7 +380,7 @@ static int step_settle(struct store_verify *v)
     int r = store_read_begin(v->reader);
     if (r)
         return r;
-    struct span in;
+    struct span in = SPAN_NONE;
     MDB_stat stat;
     r = get(v, DB_INFO, span_str("totals"), &in);
     if (r == 0 && in.len == sizeof v->stored)
@@ -480,7 +480,7 @@ static void count_row(struct store_verify *v, const struct row *row)
 static bool indexes_agree(struct store_verify *v, struct span hash, const struct row *row)
 {
     uint8_t key[8];
-    struct span in;
+    struct span in = SPAN_NONE;
     if (row->inline_block)
         return true;
     put_be64(key, row->stamp);
@@ -492,7 +492,7 @@ static bool indexes_agree(struct store_verify *v, struct span hash, const struct
 static int compare_row(struct store_verify *v, struct span hash, const struct row *row, struct verify_event *e)
 {
     struct cid cid;
-    struct span in;
+    struct span in = SPAN_NONE;
     if (row_cid(hash, row, &cid) != 0)
         return ERR_CORRUPT;
     uint64_t mix = cid_mix(&cid);

@@ -280,7 +280,7 @@ static const struct repo_migration *migration_from(const struct repo_migration *
 static int migrate(struct repo *r, const struct repo_migration *table, unsigned version, struct why *why)
 {
     char path[PATH_MAX];
-    unsigned at;
+    unsigned at = 0;
     int e = read_version(repo_file(r, "version", path), &at, why);
     if (e)
         return e;
@@ -301,7 +301,7 @@ static int migrate(struct repo *r, const struct repo_migration *table, unsigned 
 static int refuse_newer(const struct repo *r, unsigned version, struct why *why)
 {
     char path[PATH_MAX];
-    unsigned at;
+    unsigned at = 0;
     int e = read_version(repo_file(r, "version", path), &at, why);
     if (e)
         return e;

@@ -337,7 +337,7 @@ int unixfs_read(struct unixfs_file *f, struct block_source *s, uint64_t offset, 
 {
     out->count = 0;
     out->bytes = 0;
-    uint64_t size;
+    uint64_t size = 0;
     int r = unixfs_file_size(f, s, &size);
     if (r < 0)
         return r;
