@@ -151,7 +151,7 @@ static int openssl_verify(const struct pubkey *k, struct span message, struct sp
                 EVP_DigestVerify(ctx, signature.data, signature.len, data, message.len) == 1;
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(pkey);
-    ERR_clear_error(); /* the thread's queue of them would grow */
+    ERR_clear_error(); /* nobody reads the thread's queue of them */
     return good ? 0 : ERR_VERIFY;
 }
 

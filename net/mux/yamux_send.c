@@ -210,10 +210,19 @@ static size_t gather_queue(struct gather *g, struct stream *s, size_t most)
     return taken;
 }
 
-/* One frame of the stream whose turn it is. false: the batch is full. */
-static bool gather_turn(struct gather *g, struct stream *s)
+/* FIN goes on a frame of its own: js-yamux acts on the flag first and drops the body of a frame that carries both. */
+static bool gather_fin(struct gather *g, struct stream *s)
 {
-    struct yamux *y = g->y;
+    if (!gather_room(g, YAMUX_HEADER))
+        return false;
+    gather_head(g, FRAME_WINDOW, FLAG_FIN, s->id, 0);
+    s->fin_sent = true;
+    return true;
+}
+
+/* One data frame. false: the batch is full. */
+static bool gather_data(struct gather *g, struct stream *s)
+{
     size_t most = s->queued < s->send_window ? s->queued : (size_t)s->send_window;
     if (most > YAMUX_DATA_MAX)
         most = YAMUX_DATA_MAX;
@@ -226,15 +235,20 @@ static bool gather_turn(struct gather *g, struct stream *s)
     if (!gather_room(g, YAMUX_HEADER) || g->b->count + 1 == YAMUX_BATCH_PARTS)
         return false;
     uint8_t *head = gather_head(g, FRAME_DATA, 0, s->id, 0);
-    size_t taken = gather_queue(g, s, most);
-    put_u32(head + 8, (uint32_t)taken);
-    if (s->fin_wanted && s->queued == 0) {
-        head[3] = FLAG_FIN;
-        s->fin_sent = true;
-    }
-    TAILQ_REMOVE(&y->sending, s, sending); /* to the end of the round */
+    put_u32(head + 8, (uint32_t)gather_queue(g, s, most));
+    return true;
+}
+
+/* The stream whose turn it is: one frame of data, and its FIN behind the last. false: the batch is full, the turn stays. */
+static bool gather_turn(struct gather *g, struct stream *s)
+{
+    if (s->queued > 0 && !gather_data(g, s))
+        return false;
+    if (s->fin_wanted && s->queued == 0 && !gather_fin(g, s))
+        return false;
+    TAILQ_REMOVE(&g->y->sending, s, sending); /* to the end of the round */
     s->in_sending = false;
-    stream_update(y, s);
+    stream_update(g->y, s);
     return true;
 }
 

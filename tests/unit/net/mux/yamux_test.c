@@ -138,8 +138,9 @@ Test(yamux, both_sides_close)
     cr_assert_eq(yamux_close_write(y, 1), 0);
     cr_assert_eq(yamux_write(y, 1, span_str("more")), ERR_CLOSED);
     expect_output(y, "000100020000000100000000"
-                     "000000040000000100000006"
-                     "616e73776572");
+                     "000000000000000100000006"
+                     "616e73776572"
+                     "000100040000000100000000");
     cr_assert_eq(pull(y, &told), 0);
     cr_assert_str_eq(buf_cstr(&told), "O1D1<q>F1C1");
     cr_assert_eq(yamux_write(y, 1, span_str("more")), ERR_NOT_FOUND);
@@ -354,8 +355,10 @@ Test(yamux, queue_and_window)
     frame(&in, WINDOW, 0, a, 100000);
     buf_clear(&out);
     cr_assert_eq(feed(y, buf_span(&in), 100, &told), 0);
-    cr_assert_eq(yamux_output(y, &out, 4 << 20), 44 * 1024 - 10000 + 12);
-    cr_assert_eq(out.base[out.start + 3], FIN);
+    cr_assert_eq(yamux_output(y, &out, 4 << 20), 44 * 1024 - 10000 + 12 + 12);
+    cr_assert_eq(out.base[out.start + 3], 0, "data");
+    cr_assert_eq(out.base[out.end - 12 + 1], WINDOW);
+    cr_assert_eq(out.base[out.end - 12 + 3], FIN, "FIN on a frame of its own");
     /* what one of them frees, wakes the other */
     cr_assert_eq(yamux_write_over(y, b, span_of(data, 400 * 1024)), 0);
     uint32_t c;
