@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Answers: PTR in the answer section, TXT (one record of many strings: go keeps only the last TXT it sees), SRV and A or AAAA in
- * the additional one (go's resolver drops a service without an address; the SRV port is as meaningless as go's own 4001). */
+ * the additional one (go's resolver drops a service without an address; the SRV port is as meaningless as go's own 4001).
+ *
+ * Our queries have a random id, as go's do, though RFC 6762 would like 0: by it we know our own when we hear it, which the source
+ * address cannot tell when several nodes live on one machine. */
 #include "net/discover/mdns.h"
 
 #include "net/discover/mdns_packet.h"
@@ -31,6 +34,7 @@ struct iface {
     mono_ns answer_at; /* MONO_NEVER: nothing to answer */
     mono_ns answered;  /* when last */
     bool ever_answered, meta, service;
+    uint16_t query_id; /* of our last query */
 };
 
 struct reply { /* to one asker */
@@ -233,9 +237,9 @@ void mdns_hurry(struct mdns *m, mono_ns now)
 
 /* ---- writing ---- */
 
-static void write_query(struct buf *out)
+static void write_query(uint16_t id, struct buf *out)
 {
-    dns_add_header(out, &(struct dns_header){.questions = 1});
+    dns_add_header(out, &(struct dns_header){.id = id, .questions = 1});
     dns_add_question(out, SERVICE, DNS_PTR, DNS_CLASS_IN);
 }
 
@@ -343,6 +347,8 @@ static int take_query(struct mdns *m, struct dns_reader *r, const struct mdns_en
     while ((more = dns_next_question(r, &q)) == 1)
         note_question(m, &q, &a);
     struct iface *i = iface_find(m, from->iface, from->family);
+    if (i && i->query_id && r->header.id == i->query_id && memcmp(from->ip, i->self.ip, from->family == MDNS_V4 ? 4 : 16) == 0)
+        return more; /* our own */
     if (more < 0 || !i || (!a.service && !a.meta) || !i->addr_count)
         return more;
     if (a.legacy || a.unicast) {
@@ -512,7 +518,8 @@ static bool next_of_iface(struct mdns *m, struct iface *i, struct mdns_event *re
         i->ever_answered = true;
         m->stats.answers++;
     } else {
-        write_query(&m->packet);
+        i->query_id = (uint16_t)(1 + rng_below(m->rng, UINT16_MAX));
+        write_query(i->query_id, &m->packet);
         i->query_at = m->now + i->period;
         i->period = i->period * 2 > MDNS_PERIOD_MAX ? MDNS_PERIOD_MAX : i->period * 2;
         m->stats.queries++;

@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One exchange and a peer that says whatever we like, byte by byte: the duties of a server, and what a hostile peer cannot do.
+ * Transfers between real exchanges are in tests/sim/exchange_net_test.c. */
+#include "net/exchange/bitswap_codec.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#define NOW0 (1000 * MONO_S)
+
+struct lone {
+    struct exchange *x;
+    struct budget *budget;
+    struct exchange_peer *p;
+    struct exchange_stream *s;
+    mono_ns now;
+    struct block *held[8]; /* our store */
+    unsigned held_count;
+    struct buf sent; /* what the peer got */
+    unsigned opens, closes, drops, settled, stored, loads, resumes, seeks;
+    int drop_err;
+    struct want *last;
+    bool hold_output;
+};
+
+static void act(struct lone *l, struct exchange_action *a)
+{
+    struct block *b = NULL;
+    struct span out;
+    switch (a->type) {
+    case EXCHANGE_SETTLE:
+        l->settled++;
+        l->last = a->want;
+        break;
+    case EXCHANGE_DROP:
+        l->drops++;
+        l->drop_err = a->result;
+        break;
+    case EXCHANGE_VERIFY: {
+        int r = exchange_verify_block(a->block, &a->prefix);
+        exchange_verified(l->x, a->tag, a->block, r, l->now);
+        break;
+    }
+    case EXCHANGE_STORE:
+        l->stored++;
+        exchange_stored(l->x, &a->cid, 0, l->now);
+        (void)block_unref(a->block);
+        break;
+    case EXCHANGE_LOAD:
+        l->loads++;
+        for (unsigned i = 0; i < l->held_count; i++)
+            if (cid_same_block(&l->held[i]->cid, &a->cid))
+                b = l->held[i];
+        exchange_loaded(l->x, a->tag, b ? 0 : ERR_MISSING, b ? b->len : 0, b && b->len <= a->most ? block_ref(b) : NULL,
+                        l->now);
+        break;
+    case EXCHANGE_OPEN:
+        l->opens++;
+        exchange_opened(l->x, a->peer, 0, l->now);
+        break;
+    case EXCHANGE_READY:
+        while (!l->hold_output) {
+            size_t n = exchange_output(l->x, a->peer, 1000, &out, l->now);
+            if (!n)
+                break;
+            buf_add_span(&l->sent, out);
+        }
+        break;
+    case EXCHANGE_CLOSE:
+        l->closes++;
+        break;
+    case EXCHANGE_RESUME:
+        l->resumes++;
+        break;
+    case EXCHANGE_SEEK:
+        l->seeks++;
+        break;
+    case EXCHANGE_NONE:
+        break;
+    }
+}
+
+static void pump(struct lone *l)
+{
+    struct exchange_action a;
+    while (exchange_next(l->x, &a))
+        act(l, &a);
+}
+
+static void setup(struct lone *l, unsigned flags)
+{
+    *l = (struct lone){.now = NOW0};
+    l->budget = budget_new(BUDGET_MIN);
+    struct exchange_config c = {l->budget, 1, 0, 0};
+    l->x = exchange_new(&c, l->now);
+    l->p = exchange_peer_added(l->x, l, flags, l->now);
+    l->s = exchange_stream_opened(l->x, l->p, l);
+}
+
+static void teardown(struct lone *l)
+{
+    l->x = exchange_free(l->x);
+    buf_done(&l->sent);
+    for (unsigned i = 0; i < l->held_count; i++)
+        (void)block_unref(l->held[i]);
+    cr_assert_eq(budget_used(l->budget), 0, "%u bytes of the budget were kept", (unsigned)budget_used(l->budget));
+    budget_free(l->budget);
+}
+
+static struct cid hold(struct lone *l, struct span data)
+{
+    struct cid cid;
+    cid_of(&cid, CODEC_RAW, data);
+    l->held[l->held_count++] = block_from(NULL, BUDGET_NET, &cid, data);
+    return cid;
+}
+
+static struct cid cid_number(unsigned i)
+{
+    struct cid cid;
+    cid_of(&cid, CODEC_RAW, span_of(&i, sizeof i));
+    return cid;
+}
+
+static int say(struct lone *l, struct span message)
+{
+    struct buf stream = BUF_INIT;
+    bitswap_add_message(&stream, message);
+    int r = exchange_stream_data(l->x, l->s, buf_span(&stream), l->now);
+    buf_done(&stream);
+    pump(l);
+    return r;
+}
+
+static void say_wants(struct lone *l, const struct bitswap_entry *e, unsigned count, bool full)
+{
+    struct buf list = BUF_INIT, body = BUF_INIT;
+    for (unsigned i = 0; i < count; i++)
+        bitswap_add_entry(&list, &e[i]);
+    bitswap_add_wantlist(&body, buf_span(&list), full);
+    cr_assert_gt(say(l, buf_span(&body)), 0);
+    buf_done(&list);
+    buf_done(&body);
+}
+
+static int say_block(struct lone *l, const struct cid *cid, struct span data)
+{
+    struct buf body = BUF_INIT;
+    bitswap_add_block_head(&body, cid, (uint32_t)data.len);
+    buf_add_span(&body, data);
+    int r = say(l, buf_span(&body));
+    buf_done(&body);
+    return r;
+}
+
+struct heard {
+    unsigned wants, blocks, haves, dont_haves, cancels, fulls, messages;
+    struct cid last;
+    enum bitswap_want last_want;
+    uint64_t bytes;
+};
+
+/* What the peer got since the last time. */
+static struct heard hear(struct lone *l)
+{
+    struct heard h = {0};
+    struct bitswap_reader r;
+    bitswap_reader_init(&r);
+    struct span in = buf_span(&l->sent);
+    struct bitswap_item it;
+    int err;
+    while ((err = bitswap_read(&r, &in, &it)) == 1) {
+        switch (it.type) {
+        case BITSWAP_WANT:
+            h.wants += !it.cancel;
+            h.cancels += it.cancel;
+            h.last = it.cid;
+            h.last_want = it.want;
+            break;
+        case BITSWAP_PRESENCE:
+            h.haves += it.have;
+            h.dont_haves += !it.have;
+            h.last = it.cid;
+            break;
+        case BITSWAP_BEGIN:
+            bitswap_accept(&r, block_new(NULL, BUDGET_NET, it.size));
+            break;
+        case BITSWAP_BLOCK:
+            cr_assert_eq(exchange_verify_block(it.block, &it.prefix), 0);
+            h.last = it.block->cid;
+            h.blocks++;
+            h.bytes += it.size;
+            (void)block_unref(it.block);
+            break;
+        case BITSWAP_END:
+            h.fulls += it.full;
+            h.messages++;
+            break;
+        }
+    }
+    cr_assert_eq(err, 0);
+    cr_assert(!bitswap_partial(&r), "messages end where a turn ends");
+    bitswap_reader_done(&r);
+    buf_clear(&l->sent);
+    return h;
+}
+
+/* ---- server ---- */
+
+Test(exchange, server_duties)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid small = hold(&l, span_str("small")), none = cid_number(1), v0;
+    static const uint8_t zeros[5000];
+    struct cid big = hold(&l, span_of(zeros, sizeof zeros));
+    say_wants(&l, &(struct bitswap_entry){&small, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    struct heard h = hear(&l);
+    cr_assert(h.blocks == 1 && cid_eq(&h.last, &small));
+    cr_assert_eq(l.opens, 1, "answers go on a stream of ours");
+    say_wants(&l, &(struct bitswap_entry){&small, 1, BITSWAP_WANT_HAVE, false, true}, 1, false);
+    h = hear(&l);
+    cr_assert(h.blocks == 1 && h.haves == 0, "a small block is its own Have");
+    say_wants(&l, &(struct bitswap_entry){&big, 1, BITSWAP_WANT_HAVE, false, true}, 1, false);
+    h = hear(&l);
+    cr_assert(h.blocks == 0 && h.haves == 1 && cid_eq(&h.last, &big));
+    say_wants(&l, &(struct bitswap_entry){&none, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    h = hear(&l);
+    cr_assert(h.dont_haves == 1 && cid_eq(&h.last, &none), "DontHave at once");
+    say_wants(&l, &(struct bitswap_entry){&none, 1, BITSWAP_WANT_HAVE, false, false}, 1, false);
+    cr_assert_eq(hear(&l).messages, 0, "silence when it did not ask for DontHave");
+    cr_assert_eq(cid_from_hash(&v0, 0, CODEC_DAG_PB, cid_hash(&big)), 0);
+    say_wants(&l, &(struct bitswap_entry){&v0, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    h = hear(&l);
+    cr_assert(h.blocks == 1 && cid_eq(&h.last, &v0), "answered with the version and codec that were asked for");
+    cr_assert_eq(l.opens, 1, "one stream while messages flow");
+    l.now += 2 * MONO_S;
+    exchange_expire(l.x, l.now);
+    pump(&l);
+    cr_assert_eq(l.closes, 1, "and its end when they stop");
+    teardown(&l);
+}
+
+Test(exchange, unmet_wants_cancel_and_full)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a = cid_number(1), b = cid_number(2), c = cid_number(3);
+    struct bitswap_entry e[] = {{&a, 1, BITSWAP_WANT_BLOCK, false, true},
+                                {&b, 1, BITSWAP_WANT_HAVE, false, true},
+                                {&c, 1, BITSWAP_WANT_BLOCK, false, false}};
+    say_wants(&l, e, 3, false);
+    cr_assert_eq(hear(&l).dont_haves, 2);
+    e[2].cancel = true;
+    say_wants(&l, &e[2], 1, false);
+    unsigned one = 1, two = 2, three = 3;
+    hold(&l, span_of(&one, sizeof one));
+    hold(&l, span_of(&two, sizeof two));
+    hold(&l, span_of(&three, sizeof three));
+    exchange_have_block(l.x, &a, l.now);
+    exchange_have_block(l.x, &b, l.now);
+    exchange_have_block(l.x, &c, l.now);
+    pump(&l);
+    cr_assert_eq(hear(&l).blocks, 2, "served when they appear; the cancelled one is not");
+    l.held_count = 0; /* the leftovers are freed below */
+    struct cid many[10];
+    struct bitswap_entry w[10];
+    for (unsigned i = 0; i < 10; i++) {
+        many[i] = cid_number(100 + i);
+        w[i] = (struct bitswap_entry){&many[i], 1, BITSWAP_WANT_BLOCK, false, true};
+    }
+    say_wants(&l, w, 10, false);
+    struct exchange_ledger g;
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert_eq(g.their_wants, 10);
+    say_wants(&l, &w[4], 2, true);
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert_eq(g.their_wants, 2, "a full list replaces");
+    say_wants(&l, NULL, 0, true);
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert_eq(g.their_wants, 0);
+    for (unsigned i = 0; i < 3; i++)
+        (void)block_unref(l.held[i]);
+    teardown(&l);
+}
+
+Test(exchange, refused_and_incapable_peers)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE | EXCHANGE_REFUSED);
+    struct cid a = hold(&l, span_str("mine"));
+    say_wants(&l, &(struct bitswap_entry){&a, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    struct heard h = hear(&l);
+    cr_assert(h.blocks == 0 && h.dont_haves == 1);
+    exchange_peer_flags(l.x, l.p, 0, l.now); /* no bitswap protocol: nothing is sent */
+    say_wants(&l, &(struct bitswap_entry){&a, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    cr_assert_eq(hear(&l).messages, 0);
+    exchange_peer_flags(l.x, l.p, EXCHANGE_CAPABLE, l.now); /* identify came late */
+    pump(&l);
+    cr_assert_eq(hear(&l).blocks, 1);
+    teardown(&l);
+}
+
+Test(exchange, want_flood_is_bounded)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    for (unsigned i = 0; i < 20000; i++) {
+        struct cid c = cid_number(i);
+        say_wants(&l, &(struct bitswap_entry){&c, (int)i, BITSWAP_WANT_BLOCK, false, false}, 1, false);
+    }
+    struct exchange_ledger g;
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert_eq(g.their_wants, EXCHANGE_PEER_WANTS_MAX);
+    cr_assert_lt(budget_peak(l.budget), 1u << 20);
+    struct cid last = cid_number(19999), first = cid_number(0);
+    unsigned n = 19999, zero = 0;
+    hold(&l, span_of(&n, sizeof n));
+    hold(&l, span_of(&zero, sizeof zero));
+    exchange_have_block(l.x, &last, l.now);
+    exchange_have_block(l.x, &first, l.now);
+    pump(&l);
+    cr_assert_eq(hear(&l).blocks, 1, "the oldest gave way");
+    teardown(&l);
+}
+
+/* A peer that asks for everything and reads nothing costs a bounded number of blocks. */
+Test(exchange, reader_that_does_not_read)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    l.hold_output = true;
+    uint8_t *data = calloc(1, 1u << 20);
+    struct cid c[8];
+    struct bitswap_entry e[8];
+    for (unsigned i = 0; i < 8; i++) {
+        data[0] = (uint8_t)i;
+        c[i] = hold(&l, span_of(data, 1u << 20));
+        e[i] = (struct bitswap_entry){&c[i], 1, BITSWAP_WANT_BLOCK, false, true};
+    }
+    say_wants(&l, e, 8, false);
+    cr_assert_leq(l.loads, 8);
+    struct span out;
+    uint64_t total = 0;
+    l.hold_output = false;
+    for (int i = 0; i < 3; i++) {
+        size_t n = exchange_output(l.x, l.p, 100, &out, l.now);
+        total += n;
+        cr_assert(n > 0 && n <= 100);
+        buf_add_span(&l.sent, out);
+    }
+    while (true) {
+        size_t n = exchange_output(l.x, l.p, 1u << 20, &out, l.now);
+        cr_assert_leq(n, EXCHANGE_CHUNK_MAX);
+        if (n)
+            buf_add_span(&l.sent, out);
+        else
+            break;
+    }
+    pump(&l);
+    cr_assert_eq(hear(&l).blocks, 8);
+    free(data);
+    teardown(&l);
+}
+
+Test(exchange, lost_stream_begins_its_message_anew)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    static const uint8_t zeros[5000];
+    struct cid big = hold(&l, span_of(zeros, sizeof zeros));
+    l.hold_output = true;
+    say_wants(&l, &(struct bitswap_entry){&big, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    struct span out;
+    cr_assert_eq(exchange_output(l.x, l.p, 1000, &out, l.now) > 0, true);
+    cr_assert_eq(exchange_output(l.x, l.p, 1000, &out, l.now), 1000);
+    exchange_output_lost(l.x, l.p, l.now);
+    l.hold_output = false;
+    exchange_expire(l.x, l.now);
+    pump(&l);
+    cr_assert_eq(l.opens, 2);
+    cr_assert_eq(hear(&l).blocks, 1);
+    teardown(&l);
+}
+
+/* ---- client ---- */
+
+static void want(struct lone *l, struct want *w, const struct cid *cid)
+{
+    *w = (struct want){.kind = WANT_BLOCK, .priority = WANT_NOW, .cid = *cid, .deadline = MONO_NEVER};
+    cr_assert_eq(exchange_want(l->x, w, l->now), 0);
+    pump(l);
+}
+
+Test(exchange, client_asks_and_cancels)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a = cid_number(1), b = cid_number(2);
+    struct want w, v;
+    want(&l, &w, &a);
+    struct heard h = hear(&l);
+    cr_assert(h.wants == 1 && cid_eq(&h.last, &a) && h.last_want == BITSWAP_WANT_BLOCK && h.fulls == 1,
+              "the only peer is asked for the block itself; the first list is a full one");
+    want(&l, &v, &b);
+    h = hear(&l);
+    cr_assert(h.wants == 1 && h.fulls == 0);
+    exchange_cancel(l.x, &v, l.now);
+    pump(&l);
+    h = hear(&l);
+    cr_assert(l.settled == 1 && v.result == ERR_CANCELLED && h.cancels == 1 && cid_eq(&h.last, &b));
+    unsigned one = 1;
+    cr_assert_gt(say_block(&l, &a, span_of(&one, sizeof one)), 0);
+    cr_assert(l.settled == 2 && w.result == 0 && w.block && l.stored == 1);
+    cr_assert_eq(hear(&l).messages, 0, "whoever delivered needs no cancel");
+    (void)block_unref(w.block);
+    teardown(&l);
+}
+
+Test(exchange, have_leads_to_a_want_block)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct exchange_peer *first = l.p;
+    struct exchange_peer *second = exchange_peer_added(l.x, &l, EXCHANGE_CAPABLE, l.now);
+    struct exchange_stream *s2 = exchange_stream_opened(l.x, second, &l);
+    struct cid a = cid_number(1);
+    struct want w;
+    want(&l, &w, &a);
+    struct heard h = hear(&l);
+    cr_assert_eq(h.wants, 2, "one is asked for the block, the other whether it has it");
+    struct buf body = BUF_INIT;
+    bitswap_add_presence(&body, &a, false);
+    say(&l, buf_span(&body));
+    h = hear(&l);
+    cr_assert(h.wants == 1 && h.last_want == BITSWAP_WANT_HAVE, "what lacks it shall tell when it gets it, not send it");
+    buf_clear(&body);
+    bitswap_add_presence(&body, &a, true);
+    l.s = s2;
+    say(&l, buf_span(&body));
+    h = hear(&l);
+    cr_assert(h.wants == 1 && h.last_want == BITSWAP_WANT_BLOCK);
+    unsigned one = 1;
+    say_block(&l, &a, span_of(&one, sizeof one));
+    cr_assert(l.settled == 1 && w.result == 0);
+    (void)block_unref(w.block);
+    struct exchange_ledger g;
+    exchange_ledger(l.x, first, &g);
+    cr_assert_eq(g.our_wants, 0);
+    exchange_ledger(l.x, second, &g);
+    cr_assert(g.blocks_received == 1 && g.inflight_bytes == 0);
+    buf_done(&body);
+    teardown(&l);
+}
+
+Test(exchange, unasked_blocks_cost_nothing_and_end_it)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    uint8_t *data = calloc(1, 1u << 20);
+    for (unsigned i = 0; i < 10 && !l.drops; i++) {
+        data[0] = (uint8_t)i;
+        struct cid c;
+        cid_of(&c, CODEC_RAW, span_of(data, 1u << 20));
+        cr_assert_gt(say_block(&l, &c, span_of(data, 1u << 20)), 0);
+    }
+    cr_assert(l.drops == 1 && l.drop_err == ERR_VERIFY);
+    cr_assert_lt(budget_peak(l.budget), 65536, "not even kept for hashing");
+    struct cid again = cid_number(1);
+    cr_assert_lt(say_block(&l, &again, SPAN_NONE), 0, "mute from then on");
+    cr_assert_eq(l.drops, 1);
+    free(data);
+    teardown(&l);
+}
+
+Test(exchange, wrong_block_does_not_answer)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a = cid_number(1);
+    struct want w;
+    want(&l, &w, &a);
+    unsigned two = 2;
+    cr_assert_gt(say_block(&l, &a, span_of(&two, sizeof two)), 0);
+    cr_assert(l.settled == 0 && l.stored == 0);
+    struct exchange_ledger g;
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert(g.wrong == 1 && g.blocks_received == 0);
+    exchange_cancel(l.x, &w, l.now);
+    pump(&l);
+    unsigned one = 1;
+    exchange_cancel(l.x, &w, l.now);
+    (void)say_block(&l, &a, span_of(&one, sizeof one));
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert_eq(g.wrong + g.duplicates, 2, "after the cancel it is late or unasked for, never stored");
+    cr_assert_eq(l.stored, 0);
+    teardown(&l);
+}
+
+Test(exchange, malformed_streams)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(l.drops, 0);
+        cr_assert_eq(exchange_stream_data(l.x, l.s, span_of("\x02\x0b\x00", 3), l.now), ERR_PROTOCOL);
+        exchange_stream_closed(l.x, l.s, l.now);
+        l.s = exchange_stream_opened(l.x, l.p, &l);
+        pump(&l);
+    }
+    cr_assert(l.drops == 1 && l.drop_err == ERR_PROTOCOL);
+    cr_assert_null(l.s);
+    teardown(&l);
+}
+
+Test(exchange, streams_are_bounded)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    unsigned opened = 1;
+    while (exchange_stream_opened(l.x, l.p, &l))
+        opened++;
+    cr_assert_eq(opened, EXCHANGE_STREAMS_MAX);
+    teardown(&l);
+}
+
+/* A block that was announced and does not come holds memory for a bounded time; and while we ourselves did not read, not at all. */
+Test(exchange, slow_loris_block)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a = cid_number(1);
+    struct want w;
+    want(&l, &w, &a);
+    struct buf body = BUF_INIT, stream = BUF_INIT;
+    bitswap_add_block_head(&body, &a, 1u << 20);
+    buf_add_str(&body, "some");
+    uint8_t *rest = calloc(1, (1u << 20) - 4);
+    buf_add(&body, rest, (1u << 20) - 4);
+    bitswap_add_message(&stream, buf_span(&body));
+    cr_assert_eq(exchange_stream_data(l.x, l.s, span_sub(buf_span(&stream), 0, 60), l.now), 60);
+    cr_assert_gt(budget_used(l.budget), 1u << 20);
+    for (int i = 0; i < 100 && !l.drops; i++) {
+        l.now += 500 * MONO_MS;
+        exchange_expire(l.x, l.now);
+        pump(&l);
+    }
+    cr_assert(l.drops == 1 && l.drop_err == ERR_TIMEOUT);
+    cr_assert_leq(l.now - NOW0, 25 * MONO_S);
+    free(rest);
+    buf_done(&body);
+    buf_done(&stream);
+    exchange_peer_removed(l.x, l.p, l.now);
+    exchange_cancel(l.x, &w, l.now);
+    pump(&l);
+    teardown(&l);
+}
+
+Test(exchange, no_memory_is_back_pressure)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    unsigned one = 1;
+    struct cid a = cid_number(1);
+    struct want w;
+    want(&l, &w, &a);
+    size_t taken = 0;
+    while (budget_take(l.budget, BUDGET_NET, 4096))
+        taken += 4096;
+    while (budget_take(l.budget, BUDGET_NET, 1))
+        taken++;
+    struct buf body = BUF_INIT, stream = BUF_INIT;
+    bitswap_add_block_head(&body, &a, sizeof one);
+    buf_add(&body, &one, sizeof one);
+    bitswap_add_message(&stream, buf_span(&body));
+    int r = exchange_stream_data(l.x, l.s, buf_span(&stream), l.now);
+    cr_assert(r > 0 && (size_t)r < buf_len(&stream), "stops before the data");
+    buf_consume(&stream, (size_t)r);
+    pump(&l);
+    budget_give(l.budget, BUDGET_NET, taken);
+    exchange_budget_freed(l.x, l.now);
+    pump(&l);
+    cr_assert_eq(l.resumes, 1);
+    cr_assert_eq(exchange_stream_data(l.x, l.s, buf_span(&stream), l.now), (int)buf_len(&stream));
+    pump(&l);
+    cr_assert(l.settled == 1 && w.result == 0);
+    (void)block_unref(w.block);
+    buf_done(&body);
+    buf_done(&stream);
+    teardown(&l);
+}
+
+Test(exchange, too_many_wants)
+{
+    struct lone l;
+    setup(&l, 0);
+    struct want *w = calloc(EXCHANGE_WANTS_MAX + 1, sizeof *w);
+    unsigned i;
+    for (i = 0; i <= EXCHANGE_WANTS_MAX; i++) {
+        w[i] = (struct want){.kind = WANT_BLOCK, .priority = WANT_KEEP, .cid = cid_number(i), .deadline = MONO_NEVER};
+        if (exchange_want(l.x, &w[i], l.now) < 0)
+            break;
+    }
+    cr_assert(i > 1000 && i < EXCHANGE_WANTS_MAX, "the budget ends before the table does: %u", i);
+    struct want now = {.kind = WANT_BLOCK, .priority = WANT_NOW, .cid = cid_number(i), .deadline = MONO_NEVER};
+    cr_assert_eq(exchange_want(l.x, &now, l.now), 0, "who sits and waits is served all the same");
+    exchange_stop(l.x);
+    pump(&l);
+    cr_assert_eq(l.settled, i + 1, "every want comes back, once");
+    cr_assert_eq(exchange_want(l.x, &now, l.now), 0);
+    pump(&l);
+    cr_assert(now.result == ERR_CANCELLED && l.settled == i + 2);
+    free(w);
+    teardown(&l);
+}
+
+Test(exchange, resync_after_many_cancels)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    enum { N = 3000 };
+    struct want *w = calloc(N, sizeof *w);
+    struct cid keep = cid_number(N + 1);
+    struct want k;
+    for (unsigned i = 0; i < N; i++) { /* one root, so that all are asked of the peer */
+        w[i] = (struct want){.kind = WANT_BLOCK, .priority = WANT_AHEAD, .cid = cid_number(i), .deadline = MONO_NEVER};
+        w[i].root = keep;
+        cr_assert_eq(exchange_want(l.x, &w[i], l.now), 0);
+    }
+    want(&l, &k, &keep);
+    struct heard h = hear(&l);
+    cr_assert_gt(h.wants, 10);
+    l.hold_output = true;
+    for (unsigned i = 0; i < N; i++)
+        exchange_cancel(l.x, &w[i], l.now);
+    pump(&l);
+    l.hold_output = false;
+    struct span out;
+    size_t n;
+    while ((n = exchange_output(l.x, l.p, 4096, &out, l.now)))
+        buf_add_span(&l.sent, out);
+    pump(&l);
+    h = hear(&l);
+    cr_assert(h.cancels > 10 || h.fulls == 1);
+    struct exchange_ledger g;
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert_leq(g.our_wants, 1);
+    exchange_cancel(l.x, &k, l.now);
+    pump(&l);
+    free(w);
+    teardown(&l);
+}
