@@ -60,7 +60,8 @@ static inline struct span multiaddr_span(const struct multiaddr *m)
 bool multiaddr_eq(const struct multiaddr *a, const struct multiaddr *b);
 uint64_t multiaddr_mix(const struct multiaddr *m); /* for hash tables; not a secret */
 
-/* All of `in`: 0; ERR_INVALID; ERR_TRUNCATED; ERR_UNSUPPORTED (a protocol we do not know); ERR_TOO_BIG. Empty is ERR_INVALID. */
+/* All of `in`: 0; ERR_INVALID; ERR_TRUNCATED; ERR_UNSUPPORTED (a protocol we do not know); ERR_TOO_BIG. Empty is
+ * ERR_INVALID. */
 int multiaddr_parse(struct span in, struct multiaddr *ret);
 /* Text as `/ip4/192.0.2.1/tcp/4001/p2p/12D3…` (`ipfs` is taken for `p2p`). The same errors, with a sentence in `why`. */
 int multiaddr_from_text(struct span text, struct multiaddr *ret, struct why *why);

@@ -49,7 +49,8 @@ struct identity {
 
 void identity_new(struct identity *ret, struct rng *rng);
 void identity_from_seed(struct identity *ret, const uint8_t seed[ED25519_SEED]);
-/* A serialized PrivateKey (Ed25519, 64 bytes or the old 96): ERR_INVALID when its halves disagree, ERR_UNSUPPORTED other types. */
+/* A serialized PrivateKey (Ed25519, 64 bytes or the old 96): ERR_INVALID when its halves disagree, ERR_UNSUPPORTED other
+ * types. */
 int identity_parse(struct span in, struct identity *ret);
 void identity_encode(const struct identity *i, struct buf *out); /* PrivateKey; wipe `out` after use */
 void identity_wipe(struct identity *i);

@@ -8,8 +8,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* A read takes what came; the room for it follows the traffic between these. Two Noise frames are enough to keep the cipher busy,
- * and beyond that the caches lose. */
+/* A read takes what came; the room for it follows the traffic between these. Two Noise frames are enough to keep the
+ * cipher busy, and beyond that the caches lose. */
 #define READ_MIN     4096
 #define READ_MAX     ((size_t)128 * 1024)
 #define READ_IDLE    (5 * MONO_S)        /* without bytes: the room is given back at the next tick */

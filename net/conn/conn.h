@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * One connection, from raw bytes to negotiated streams: multistream(/noise) → Noise XX → early muxer or multistream(/yamux/1.0.0)
- * → Yamux → multistream on each stream. A machine without I/O: bytes and time in, events and bytes out. Owned by one
- * thread (the engine's).
+ * One connection, from raw bytes to negotiated streams: multistream(/noise) → Noise XX → early muxer or
+ * multistream(/yamux/1.0.0) → Yamux → multistream on each stream. A machine without I/O: bytes and time in, events and
+ * bytes out. Owned by one thread (the engine's).
  *
  *   NEW ─→ SECURITY ─→ NOISE ─→ MUXER ─→ OPEN ─→ DEAD       READY is told on entering OPEN, CLOSED is the last event.
  *             │          └────────────────↑ ↑                 Any state may go to DEAD (error, timeout, end of input).
@@ -17,14 +17,16 @@
  * Events are pulled; ev.data is borrowed until the next call that takes the connection. Handlers may call any verb of a
  * stream between two conn_next. Input may be added only when conn_next has answered 0 (asserted): events point into it.
  *
- * Life of a stream: conn_open (ours) or CONN_STREAM (theirs). DATA and FIN tell what comes, conn_write and conn_close_write what
- * goes. It ends with exactly one of: CONN_STREAM_CLOSED (both sides finished and all of ours handed to conn_output), CONN_RESET
- * (theirs, a refusal of ours by time-out, or the connection's death), CONN_REFUSED, or our conn_reset, which is silent. After
- * that its number is unknown: verbs answer ERR_NOT_FOUND, which is harmless. Numbers are never used twice.
+ * Life of a stream: conn_open (ours) or CONN_STREAM (theirs). DATA and FIN tell what comes, conn_write and
+ * conn_close_write what goes. It ends with exactly one of: CONN_STREAM_CLOSED (both sides finished and all of ours handed
+ * to conn_output), CONN_RESET (theirs, a refusal of ours by time-out, or the connection's death), CONN_REFUSED, or our
+ * conn_reset, which is silent. After that its number is unknown: verbs answer ERR_NOT_FOUND, which is harmless. Numbers
+ * are never used twice.
  *
- * Flow control: what DATA delivered counts against the stream's receive window until conn_consume gives it back. While the sum of
- * what was not consumed is above what was promised (limits.hold_max and grown windows), conn_wants_input is false: stop reading
- * the socket. conn_write takes what fits the stream's send queue; CONN_WRITABLE tells when there is room after it took less.
+ * Flow control: what DATA delivered counts against the stream's receive window until conn_consume gives it back. While
+ * the sum of what was not consumed is above what was promised (limits.hold_max and grown windows), conn_wants_input is
+ * false: stop reading the socket. conn_write takes what fits the stream's send queue; CONN_WRITABLE tells when there is
+ * room after it took less.
  */
 #ifndef NET_CONN_CONN_H
 #define NET_CONN_CONN_H
@@ -37,8 +39,8 @@ struct conn;
 
 enum conn_role { CONN_DIALER, CONN_LISTENER };
 
-/* What we speak to peers that open streams: borrowed, may change between calls. An entry that ends in '*' stands for all ids that
- * begin with what is before it (`/x/ *` without the blank). */
+/* What we speak to peers that open streams: borrowed, may change between calls. An entry that ends in '*' stands for all
+ * ids that begin with what is before it (`/x/ *` without the blank). */
 struct conn_protocols {
     const char *const *ids;
     unsigned count;

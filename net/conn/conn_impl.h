@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The inside of a connection, shared by conn.c (the upgrade, bytes, time) and conn_stream.c (streams and their negotiation). Ours
- * alone: other folders use conn.h.
+ * The inside of a connection, shared by conn.c (the upgrade, bytes, time) and conn_stream.c (streams and their
+ * negotiation). Ours alone: other folders use conn.h.
  */
 #ifndef NET_CONN_CONN_IMPL_H
 #define NET_CONN_CONN_IMPL_H

@@ -11,8 +11,9 @@
  *      OPEN ─→ we finished ─→ gone (when all was handed out)
  *        └──→ peer finished ──↑
  * Input is parsed in place: DATA events borrow from what yamux_input was given. Output is gathered: yamux_gather lists spans of
- * headers and of send queues, to be encrypted straight into the connection's output. Control frames (pongs first, so that a peer
- * with a 10 s timer stays content; then window updates and resets) go before data; data goes round-robin, one frame a turn.
+ * headers and of send queues, to be encrypted straight into the connection's output. Control frames (pongs first, so that
+ * a peer with a 10 s timer stays content; then window updates and resets) go before data; data goes round-robin, one
+ * frame a turn.
  *
  * Windows start at 256 KiB. A window that was used up in less than four round trips doubles, up to window_max, as long as the
  * growth of all windows stays within window_total and the memory budget grants it. Frames for streams we have forgotten are
@@ -91,8 +92,8 @@ struct yamux_batch {
     size_t bytes;
     uint8_t heads[YAMUX_BATCH_PARTS][YAMUX_HEADER];
 };
-/* Takes frames of at most `most` bytes (≥ YAMUX_HEADER + 1, or nothing is taken) from the output. The parts are borrowed from batch
- * and y until the next call that takes y. Returns the bytes; 0: nothing to send. */
+/* Takes frames of at most `most` bytes (≥ YAMUX_HEADER + 1, or nothing is taken) from the output. The parts are borrowed
+ * from batch and y until the next call that takes y. Returns the bytes; 0: nothing to send. */
 size_t yamux_gather(struct yamux *y, struct yamux_batch *batch, size_t most);
 size_t yamux_output(struct yamux *y, struct buf *out, size_t most); /* the same, copied to the end of out, many batches */
 bool yamux_has_output(const struct yamux *y);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The inside of a Yamux session, shared by its three files: yamux.c (input, events, time), yamux_stream.c (the table of streams and
- * their verbs) and yamux_send.c (output). Ours alone: other folders use yamux.h.
+ * The inside of a Yamux session, shared by its three files: yamux.c (input, events, time), yamux_stream.c (the table of
+ * streams and their verbs) and yamux_send.c (output). Ours alone: other folders use yamux.h.
  *
- * A live stream stands in the table and in up to four lists: `control` (owes a SYN, an ACK or a window update), `sending` (has data that
- * the window lets go, or a FIN), `blocked` (somebody waits for room), `events` (an event waits to be pulled).
+ * A live stream stands in the table and in up to four lists: `control` (owes a SYN, an ACK or a window update), `sending`
+ * (has data that the window lets go, or a FIN), `blocked` (somebody waits for room), `events` (an event waits to be
+ * pulled).
  */
 #ifndef NET_MUX_YAMUX_IMPL_H
 #define NET_MUX_YAMUX_IMPL_H

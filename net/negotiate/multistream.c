@@ -128,7 +128,8 @@ static int on_message(struct multistream *m, struct span text)
 
 /* ---- framing ---- */
 
-/* The whole message at the front of `s`: its text without newline, and its length with everything. 1, 0: incomplete, or an error. */
+/* The whole message at the front of `s`: its text without newline, and its length with everything. 1, 0: incomplete, or
+ * an error. */
 static int message_read(struct span s, struct span *ret_text, size_t *ret_len)
 {
     uint64_t len;

@@ -2,9 +2,10 @@
  *
  * multistream-select 1.0: agreeing on a protocol at the start of a connection or of a stream.
  *
- * A message is `uvarint length ‖ text ‖ \n`. Both sides send `/multistream/1.0.0` without waiting; the dialer proposes, the listener
- * echoes what it agrees to or sends `na`, and the dialer proposes the next. One machine is one side of one negotiation; it
- * is embedded by its owner. Everything may arrive coalesced: what follows the agreed message is left in the input for the protocol.
+ * A message is `uvarint length ‖ text ‖ \n`. Both sides send `/multistream/1.0.0` without waiting; the dialer proposes,
+ * the listener echoes what it agrees to or sends `na`, and the dialer proposes the next. One machine is one side of one
+ * negotiation; it is embedded by its owner. Everything may arrive coalesced: what follows the agreed message is left in
+ * the input for the protocol.
  *
  *   HEADER ─→ PROPOSE ─→ AGREED      Both roles. HEADER waits for the peer's header, PROPOSE for an answer or a proposal.
  *      └──────────┴────→ FAILED
@@ -42,9 +43,9 @@ void multistream_init_dialer(struct multistream *m, struct multistream_table pro
 void multistream_init_listener(struct multistream *m, struct multistream_table spoken);
 void multistream_done(struct multistream *m);
 
-/* Takes what belongs to the negotiation from the front of `in`. 1: agreed (multistream_index, multistream_id); 0: `in` was used up, more
- * is needed; ERR_UNSUPPORTED: the listener speaks none of our proposals; ERR_PROTOCOL: malformed; ERR_LIMIT: too long or too many
- * proposals. After an error there may still be an answer to send. */
+/* Takes what belongs to the negotiation from the front of `in`. 1: agreed (multistream_index, multistream_id); 0: `in`
+ * was used up, more is needed; ERR_UNSUPPORTED: the listener speaks none of our proposals; ERR_PROTOCOL: malformed;
+ * ERR_LIMIT: too long or too many proposals. After an error there may still be an answer to send. */
 int multistream_input(struct multistream *m, struct span *in);
 /* Moves what is to be sent to `out`; bytes appended. Call it after init and after each input, and send at once, also when we
  * have nothing to say ourselves: a peer that negotiates lazily waits for the answer when it closes. */

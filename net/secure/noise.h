@@ -37,10 +37,10 @@ struct noise_config {
 struct noise *noise_new(const struct noise_config *cfg);
 struct noise *noise_free(struct noise *n); /* NULL accepted; wipes */
 
-/* Takes complete handshake frames from `in` and appends ours to `out`; call it once at the start with nothing (the initiator speaks
- * first). 1: done, what is left in `in` belongs to the transport; 0: more is needed; ERR_PROTOCOL: malformed, zero DH result, or no
- * common muxer; ERR_VERIFY: does not decrypt, or the identity's signature is wrong; ERR_DENIED: another peer than expected, or
- * ourselves. After an error the machine only fails. */
+/* Takes complete handshake frames from `in` and appends ours to `out`; call it once at the start with nothing (the
+ * initiator speaks first). 1: done, what is left in `in` belongs to the transport; 0: more is needed; ERR_PROTOCOL:
+ * malformed, zero DH result, or no common muxer; ERR_VERIFY: does not decrypt, or the identity's signature is wrong;
+ * ERR_DENIED: another peer than expected, or ourselves. After an error the machine only fails. */
 int noise_handshake(struct noise *n, struct buf *in, struct buf *out);
 
 /* ---- once done ---- */
@@ -51,8 +51,8 @@ int noise_muxer(const struct noise *n); /* index into the offered list, or ERR_N
 
 /* Appends one frame that carries the parts, one after the other (1 to NOISE_PLAIN_MAX bytes in all). */
 void noise_encrypt(struct noise *n, const struct span *parts, unsigned count, struct buf *out);
-/* Takes one frame from `in` and decrypts it where it lies. 1: *ret_plain, valid until `in` is appended to or its owner touches it;
- * 0: the frame is not complete; ERR_VERIFY: forged, or shorter than its tag. */
+/* Takes one frame from `in` and decrypts it where it lies. 1: *ret_plain, valid until `in` is appended to or its owner
+ * touches it; 0: the frame is not complete; ERR_VERIFY: forged, or shorter than its tag. */
 int noise_decrypt(struct noise *n, struct buf *in, struct span *ret_plain);
 
 #endif

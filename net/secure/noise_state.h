@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The symmetric and handshake state of Noise_XX_25519_ChaChaPoly_SHA256 (noiseprotocol.org revision 34, section 5): keys, chaining
- * key, handshake hash. noise.c strings these tokens into libp2p's three messages; the tests string them into the published
- * vectors. Ours alone: other folders use noise.h.
+ * The symmetric and handshake state of Noise_XX_25519_ChaChaPoly_SHA256 (noiseprotocol.org revision 34, section 5): keys,
+ * chaining key, handshake hash. noise.c strings these tokens into libp2p's three messages; the tests string them into the
+ * published vectors. Ours alone: other folders use noise.h.
  */
 #ifndef NET_SECURE_NOISE_STATE_H
 #define NET_SECURE_NOISE_STATE_H
@@ -40,8 +40,9 @@ enum noise_dh { NOISE_EE, NOISE_ES /* our ephemeral, their static */, NOISE_SE /
 void noise_state_init(struct noise_state *s, const struct noise_keys *keys, struct span prologue);
 void noise_state_wipe(struct noise_state *s);
 
-/* The tokens of a message. Writers append to `out`; readers take from the front of `in`: ERR_PROTOCOL when it is too short, ERR_VERIFY when
- * it does not decrypt. noise_state_mix_dh: ERR_PROTOCOL when the result is zero (a point of small order). */
+/* The tokens of a message. Writers append to `out`; readers take from the front of `in`: ERR_PROTOCOL when it is too
+ * short, ERR_VERIFY when it does not decrypt. noise_state_mix_dh: ERR_PROTOCOL when the result is zero (a point of small
+ * order). */
 void noise_state_write_e(struct noise_state *s, struct buf *out);
 void noise_state_write_s(struct noise_state *s, struct buf *out);
 int noise_state_read_e(struct noise_state *s, struct span *in);

@@ -3,8 +3,8 @@
  * Protobuf messages by protobuf-c, with bounds. The .proto files of this folder are compiled to "net/wire/<name>.pb-c.h".
  *
  * protobuf-c copies every field and scans with tables of its own, so a short hostile message could make it allocate many times
- * its size. wire_unpack refuses messages over `max` bytes and stops when WIRE_ALLOC_FACTOR × length + WIRE_ALLOC_BASE bytes were
- * allocated: honest messages need less than six times their length.
+ * its size. wire_unpack refuses messages over `max` bytes and stops when WIRE_ALLOC_FACTOR × length + WIRE_ALLOC_BASE
+ * bytes were allocated: honest messages need less than six times their length.
  */
 #ifndef NET_WIRE_WIRE_H
 #define NET_WIRE_WIRE_H

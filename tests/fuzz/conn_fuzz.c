@@ -1,9 +1,10 @@
 /* LINK: net_conn */
 /* SPDX-License-Identifier: MIT
  *
- * A whole connection. First byte, modulo 4: 0 a listener reads the rest as raw bytes; 1 a dialer does; 2 a pair talks under a script
- * of the rest, with damage on the wire; 3 a correct peer up to Noise, whose plaintext is then the rest. Second byte: the size of the
- * pieces. What is checked: each ends with exactly one CLOSED, and every stream that was told ends before it. */
+ * A whole connection. First byte, modulo 4: 0 a listener reads the rest as raw bytes; 1 a dialer does; 2 a pair talks
+ * under a script of the rest, with damage on the wire; 3 a correct peer up to Noise, whose plaintext is then the rest.
+ * Second byte: the size of the pieces. What is checked: each ends with exactly one CLOSED, and every stream that was told
+ * ends before it. */
 #include "net/conn/conn.h"
 #include "net/secure/noise.h"
 

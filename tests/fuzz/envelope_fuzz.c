@@ -1,8 +1,8 @@
 /* LINK: net_addr */
 /* SPDX-License-Identifier: MIT
  *
- * Envelopes and peer records. The input is opened as an envelope; and it is sealed by a fixed key as the payload of one, so that
- * the parser of records is reached without a forged signature. */
+ * Envelopes and peer records. The input is opened as an envelope; and it is sealed by a fixed key as the payload of one,
+ * so that the parser of records is reached without a forged signature. */
 #include "net/addr/envelope.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* LINK: net_negotiate */
 /* SPDX-License-Identifier: MIT
  *
- * Both roles of multistream-select: whatever the pieces, the outcome and the answers are the same. The first byte is the size of
- * the pieces, and its lowest bit the role. */
+ * Both roles of multistream-select: whatever the pieces, the outcome and the answers are the same. The first byte is the
+ * size of the pieces, and its lowest bit the role. */
 #include "net/negotiate/multistream.h"
 
 #include <stdlib.h>

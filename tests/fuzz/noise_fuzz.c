@@ -1,9 +1,9 @@
 /* LINK: net_secure */
 /* SPDX-License-Identifier: MIT
  *
- * Noise. First byte: 0 a responder reads the rest as raw bytes; 1 an initiator does; 2 a handshake is run with three of its bytes
- * flipped (position, position, mask); 3 after a good handshake the rest is sent in frames, one of which is damaged when the
- * second byte is odd. */
+ * Noise. First byte: 0 a responder reads the rest as raw bytes; 1 an initiator does; 2 a handshake is run with three of
+ * its bytes flipped (position, position, mask); 3 after a good handshake the rest is sent in frames, one of which is
+ * damaged when the second byte is odd. */
 #include "net/secure/noise.h"
 
 #include <stdlib.h>
