@@ -26,7 +26,7 @@
 #define IDLE_SYNC         (MONO_S)
 #define REFRESH           (5 * MONO_S)
 #define RETRY             (MONO_S)
-#define BALLAST_AT        (UINT64_C(32) << 20) /* free bytes at which the ballast is made again */
+#define BALLAST_AT        (UINT64_C(4) << 20) /* free bytes at which the ballast (1 MiB) is made again */
 
 /* ---- internal operations: their answers differ, so they are known by their apply ---- */
 
@@ -100,8 +100,9 @@ static void note_fault(struct blockstore *bs, int err)
 
 static void note_recovery(struct blockstore *bs)
 {
+    static struct log_limit limit;
     if (atomic_exchange(&bs->stats.fault, 0) != 0)
-        log_info("store.recovered", "free=%llu", (unsigned long long)atomic_load(&bs->stats.disk_free));
+        log_limited(&limit, "store.recovered", "free=%llu", (unsigned long long)atomic_load(&bs->stats.disk_free));
 }
 
 static int commit(struct blockstore *bs, struct store_txn *txn)
@@ -375,20 +376,29 @@ static int try_group(struct blockstore *bs)
     return commit(bs, &txn);
 }
 
+/* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
+static void settle_freed(struct blockstore *bs)
+{
+    for (int i = 0; i < 2; i++) {
+        struct store_txn txn;
+        if (store_txn_begin(bs, &txn) != 0 || commit(bs, &txn) != 0)
+            return;
+    }
+}
+
 /* The disk is full: what is given up before an operation is refused, once per operation. */
 static bool free_disk(struct blockstore *bs, struct store_op *op)
 {
     if (op == bs->room_made_for)
         return false;
-    bool burned = store_ballast_burn(&bs->env);
-    bool evictable = bs->t.bytes > bs->t.live_bytes && !bs->evict.active;
-    if (!burned && !evictable)
-        return false;
     bs->room_made_for = op;
-    if (evictable) {
+    (void)store_ballast_burn(&bs->env); /* room for the eviction's own commits */
+    if (bs->t.bytes > bs->t.live_bytes && !bs->evict.active) {
         uint64_t room = 2 * (uint64_t)op->cost + GROUP_BYTES_LEAST;
         evict_begin(bs, bs->t.bytes > room ? bs->t.bytes - room : 0);
         bs->room_wanted = true;
+    } else {
+        settle_freed(bs);
     }
     return true;
 }
@@ -472,16 +482,6 @@ static int work_step(struct blockstore *bs, struct store_txn *txn)
     if (r >= 0 && txn->t.pins_incomplete > 0 && txn->t.wanted == 0 && txn->t.pending[LANE_LIVE] == 0)
         r = pins_all_complete(txn);
     return r < 0 ? r : 0;
-}
-
-/* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
-static void settle_freed(struct blockstore *bs)
-{
-    for (int i = 0; i < 2; i++) {
-        struct store_txn txn;
-        if (store_txn_begin(bs, &txn) != 0 || commit(bs, &txn) != 0)
-            return;
-    }
 }
 
 static void work_failed(struct blockstore *bs, int err, const struct evict *before)

@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stddef.h>
 
+#define FULL_BELOW (UINT32_C(64) << 10) /* free bytes */
+
 static int txn_source_get(struct block_source *self, const struct cid *cid, struct span *ret)
 {
     struct store_txn *txn = (struct store_txn *)((uint8_t *)self - offsetof(struct store_txn, source));
@@ -69,6 +71,8 @@ int store_txn_commit(struct store_txn *txn)
     else
         rc = mdb_txn_commit(txn->mdb); /* a failed one is an aborted one */
     txn->mdb = NULL;
+    if (rc == EIO && store_env_free_bytes(&txn->bs->env) < FULL_BELOW)
+        rc = ENOSPC; /* LMDB calls a short write EIO; the disk took a part of it and is full now */
     if (rc)
         return store_error(rc);
     txn->bs->t = txn->t;

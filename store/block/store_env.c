@@ -81,18 +81,27 @@ static void on_assert(MDB_env *mdb, const char *text)
 static bool meta_sane(const uint8_t *m, uint32_t psize)
 {
     uint32_t magic, page;
-    uint64_t roots[2], last;
     memcpy(&magic, m + META_MAGIC_AT, 4);
     memcpy(&page, m + META_PSIZE_AT, 4);
+    return magic == META_MAGIC && page == psize;
+}
+
+/* Only of the one that counts: LMDB leaves the other half new, half old after a failed write. */
+static bool roots_sane(const uint8_t *m, uint32_t psize)
+{
+    uint64_t roots[2], last;
     memcpy(&roots[0], m + META_ROOT0_AT, 8);
     memcpy(&roots[1], m + META_ROOT1_AT, 8);
     memcpy(&last, m + META_LAST_AT, 8);
-    if (magic != META_MAGIC || page != psize || last > UINT64_MAX / psize - 1)
-        return false;
-    for (int i = 0; i < 2; i++)
-        if (roots[i] != UINT64_MAX && roots[i] > last)
-            return false;
-    return true;
+    return last <= UINT64_MAX / psize - 1 && (roots[0] == UINT64_MAX || roots[0] <= last) &&
+           (roots[1] == UINT64_MAX || roots[1] <= last);
+}
+
+static uint64_t meta_txn(const uint8_t *m)
+{
+    uint64_t txn;
+    memcpy(&txn, m + META_TXN_AT, 8);
+    return txn;
 }
 
 /* 0: fine, or not there yet. Only native 64-bit files are looked into; others are LMDB's to judge. */
@@ -108,7 +117,8 @@ static int check_metas(const char *path, struct why *why)
     if (got == (ssize_t)sizeof first && sizeof(void *) == 8) {
         memcpy(&psize, first + META_PSIZE_AT, 4);
         sane = psize >= 512 && psize <= 65536 && (psize & (psize - 1)) == 0 && meta_sane(first, psize) &&
-               pread(fd, second, sizeof second, psize) == (ssize_t)sizeof second && meta_sane(second, psize);
+               pread(fd, second, sizeof second, psize) == (ssize_t)sizeof second && meta_sane(second, psize) &&
+               roots_sane(meta_txn(first) > meta_txn(second) ? first : second, psize);
     } else if (got != 0) {
         sane = sizeof(void *) != 8;
     }
