@@ -195,10 +195,25 @@ void api_config_reload(struct ctl_request *q)
 
 /* ---- shutdown ---- */
 
+static void on_answered(struct evhttp_request *http, void *arg)
+{
+    (void)http;
+    daemon_stop(arg);
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    daemon_stop(arg);
+}
+
+/* Stops when the answer has left; or soon, if the asker does not take it. */
 void api_shutdown(struct ctl_request *q)
 {
     struct daemon *d = q->d;
     ctl_header(q, "Connection", "close");
+    evhttp_request_set_on_complete_cb(q->http, on_answered, d);
+    event_base_once(d->base, -1, EV_TIMEOUT, on_late, d, &(struct timeval){1, 0});
     ctl_json(q, json_pack("{si}", "pid", (int)getpid()));
-    daemon_stop(d);
 }

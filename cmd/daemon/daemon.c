@@ -245,17 +245,20 @@ static int load_config(struct daemon *d, struct config **ret, struct why *why)
     return r;
 }
 
-/* "auto": half of what the disk has free, what we hold already counted as free. */
+/* "auto": half of what the disk has free at the start, what we hold already counted as free. */
 static uint64_t quota_of(struct daemon *d)
 {
     uint64_t quota = config_u64(d->config, CONFIG_QUOTA);
     struct blockstore_stats s;
     if (quota != CONFIG_AUTO)
         return quota;
+    if (d->auto_quota)
+        return d->auto_quota;
     blockstore_stats(d->store, &s);
     struct statvfs v;
     uint64_t disk_free = statvfs(d->paths.state, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : s.disk_free_bytes;
-    return (disk_free + s.disk_bytes) / 2;
+    d->auto_quota = (disk_free + s.disk_bytes) / 2;
+    return d->auto_quota;
 }
 
 static void done_call(struct mail *mail, void *owner)
@@ -317,7 +320,7 @@ int daemon_reload(struct daemon *d, struct buf *restart, struct why *why)
 void daemon_stop(struct daemon *d)
 {
     d->stopping = true;
-    event_base_loopexit(d->base, NULL); /* after the events of this turn, so that answers leave */
+    event_base_loopexit(d->base, NULL);
 }
 
 static void on_mail(evutil_socket_t fd, short what, void *arg)

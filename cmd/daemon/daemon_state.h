@@ -47,6 +47,7 @@ struct daemon {
     struct mailbox *mail;
     struct event *mail_event, *tick_event, *wake_event, *signals[DAEMON_SIGNALS];
     bool stopping;
+    uint64_t auto_quota; /* what "auto" gave at the start; 0: not asked yet */
     mono_ns texts_at; /* when figures were published last */
 
     struct store_reader *reader;
