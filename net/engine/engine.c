@@ -187,7 +187,9 @@ static void load_peers(struct engine *e)
 static void engine_release(struct engine *e)
 {
     engine_net_stop(e);
-    loop_fd_free(e->budget_watch);
+    if (e->budget_watch)
+        budget_unwatch(e->o.budget, e->budget_fd);
+    e->budget_watch = loop_fd_free(e->budget_watch);
     if (e->budget_fd >= 0)
         close(e->budget_fd);
     e->tcp = tcp_free(e->tcp);

@@ -124,7 +124,11 @@ static void one_turn(struct world *w, struct span *in)
 
 static void talk(struct world *w, struct span in)
 {
+    struct host_stats stats;
     exchange_bytes(w);
+    host_stats(w->host, &stats);
+    if (stats.connections != 1)
+        abort(); /* the handshake of an honest peer: without it nothing behind is tried */
     for (int i = 0; in.len && w->hc && i < TURNS_MAX; i++) {
         one_turn(w, &in);
         exchange_bytes(w);
