@@ -178,7 +178,8 @@ static int enter_root(struct unixfs_file *f, struct walk *w, struct block_source
     if (r < 0)
         return r;
     struct level *l = walk_push(w);
-    *l = (struct level){.cid = f->root};
+    l->cid = f->root; /* not an initialiser: the marks are most of a level, and are filled below */
+    l->anchor = 0;
     level_fill(l, block, &node, 0);
     return 0;
 }
@@ -242,7 +243,8 @@ static int enter_child(struct walk *w, struct span block, struct span parent, co
     unsigned above = w->count - 1;
     struct level *l = walk_push(w);
     const struct level *up = &w->level[above];
-    *l = (struct level){.cid = c->child.cid, .anchor = above + 1};
+    l->cid = c->child.cid;
+    l->anchor = above + 1;
     if (c->inner.data) {
         l->anchor = up->anchor;
         l->inner = part_of(parent, c->inner);
