@@ -290,7 +290,7 @@ struct exchange_peer {
 };
 TAILQ_HEAD(peers, exchange_peer);
 
-#define RECENT_SIZE 65536 /* untouched pages of it cost nothing */
+#define RECENT_SIZE 16384
 
 struct exchange {
     struct exchange_config config;
