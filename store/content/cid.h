@@ -62,10 +62,10 @@ static inline bool cid_is_none(const struct cid *c)
     return c->len == 0;
 }
 
-bool     cid_eq(const struct cid *a, const struct cid *b);
-bool     cid_same_block(const struct cid *a, const struct cid *b); /* equal multihashes */
+bool cid_eq(const struct cid *a, const struct cid *b);
+bool cid_same_block(const struct cid *a, const struct cid *b); /* equal multihashes */
 uint64_t cid_mix(const struct cid *c); /* 64 well-mixed bits of the multihash, for hash tables; not a secret */
-int      cid_version(const struct cid *c); /* 0 or 1 */
+int cid_version(const struct cid *c);  /* 0 or 1 */
 uint64_t cid_codec(const struct cid *c);
 uint64_t cid_hash_code(const struct cid *c);
 struct span cid_digest(const struct cid *c); /* borrowed from c */
@@ -74,7 +74,7 @@ struct span cid_digest(const struct cid *c); /* borrowed from c */
 bool cid_inline(const struct cid *c, struct span *ret_block);
 
 /* From parts. `multihash` is checked: 0 or ERR_INVALID. */
-int  cid_from_hash(struct cid *ret, int version, uint64_t codec, struct span multihash);
+int cid_from_hash(struct cid *ret, int version, uint64_t codec, struct span multihash);
 void cid_sha256(struct cid *ret, uint64_t codec, const uint8_t digest[32]); /* v1 */
 void cid_of(struct cid *ret, uint64_t codec, struct span block);            /* v1, hashes with sha2-256 */
 /* The same multihash as v1 with another codec. */
@@ -93,7 +93,7 @@ int cid_from_text(struct span text, struct cid *ret, struct why *why);
 
 /* v0 as base58btc, v1 as base32 lower. NUL-terminated. */
 #define CID_TEXT_SIZE 256
-char *cid_text(const struct cid *c, char text[CID_TEXT_SIZE]); /* returns text; "-" for no CID */
-void  cid_text_base(const struct cid *c, char base, struct buf *out); /* v1 in another base; v0 ignores it */
+char *cid_text(const struct cid *c, char text[CID_TEXT_SIZE]);       /* returns text; "-" for no CID */
+void cid_text_base(const struct cid *c, char base, struct buf *out); /* v1 in another base; v0 ignores it */
 
 #endif

@@ -1,8 +1,8 @@
 /* LINK: store_unixfs store_block store_codec store_content store_base */
 /* SPDX-License-Identifier: MIT
  *
- * Directories of hostile blocks: listing, lookup, editing, paths. The input is a row of blocks (two bytes of length each); a CID
- * leads to the block that its digest's first byte says, whatever its hash, so cycles and repeated shards happen, too;
+ * Directories of hostile blocks: listing, lookup, editing, paths. The input is a row of blocks (two bytes of length each);
+ * a CID leads to the block that its digest's first byte says, whatever its hash, so cycles and repeated shards happen, too;
  * digests whose second byte is 0xff are missing. */
 #include "store/unixfs/dir_edit.h"
 #include "store/unixfs/path.h"

@@ -302,6 +302,12 @@ Test(dir_edit, threshold_as_kubo)
     struct dirs_root root = dirs_finish(b);
     dirs_expect(&root.cid, "bafybeif67jloo3t6ayhxe4vdymtdx22iapkixc65ob2voelnzkq3rnqo3m"); /* one byte over it */
     struct unixfs_dir_edit *e = edit_new(m, &root);
+    struct cid empty = dirs_raw("");
+    cr_assert_eq(unixfs_dir_edit_set(e, span_str(name), NULL, 0), 0);
+    cr_assert_eq(unixfs_dir_edit_set(e, span_of(name, 81), &empty, 0), 0);
+    struct dirs_root exact = edit_run(m, e);
+    dirs_expect(&exact.cid, "bafybeieczc3scrlocjdhq52rthpkn444zuzj5jdm7wewyfsdw52wen52kq"); /* on it: basic */
+    e = edit_new(m, &root);
     cr_assert_eq(unixfs_dir_edit_set(e, span_str(name), NULL, 0), 0);
     root = edit_run(m, e);
     dirs_expect(&root.cid, "bafybeibucddaaxjxiy2pvl4sbwdufsj7k4dbvw3ijlakv3zlq2rspmtvhm");
