@@ -75,7 +75,7 @@ static void publish(struct blockstore *bs)
     atomic_store(&bs->stats.wanted, bs->t.wanted);
     atomic_store(&bs->stats.pins, bs->t.pins);
     atomic_store(&bs->stats.pins_incomplete, bs->t.pins_incomplete);
-    atomic_store(&bs->stats.pending, bs->t.pending[LANE_LIVE] + bs->t.pending[LANE_HELD]);
+    atomic_store(&bs->stats.pending, bs->t.pending[LANE_LIVE]); /* the held lane waits until something is evicted */
     atomic_store(&bs->stats.collecting, bs->collecting != NULL);
 }
 
