@@ -2,7 +2,8 @@
  *
  * The engine: one thread that owns every connection, all protocol state and timers. It drives the pure net/host machine with
  * sockets (net/transport), a libevent loop (net/io), workers (hashing, verifying, reading blocks to serve, name lookup)
- * and the committer (blocks that arrived). Nothing here blocks: no disk, no hashing of bulk data, no name lookup on this thread.
+ * and the committer (blocks that arrived). Nothing here blocks: no disk, no hashing of bulk data, no name lookup on this
+ * thread.
  *
  * Everything public below may be called from any thread; it is a message to the engine unless it says otherwise.
  */

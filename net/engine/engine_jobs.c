@@ -4,7 +4,8 @@
  * workers in batches, so that small blocks do not cost a wake-up each. A reader of the store is used by one job at a time;
  * it may be another thread each time (LMDB is opened with MDB_NOTLS).
  *
- * A block that was verified is pinned in the cache until it is committed: wants and peers are answered from there meanwhile. Its
+ * A block that was verified is pinned in the cache until it is committed: wants and peers are answered from there meanwhile.
+ * Its
  * memory stays charged to BUDGET_NET until then, so a committer that falls behind makes the exchange refuse bytes from
  * peers, and their windows shut.
  */

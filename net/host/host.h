@@ -9,7 +9,8 @@
  * One thread. Everything a peer can cause is bounded: connections by net/swarm/connlimit.h, peers by the peerstore, bytes by
  * the limits of conn and exchange and by the budget (when it is used up, HOST_PAUSE).
  *
- * Life of a connection: host_accepted, or HOST_DIAL and host_dialed, give a struct host_conn or refuse it (NULL: the owner closes
+ * Life of a connection: host_accepted, or HOST_DIAL and host_dialed, give a struct host_conn or refuse it (NULL: the owner
+ * closes
  * the socket). It is valid until HOST_CLOSE has been pulled for it, whatever happens before; the owner then closes the socket.
  */
 #ifndef NET_HOST_HOST_H
@@ -65,7 +66,8 @@ void host_budget_freed(struct host *h, mono_ns now); /* the budget's eventfd fir
 /* `owner` comes back in actions. NULL: refused, close it. */
 struct host_conn *host_accepted(struct host *h, void *owner, const struct multiaddr *remote, const struct multiaddr *local,
                                 mono_ns now);
-/* Answer to HOST_DIAL: err 0 and where it comes from, or why not (then `owner` and `local` are not used, and NULL is returned). NULL with
+/* Answer to HOST_DIAL: err 0 and where it comes from, or why not (then `owner` and `local` are not used, and NULL is
+ * returned). NULL with
  * err 0: not needed any more, close it. */
 struct host_conn *host_dialed(struct host *h, uint64_t dial, void *owner, int err, const struct multiaddr *local, mono_ns now);
 /* Answer to HOST_RESOLVE: addresses like the one asked for, with the name replaced. */
@@ -110,7 +112,8 @@ struct host_call {
     uint64_t upload_limit, download_limit; /* LIMITS */
     unsigned max_connections;              /* LIMITS; 0: unchanged */
     mono_ns deadline;                      /* 0: HOST_CALL_TIMEOUT from now */
-    int result; /* ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY, ERR_REFUSED, ERR_LIMIT, ERR_NOT_FOUND, ERR_INVALID, ERR_CANCELLED */
+    /* ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY, ERR_REFUSED, ERR_LIMIT, ERR_NOT_FOUND, ERR_INVALID, ERR_CANCELLED */
+    int result;
     mono_ns rtt; /* PING */
     struct why why;
     struct host_call *next; /* the host's while it has the call */

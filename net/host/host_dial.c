@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * One attempt to reach a peer: its addresses in the order of dialplan.h, several at once, until one of them is a READY connection.
+ * One attempt to reach a peer: its addresses in the order of dialplan.h, several at once, until one of them is a READY
+ * connection.
  *
  *   TRY_WAIT ─→ TRY_FLYING ─→ TRY_CONNECTED ─→ (READY: the dial is done)
  *      │  ↑          └─────────────┴─────────→ TRY_FAILED

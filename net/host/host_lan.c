@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The network we are on: what we listen on, interfaces, and the peers that mDNS finds there. A found peer is remembered and
- * connected to; the one with the smaller id dials at once, the other a second later if that did not work, so that both do not meet
+ * connected to; the one with the smaller id dials at once, the other a second later if that did not work, so that both do
+ * not meet
  * half-way with two connections.
  */
 #include "net/host/host_state.h"

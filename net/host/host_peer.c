@@ -2,7 +2,8 @@
  *
  * Peers we have something to do with now, and which of their connections are kept (PROTOCOLS.md section 7).
  *
- * Kept: friends, who a person asked for, who mDNS tells about, and who exchanges blocks with us. Others are closed when idle, and
+ * Kept: friends, who a person asked for, who mDNS tells about, and who exchanges blocks with us. Others are closed when
+ * idle, and
  * above the high water mark the least recently used first, after a grace of HOST_GRACE.
  *
  * Two connections between the same peers happen when both dial at once. Both sides keep the one that the peer with the smaller

@@ -13,7 +13,8 @@
  *   host_lan.c       interfaces and mDNS
  *   host_view.c      what is shown
  *
- * Ownership: the host owns peers, connections and dials; a connection owns its streams. A peer exists while it is connected, being
+ * Ownership: the host owns peers, connections and dials; a connection owns its streams. A peer exists while it is connected,
+ * being
  * dialed, a friend, or about to be dialed (peer_release frees it otherwise). Order never depends on addresses of memory: all
  * lists are in order of insertion.
  */
@@ -32,6 +33,9 @@
 
 /* ---- doubly linked lists, insertion order ---- */
 
+struct host_stream;
+struct host_dial;
+
 struct link {
     struct link *prev, *next; /* NULL prev and next: also when alone */
     bool in;
@@ -46,41 +50,6 @@ void chain_remove(struct chain *c, struct link *l); /* not in it: nothing */
 
 /* ---- timers: what a struct timer is embedded in ---- */
 enum { TIMER_CONN, TIMER_STREAM, TIMER_DIAL, TIMER_PEER, TIMER_TICK, TIMER_PUSH, TIMER_STARVED };
-
-/* ---- streams ---- */
-
-enum stream_kind {
-    STREAM_IDENTIFY_IN,  /* they asked, we tell */
-    STREAM_IDENTIFY_OUT, /* we asked */
-    STREAM_PUSH_IN,
-    STREAM_PUSH_OUT,
-    STREAM_PING_IN,
-    STREAM_PING_OUT,
-    STREAM_BITSWAP_IN,
-    STREAM_BITSWAP_OUT,
-    STREAM_KINDS
-};
-
-struct host_stream {
-    struct link link; /* conn->streams */
-    struct host_conn *conn;
-    uint32_t number;
-    enum stream_kind kind;
-    struct timer timer;
-    struct buf out;  /* to be written when there is room */
-    struct buf rest; /* came, and its reader takes no more now; not consumed yet */
-    bool fin_after;  /* our FIN follows `out` */
-    bool fin_came;
-    union {
-        struct identify_reader reader;   /* IDENTIFY_OUT, PUSH_IN */
-        struct ping_responder responder; /* PING_IN */
-        struct {
-            struct pinger pinger;
-            struct host_call *call; /* NULL: nobody waits any more */
-        } ping;                     /* PING_OUT */
-        struct exchange_stream *xs; /* BITSWAP_IN; NULL: ended */
-    } u;
-};
 
 /* ---- connections ---- */
 
@@ -130,35 +99,6 @@ struct host_peer {
     unsigned redials;   /* failed ones in a row */
     mono_ns connected_at;
     uint64_t bytes_in, bytes_out; /* of its connections that are closed */
-};
-
-/* ---- dials ---- */
-
-enum try_state { TRY_WAIT, TRY_RESOLVING, TRY_FLYING, TRY_CONNECTED, TRY_FAILED };
-
-struct dial_try {
-    struct multiaddr addr;
-    enum try_state state;
-    mono_ns at;             /* WAIT: start; RESOLVING, FLYING: give up */
-    int err;                /* FAILED */
-    struct host_conn *conn; /* CONNECTED */
-    bool explicit_;         /* a person said so: no rule but their own applies */
-};
-
-#define DIAL_TRIES_MAX 64
-
-struct host_dial {
-    struct link link; /* host->dials */
-    struct host *host;
-    struct host_peer *peer; /* NULL: whoever answers */
-    struct peer_id expected;
-    uint64_t number;
-    unsigned count;
-    struct dial_try tries[DIAL_TRIES_MAX];
-    struct timer timer;
-    mono_ns deadline;
-    bool by_user;
-    struct host_call *calls; /* that wait for it */
 };
 
 /* ---- the host ---- */
@@ -226,19 +166,6 @@ void hconn_expire(struct host_conn *c);
 void hconn_free(struct host_conn *c);     /* when HOST_CLOSE is handed out */
 void hconn_starved_again(struct host *h); /* the budget may have room */
 
-/* host_stream.c */
-void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protocol);
-struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, const char *const *ids,
-                                unsigned count); /* NULL: not now */
-void stream_event(struct host_stream *s, const struct conn_event *ev);
-void stream_send(struct host_stream *s, struct span bytes);
-void stream_finish(struct host_stream *s);       /* our FIN, after what was sent */
-bool stream_pump(struct host_stream *s);         /* writes what waits; true: all is written */
-void stream_reset(struct host_stream *s);        /* and frees it, with its end told to its protocol */
-void stream_end(struct host_stream *s, int err); /* it is gone from the connection: tell and free */
-void stream_expire(struct host_stream *s);
-const struct conn_protocols *stream_protocols(void);
-
 /* host_identify.c */
 void identify_ask(struct host_conn *c);
 void identify_answer(struct host_stream *s);
@@ -272,18 +199,6 @@ void peer_dial_later(struct host_peer *p, mono_ns at);
 void peers_tidy(struct host *h); /* idle, redundant and too many connections */
 void peer_free(struct host_peer *p);
 
-/* host_dial.c */
-struct host_dial *dial_peer(struct host_peer *p, bool by_user); /* the running one, or a new one; NULL: no address to try */
-struct host_dial *dial_address(struct host *h, const struct multiaddr *addr, const struct peer_id *expected);
-void dial_add_address(struct host_dial *d, const struct multiaddr *addr);
-void dial_step(struct host_dial *d);
-void dial_try_failed(struct host_dial *d, unsigned i, int err);
-void dial_try_connected(struct host_dial *d, unsigned i, struct host_conn *c);
-void dial_try_resolved(struct host_dial *d, unsigned i, int err, const struct multiaddr *addrs, unsigned count);
-void dial_conn_ready(struct host_conn *c);           /* its handshake is done: the dial has what it wants */
-void dial_conn_failed(struct host_conn *c, int err); /* its handshake failed */
-void dial_end(struct host_dial *d, int err);         /* answers its calls, aborts what flies, frees */
-
 /* host_call.c */
 void call_answer(struct host *h, struct host_call *call, int result);
 void call_dialed(struct host *h, struct host_call *call, struct host_peer *p); /* the dial it waited for succeeded */
@@ -294,5 +209,8 @@ void call_ping_came(struct host_stream *s, struct span in);
 void lan_rebuild(struct host *h);
 void host_online_changed(struct host *h); /* perhaps: tells the exchange */
 bool lan_pull(struct host *h, struct host_action *ret);
+
+#include "net/host/host_dial.h"
+#include "net/host/host_stream.h"
 
 #endif

@@ -20,15 +20,16 @@ struct loop_fd;
 
 enum loop_what { LOOP_READ = 1, LOOP_WRITE = 2 };
 
-int  loop_new(struct loop **ret); /* 0 or ERR_IO (no descriptors left) */
+int loop_new(struct loop **ret);        /* 0 or ERR_IO (no descriptors left) */
 struct loop *loop_free(struct loop *l); /* every loop_fd freed before; NULL accepted */
 
 /* turn() answers when it wants to be called at the latest; MONO_NEVER: only after events. */
 void loop_set_turn(struct loop *l, mono_ns (*turn)(void *arg), void *arg);
-int  loop_run(struct loop *l);  /* until loop_stop; 0 or ERR_IO */
+int loop_run(struct loop *l);   /* until loop_stop; 0 or ERR_IO */
 void loop_stop(struct loop *l); /* the running batch and its turn are finished first */
 
-/* A descriptor, not owned, nothing watched yet. ready() gets the LOOP_* that are ready; it may free its own loop_fd or any other. */
+/* A descriptor, not owned, nothing watched yet. ready() gets the LOOP_* that are ready; it may free its own loop_fd or any
+ * other. */
 struct loop_fd *loop_fd_new(struct loop *l, int fd, void (*ready)(void *arg, unsigned what), void *arg);
 void loop_fd_watch(struct loop_fd *f, unsigned what); /* the LOOP_* to be told about; level-triggered */
 struct loop_fd *loop_fd_free(struct loop_fd *f);      /* NULL accepted; ready() is not called any more */

@@ -32,7 +32,8 @@ mono_ns dial_timeout(const struct multiaddr *addr);
 mono_ns dial_backoff(unsigned failures); /* failures ≥ 1: 5 s + failures² s, at most 5 min */
 
 /* Is it worth keeping and dialing what a peer at `teller` told (MA_SCOPE_*; `same_machine`: the teller is one of our own
- * addresses)? Never: unspecified, reserved, link-local without a zone. Loopback: only when the teller is on this machine. Private:
+ * addresses)? Never: unspecified, reserved, link-local without a zone. Loopback: only when the teller is on this machine.
+ * Private:
  * only when the teller is not public. */
 bool dial_sensible(const struct multiaddr *addr, enum multiaddr_scope teller, bool same_machine);
 

@@ -19,7 +19,8 @@ struct observed;
 struct observed *observed_new(void);
 struct observed *observed_free(struct observed *o); /* NULL accepted */
 
-/* A connection from `by` says so. true: counted; then observed_remove with the same arguments when it closes or says otherwise. */
+/* A connection from `by` says so. true: counted; then observed_remove with the same arguments when it closes or says
+ * otherwise. */
 bool observed_add(struct observed *o, const struct multiaddr *addr, ip_group by);
 void observed_remove(struct observed *o, const struct multiaddr *addr, ip_group by);
 /* The addresses that enough groups agree on, most observers first; returns how many. */

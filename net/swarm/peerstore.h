@@ -65,7 +65,8 @@ void peerstore_unpin(struct peer_entry *e);
 int peerstore_set_friend(struct peerstore *ps, struct peer_entry *e, bool on); /* 0, ERR_LIMIT */
 void peerstore_set_agent(struct peer_entry *e, struct span agent);             /* printable ASCII, cut; the rest becomes '?' */
 
-/* true: it was not known. Longer than PEERSTORE_ADDR_BYTES_MAX: not kept. Beyond PEERSTORE_ADDRS_MAX the worst one gives way. */
+/* true: it was not known. Longer than PEERSTORE_ADDR_BYTES_MAX: not kept. Beyond PEERSTORE_ADDRS_MAX the worst one gives
+ * way. */
 bool peerstore_learn(struct peerstore *ps, struct peer_entry *e, const struct multiaddr *addr, enum addr_source source,
                      mono_ns now);
 void peerstore_succeeded(struct peerstore *ps, struct peer_entry *e, const struct multiaddr *addr, mono_ns now, wall_ns wall);

@@ -186,7 +186,8 @@ void multicast_leave(struct multicast *m, unsigned iface)
     (void)membership(m, iface, false); /* the interface may be gone, and the membership with it */
 }
 
-static socklen_t fill_target(const struct multicast *m, unsigned iface, const struct multicast_from *to, struct sockaddr_storage *ret)
+static socklen_t fill_target(const struct multicast *m, unsigned iface, const struct multicast_from *to,
+                             struct sockaddr_storage *ret)
 {
     *ret = (struct sockaddr_storage){0};
     uint16_t port = htons(to ? to->port : GROUP_PORT);
@@ -225,7 +226,8 @@ int multicast_send(struct multicast *m, unsigned iface, const struct multicast_f
     struct sockaddr_storage ss;
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo))] = {0};
     struct iovec iov = {(void *)(uintptr_t)datagram.data, datagram.len};
-    struct msghdr msg = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr msg = {
+        .msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     msg.msg_namelen = fill_target(m, iface, to, &ss);
     fill_info(m, iface, &msg);
     return sendmsg(m->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? err_from_errno(errno) : 0;

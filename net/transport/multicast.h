@@ -29,7 +29,7 @@ int multicast_new(struct multicast **ret, struct loop *loop, bool v6,
                   void (*input)(void *arg, const struct multicast_from *from, struct span datagram), void *arg);
 struct multicast *multicast_free(struct multicast *m); /* NULL accepted */
 
-int  multicast_join(struct multicast *m, unsigned iface); /* 0, also when joined already */
+int multicast_join(struct multicast *m, unsigned iface); /* 0, also when joined already */
 void multicast_leave(struct multicast *m, unsigned iface);
 
 /* To the group on `iface`, or to the address in `to` when it is not NULL. Errors are told and may be ignored: mDNS repeats. */

@@ -14,14 +14,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG  256
-#define ACCEPT_BATCH    32                  /* accepted in one go, so that others get their turn */
-#define ACCEPT_PAUSE    (1 * MONO_S)        /* after descriptors ran out */
-#define PULL_BYTES      ((size_t)256 << 10) /* of output at once */
-#define FLUSH_BYTES     ((size_t)1 << 20)   /* sent for one connection in one go */
-#define READ_BYTES      ((size_t)512 << 10) /* received for one connection in one go */
-#define NOTSENT_LOWAT   (256 << 10)
-#define KEEPALIVE_IDLE  120 /* s; yamux pings find a dead peer sooner, this is for connections that never became one */
+#define LISTEN_BACKLOG 256
+#define ACCEPT_BATCH   32                  /* accepted in one go, so that others get their turn */
+#define ACCEPT_PAUSE   (1 * MONO_S)        /* after descriptors ran out */
+#define PULL_BYTES     ((size_t)256 << 10) /* of output at once */
+#define FLUSH_BYTES    ((size_t)1 << 20)   /* sent for one connection in one go */
+#define READ_BYTES     ((size_t)512 << 10) /* received for one connection in one go */
+#define NOTSENT_LOWAT  (256 << 10)
+#define KEEPALIVE_IDLE 120 /* s; yamux pings find a dead peer sooner, this is for connections that never became one */
 
 struct listener {
     int fd;
@@ -404,7 +404,8 @@ static int bound_socket(const struct sockaddr_storage *ss, socklen_t len, bool s
     return number == EADDRNOTAVAIL ? ERR_INVALID : socket_err(number);
 }
 
-/* Dialing from the listen port needs SO_REUSEPORT on the listener, which would also let a second node of this user listen on the
+/* Dialing from the listen port needs SO_REUSEPORT on the listener, which would also let a second node of this user listen on
+ * the
  * same port and get half of our connections. So a socket without it looks first whether the port is free. */
 static int listen_socket(const struct sockaddr_storage *ss, socklen_t len)
 {

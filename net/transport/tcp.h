@@ -2,7 +2,8 @@
  *
  * TCP: listening, dialing, and the bytes of connections, on one loop. Every call on the loop's thread.
  *
- * The owner (the engine) answers the callbacks from the host machine. Received bytes go straight into the room the machine gives,
+ * The owner (the engine) answers the callbacks from the host machine. Received bytes go straight into the room the machine
+ * gives,
  * so this file holds none; of bytes to send it holds at most what one pull gave and the kernel did not take yet, and its
  * scratch is charged to the budget once. Back-pressure: commit() answers whether to go on reading; a paused connection is not
  * watched, so that the kernel's window closes.
@@ -27,13 +28,14 @@ struct tcp_callbacks {
     void *arg;
     /* A connection came in. Its owner from now on, or NULL: refused, it is closed. */
     void *(*accepted)(void *arg, struct tcp_conn *c, const struct multiaddr *remote, const struct multiaddr *local);
-    /* A dial ended: 0, or the error (then the connection is freed after the call). Answers the owner from now on; NULL: close it. */
+    /* A dial ended: 0, or the error (then the connection is freed after the call). Answers the owner from now on; NULL:
+     * close it. */
     void *(*dialed)(void *arg, void *owner, struct tcp_conn *c, int err, const struct multiaddr *local);
     uint8_t *(*reserve)(void *arg, void *owner, size_t *ret_room); /* room > 0 */
-    bool (*commit)(void *arg, void *owner, size_t n);              /* n bytes came; false: stop reading (tcp_conn_pause is told) */
-    void (*ended)(void *arg, void *owner, int err);                /* no more bytes will come: 0 at the end, or why */
+    bool (*commit)(void *arg, void *owner, size_t n); /* n bytes came; false: stop reading (tcp_conn_pause is told) */
+    void (*ended)(void *arg, void *owner, int err);   /* no more bytes will come: 0 at the end, or why */
     size_t (*output)(void *arg, void *owner, struct buf *out, size_t most);
-    void (*event)(void *arg, const char *kind, const char *text);  /* descriptors ran out, and the like */
+    void (*event)(void *arg, const char *kind, const char *text); /* descriptors ran out, and the like */
 };
 
 struct tcp *tcp_new(struct loop *loop, struct budget *budget, const struct tcp_callbacks *cb);
