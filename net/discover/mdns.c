@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Answers: PTR in the answer section, TXT (one record of many strings: go keeps only the last TXT it sees), SRV and A or AAAA in
- * the additional one (go's resolver drops a service without an address; the SRV port is as meaningless as go's own 4001).
+ * Answers: PTR in the answer section, TXT (one record of many strings: go keeps only the last TXT it sees), SRV and A or
+ * AAAA in the additional one (go's resolver drops a service without an address; the SRV port is as meaningless as go's own
+ * 4001).
  *
- * Our queries have a random id, as go's do, though RFC 6762 would like 0: by it we know our own when we hear it, which the source
- * address cannot tell when several nodes live on one machine. */
+ * Our queries have a random id, as go's do, though RFC 6762 would like 0: by it we know our own when we hear it, which the
+ * source address cannot tell when several nodes live on one machine. */
 #include "net/discover/mdns.h"
 
 #include "net/discover/mdns_packet.h"

@@ -4,12 +4,12 @@
  * the rules. The packets are mdns_packet.h's.
  *
  * On each interface it asks `PTR _p2p._udp.local` at once, then after 1, 2, 4 … s up to every MDNS_PERIOD_MAX, and answers
- * the questions of others (also the meta query) with our TXT records of `dnsaddr=`. The host owns the sockets: UDP 5353 joined to 224.0.0.251 and ff02::fb
- * on every interface, and tells which interfaces and addresses exist. Answers go to the group, or to the asker alone when
- * it set the QU bit or asked from another port.
+ * the questions of others (also the meta query) with our TXT records of `dnsaddr=`. The host owns the sockets: UDP 5353
+ * joined to 224.0.0.251 and ff02::fb on every interface, and tells which interfaces and addresses exist. Answers go to the
+ * group, or to the asker alone when it set the QU bit or asked from another port.
  *
- * Floods: answers on an interface come at most once a second to the group (RFC 6762 section 6) and MDNS_UNICAST_RATE a second to
- * single askers; packets are parsed at most MDNS_PACKETS_RATE a second; peers told per minute are bounded.
+ * Floods: answers on an interface come at most once a second to the group (RFC 6762 section 6) and MDNS_UNICAST_RATE a
+ * second to single askers; packets are parsed at most MDNS_PACKETS_RATE a second; peers told per minute are bounded.
  */
 #ifndef NET_DISCOVER_MDNS_H
 #define NET_DISCOVER_MDNS_H
@@ -64,9 +64,10 @@ struct mdns;
 struct mdns *mdns_new(struct rng *rng, const char *peer_id);
 struct mdns *mdns_free(struct mdns *m); /* NULL accepted */
 
-/* An interface is usable for this family, and these are our addresses there (texts with /p2p/<our id> at the end; those longer than
- * MDNS_ADDR_MAX or beyond MDNS_ADDRS_MAX or MDNS_OUTPUT_MAX are left out). New or changed: it asks and answers at once. `ip`:
- * our address of that family on it, for the A or AAAA record that go's resolver wants. ERR_LIMIT: too many interfaces. */
+/* An interface is usable for this family, and these are our addresses there (texts with /p2p/<our id> at the end; those
+ * longer than MDNS_ADDR_MAX or beyond MDNS_ADDRS_MAX or MDNS_OUTPUT_MAX are left out). New or changed: it asks and answers
+ * at once. `ip`: our address of that family on it, for the A or AAAA record that go's resolver wants. ERR_LIMIT: too many
+ * interfaces. */
 int mdns_iface_set(struct mdns *m, const struct mdns_endpoint *self, const char *const *addrs, unsigned count, mono_ns now);
 void mdns_iface_gone(struct mdns *m, unsigned iface, enum mdns_family family, mono_ns now);
 /* Something changed (woke up, network came back): ask at once again. */

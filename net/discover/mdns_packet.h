@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * DNS messages as mDNS uses them (RFC 1035 section 4, RFC 6762 section 18): a reader over a datagram and the few records we write.
+ * DNS messages as mDNS uses them (RFC 1035 section 4, RFC 6762 section 18): a reader over a datagram and the few records we
+ * write.
  *
  *     header { id, flags, questions, answers, authorities, additionals : 16 bits each }
  *     question { name, type, class }     record { name, type, class, ttl : 32, length, data }
  *
- * Names come out as text in lower case, labels joined by dots, without one at the end; bytes that are not printable and dots inside
- * labels become '?', so such a name never equals one of ours. Compression pointers must point to before the name they are in, and each one to
- * before the last: a name costs at most the length of the datagram. Writing does not compress.
+ * Names come out as text in lower case, labels joined by dots, without one at the end; bytes that are not printable and
+ * dots inside labels become '?', so such a name never equals one of ours. Compression pointers must point to before the
+ * name they are in, and each one to before the last: a name costs at most the length of the datagram. Writing does not
+ * compress.
  */
 #ifndef NET_DISCOVER_MDNS_PACKET_H
 #define NET_DISCOVER_MDNS_PACKET_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Hash table of objects that have a CID, keyed by multihash with a secret: peers choose CIDs, and must not be able to choose
- * collisions. Intrusive: the object has a struct cidnode as its LAST member, because the CID's bytes follow it; it is allocated with
- * cidnode_size bytes beyond its own size, 36 for the usual CID instead of the 141 of a struct cid.
+ * collisions. Intrusive: the object has a struct cidnode as its LAST member, because the CID's bytes follow it; it is
+ * allocated with cidnode_size bytes beyond its own size, 36 for the usual CID instead of the 141 of a struct cid.
  *
  * Several objects may have one multihash (or even one CID): cidmap_first and cidmap_more give them all, in no order.
  */

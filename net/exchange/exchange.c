@@ -268,7 +268,8 @@ void exchange_raise(struct exchange *x, struct want *w, enum want_priority p, mo
 
 /* ---- actions ---- */
 
-/* Does what input functions left to do. Every round takes something off a queue, and what it adds is bounded by what came in. */
+/* Does what input functions left to do. Every round takes something off a queue, and what it adds is bounded by what came
+ * in. */
 static void pump(struct exchange *x)
 {
     bool more = true;

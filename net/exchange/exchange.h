@@ -18,8 +18,8 @@
  * STORE → exchange_stored. Nobody but the hash decides which want a block answers.
  *
  * Wants for the same multihash are merged. Before the network is asked LOAD asks the store. Wants of one root form a
- * session: the first are asked of everyone who is LAN, preferred or delivered before (want-have, and want-block to the best), later ones go
- * straight to peers that have what belongs to the root, spread by expected completion time.
+ * session: the first are asked of everyone who is LAN, preferred or delivered before (want-have, and want-block to the
+ * best), later ones go straight to peers that have what belongs to the root, spread by expected completion time.
  *
  * Engine thread only. All spans and pointers given are borrowed for the call, `take_` ones are taken.
  */
@@ -122,7 +122,8 @@ int exchange_want(struct exchange *x, struct want *take_w, mono_ns now); /* 0, o
 void exchange_cancel(struct exchange *x, struct want *w, mono_ns now);
 void exchange_raise(struct exchange *x, struct want *w, enum want_priority p, mono_ns now);
 
-/* No network at all (no interface, no peer): WANT_NOW wants that are not held settle with ERR_OFFLINE at once. Initially online. */
+/* No network at all (no interface, no peer): WANT_NOW wants that are not held settle with ERR_OFFLINE at once. Initially
+ * online. */
 void exchange_set_offline(struct exchange *x, bool offline, mono_ns now);
 
 /* ---- actions ---- */
@@ -130,9 +131,12 @@ void exchange_set_offline(struct exchange *x, bool offline, mono_ns now);
 enum exchange_action_type {
     EXCHANGE_NONE,
     EXCHANGE_SETTLE, /* want: reply it to its asker */
-    EXCHANGE_DROP, /* peer: disconnect it, it breaks the rules (result: ERR_PROTOCOL, ERR_VERIFY, ERR_LIMIT). Remove it as usual */
+    /* peer: disconnect it, it breaks the rules (result: ERR_PROTOCOL, ERR_VERIFY, ERR_LIMIT). Remove it as usual */
+    EXCHANGE_DROP,
     EXCHANGE_RESUME, /* stream: give the bytes that were not taken again */
-    EXCHANGE_VERIFY, /* block, prefix, tag: exchange_verify_block on a worker, then exchange_verified. The reference is the host's until then */
+    /* block, prefix, tag: exchange_verify_block on a worker, then exchange_verified. The reference is the host's until
+     * then */
+    EXCHANGE_VERIFY,
     EXCHANGE_STORE, /* block: one reference, for blockstore_put; then exchange_stored with its CID */
     EXCHANGE_LOAD,  /* cid, tag, most: read it on a worker into BUDGET_NET, then exchange_loaded. Comes in batches */
     EXCHANGE_OPEN,  /* peer: open a stream of EXCHANGE_PROTOCOL, then exchange_opened */

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define ASK_COST      128    /* bytes of tables; charged */
 #define LATE_NOW      MONO_S /* somebody waits: try another peer soon */
 #define LATE_ELSE     (10 * MONO_S)
 #define STALL_MIN     MONO_S
@@ -92,6 +93,8 @@ void ask_send(struct exchange *x, struct item *i, struct exchange_peer *p, bool 
     struct ask *a = ask_of(i, p);
     if (!a) {
         a = MEM_NEW(struct ask);
+        x->ask_count++;
+        budget_take_always(x->budget, BUDGET_TABLE, ASK_COST);
         a->item = i;
         a->peer = p;
         a->state = ASK_PROBE;
@@ -121,6 +124,8 @@ void ask_free(struct exchange *x, struct ask *a, bool tell)
     }
     TAILQ_REMOVE(&p->idle_asks, a, by_peer);
     TAILQ_REMOVE(&a->item->asks, a, by_item);
+    x->ask_count--;
+    budget_give(x->budget, BUDGET_TABLE, ASK_COST);
     free(a);
 }
 

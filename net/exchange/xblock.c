@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Blocks between us, the workers and the store: reads of what we hold, checks of what came, the stash of what is not on disk yet.
+ * Blocks between us, the workers and the store: reads of what we hold, checks of what came, the stash of what is not on
+ * disk yet.
  *
  * Reads of one multihash are merged: every user gets a reference to the same block. A read is answered exactly once by the
  * host, so its object (the tag) lives until then, also when nobody waits for it any more. */

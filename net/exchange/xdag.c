@@ -4,8 +4,8 @@
  *
  * The frontier is a ring of CIDs that are known and not asked for. A node's links go to its end; when it is full the node is
  * put on a stack with the place where to go on, and read again from our store when the frontier has run low. So a
- * directory of a million names costs two thousand CIDs and a stack of a few nodes, and nothing needs to be written down to resume
- * after a restart: a walk begins at the root and passes over what is held. With many nodes on the stack the frontier
+ * directory of a million names costs two thousand CIDs and a stack of a few nodes, and nothing needs to be written down to
+ * resume after a restart: a walk begins at the root and passes over what is held. With many nodes on the stack the frontier
  * is taken from its end (depth first), which bounds the stack by window × depth.
  *
  * `seen` is a direct-mapped table of 64-bit keyed hashes of what was taken lately: DAGs that share subtrees are not walked
@@ -26,8 +26,12 @@
 #define DAG_PAUSED_MAX   65536 /* each stands for a fetched block of thousands of links: only hostile DAGs get there */
 #define DAG_SEEN_MIN     1024
 #define DAG_SEEN_MAX     65536
-#define DAG_COST         (DAG_FRONTIER_MAX * 64 + DAG_SEEN_MIN * 8)
-#define DAG_STEPS        64 /* issued before other work has its turn */
+#define DAG_USES_MAX     8192 /* of all walks together, but each may have DAG_WINDOW_MIN */
+#define DAG_WINDOW_MIN   8
+#define DAG_COST         (DAG_FRONTIER_MAX * sizeof(void *) + DAG_SEEN_MIN * 8) /* these are charged to BUDGET_TABLE: a walk, */
+#define FRONTIER_COST    64                                                     /* a CID in its frontier */
+#define USE_COST         512                                                    /* a block it asked for, with its item */
+#define DAG_STEPS        64                                                     /* issued before other work has its turn */
 
 static struct compact_cid *compact(const struct cid *c)
 {
@@ -106,11 +110,13 @@ static bool seen_before(struct dag *d, const struct cid *cid)
 static void frontier_push(struct dag *d, const struct cid *cid)
 {
     assert(d->frontier_count < DAG_FRONTIER_MAX);
+    budget_take_always(d->x->budget, BUDGET_TABLE, FRONTIER_COST);
     d->frontier[(d->front + d->frontier_count++) % DAG_FRONTIER_MAX] = compact(cid);
 }
 
 static struct compact_cid *frontier_pop(struct dag *d)
 {
+    budget_give(d->x->budget, BUDGET_TABLE, FRONTIER_COST);
     if (d->paused_count > DAG_PAUSED_DEEP)
         return d->frontier[(d->front + --d->frontier_count) % DAG_FRONTIER_MAX];
     struct compact_cid *c = d->frontier[d->front];
@@ -167,6 +173,8 @@ static void use_free(struct dag_use *u)
 {
     TAILQ_REMOVE(&u->dag->uses, u, by_dag);
     u->dag->use_count--;
+    u->dag->x->use_count--;
+    budget_give(u->dag->x->budget, BUDGET_TABLE, USE_COST);
     dag_work_add(u->dag);
     free(u->cid);
     free(u);
@@ -222,6 +230,8 @@ static void issue(struct exchange *x, struct dag *d, struct compact_cid *take_ci
     u->cid = take_cid;
     TAILQ_INSERT_TAIL(&d->uses, u, by_dag);
     d->use_count++;
+    x->use_count++;
+    budget_take_always(x->budget, BUDGET_TABLE, USE_COST);
     const struct want *w = d->waiter->want;
     struct cid cid;
     expand_cid(take_cid, &cid);
@@ -327,7 +337,8 @@ void dag_expanded(struct exchange *x, struct load_user *u)
 /* true: it can do more at once */
 static bool dag_step(struct exchange *x, struct dag *d)
 {
-    for (unsigned steps = 0; d->frontier_count && d->use_count < DAG_WINDOW; steps++) {
+    unsigned window = x->use_count < DAG_USES_MAX ? DAG_WINDOW : DAG_WINDOW_MIN;
+    for (unsigned steps = 0; d->frontier_count && d->use_count < window; steps++) {
         if (steps == DAG_STEPS)
             return true;
         issue(x, d, frontier_pop(d));

@@ -274,7 +274,9 @@ void item_arrived(struct exchange *x, struct item *i, struct block *b, struct ex
         session_miss(x, s, from, false);
         session_add_peer(x, s, from);
     }
-    struct cid cid = b->cid;
+    struct cid cid;
+    cidnode_cid(&i->node, &cid);
+    b->cid = cid; /* the one that was wanted: a prefix may name another codec. Nobody else has the block yet */
     struct stash *stash = stash_add(x, b);
     settle_waiters(x, i, b);
     struct dag_use *u;

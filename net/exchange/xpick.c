@@ -15,6 +15,8 @@
 #define SESSION_PEERS_MAX 64
 #define MISSES_MAX        64
 #define BROADCAST_MAX     64            /* peers asked for one item */
+#define BROADCAST_FEW     2             /* peers asked while there are more than */
+#define ASKS_MANY         32768         /* asks */
 #define BROADCAST_OTHERS  16            /* of them: neither LAN, nor preferred, nor delivered before */
 #define SOUGHT_MAX        64            /* items of a session that are sought at a time: the first ones tell for all */
 #define ASK_AGAIN         (5 * MONO_S)  /* before the same peer is asked the same */
@@ -224,11 +226,12 @@ static unsigned broadcast(struct exchange *x, struct item *i)
 {
     struct exchange_peer *list[BROADCAST_MAX];
     unsigned count = 0, others = 0, best = 0;
+    const unsigned most = x->ask_count > ASKS_MANY ? BROADCAST_FEW : BROADCAST_MAX;
     struct exchange_peer *p;
     for (int pass = 0; pass < 2; pass++)
         TAILQ_FOREACH(p, &x->peers, link)
         {
-            if (count == BROADCAST_MAX || favoured(p) != (pass == 0) || !peer_usable(p) || asked_lately(x, ask_of(i, p)))
+            if (count == most || favoured(p) != (pass == 0) || !peer_usable(p) || asked_lately(x, ask_of(i, p)))
                 continue;
             if (pass == 1 && others++ == BROADCAST_OTHERS)
                 break;

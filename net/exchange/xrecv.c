@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Inbound streams. What a peer may make us hold: one block being read per stream, PARTIAL_PEER bytes of them per peer, a part of the
- * budget for all; and only as many blocks as it was asked for (credit). A block that does not grow for BLOCK_IDLE is given
- * up with its peer. Streams that we stopped reading (no memory, download cap) wait in x->paused. */
+ * Inbound streams. What a peer may make us hold: one block being read per stream, PARTIAL_PEER bytes of them per peer, a
+ * part of the budget for all; and only as many blocks as it was asked for (credit). A block that does not grow for
+ * BLOCK_IDLE is given up with its peer. Streams that we stopped reading (no memory, download cap) wait in x->paused. */
 #include "net/exchange/xstate.h"
 
 #include <stdlib.h>
@@ -104,7 +104,7 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
     bool first = p->partial == 0; /* one block per peer always may, else a crowd of slow ones could shut out the rest */
     if (!first && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_limit(x->budget) / PARTIAL_PART))
         return false;
-    struct block *b = block_new(x->budget, BUDGET_NET, size);
+    struct block *b = block_new(size ? x->budget : NULL, BUDGET_NET, size); /* an empty one has no byte to wait for */
     if (!b)
         return false;
     p->credit--;

@@ -6,8 +6,8 @@
  *     ↑                  └─→ WAIT ←─┘ lost
  *     └──────────────────────┘
  *
- * Control messages (wants, cancels, presences; ≤ CONTROL_MAX) go before block messages, each message whole. A block message is one
- * block, or several small ones up to BLOCKS_TARGET: js gives a stream 5 s for each message. A message is made when
+ * Control messages (wants, cancels, presences; ≤ CONTROL_MAX) go before block messages, each message whole. A block message
+ * is one block, or several small ones up to BLOCKS_TARGET: js gives a stream 5 s for each message. A message is made when
  * the one before has been given out, so what is cancelled meanwhile is never sent. */
 #include "net/exchange/xstate.h"
 

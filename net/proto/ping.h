@@ -41,7 +41,8 @@ struct pinger {
 void pinger_init(struct pinger *p);
 /* Appends one ping. ERR_BUSY: one is under way. */
 int pinger_send(struct pinger *p, struct rng *rng, struct buf *out, mono_ns now);
-/* 1: the echo is complete, *ret_rtt is its time. 0: more bytes needed. ERR_PROTOCOL: wrong bytes, or none were asked for: reset. */
+/* 1: the echo is complete, *ret_rtt is its time. 0: more bytes needed. ERR_PROTOCOL: wrong bytes, or none were asked for:
+ * reset. */
 int pinger_input(struct pinger *p, struct span in, mono_ns now, mono_ns *ret_rtt);
 mono_ns pinger_deadline(const struct pinger *p); /* when the ping under way is lost; MONO_NEVER: none is */
 

@@ -1,8 +1,8 @@
 /* LINK: net_proto store_base */
 /* SPDX-License-Identifier: MIT
  *
- * Identify messages: pieces do not matter, bounds hold, spans lie in what came, and what was read can be said again. The first byte is the
- * size of the pieces. */
+ * Identify messages: pieces do not matter, bounds hold, spans lie in what came, and what was read can be said again. The
+ * first byte is the size of the pieces. */
 #include "net/proto/identify.h"
 
 #include <assert.h>

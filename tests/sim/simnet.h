@@ -35,7 +35,8 @@ void simnet_freeze(struct simnet *n, int node, bool frozen); /* SIGSTOP and SIGC
 
 /* Puts blocks in its store, as an importer would. */
 struct cid simnet_put(struct simnet *n, int node, uint64_t codec, struct span data);
-/* Random leaves of leaf_size under nodes of `fan` links (dag-pb), `leaves` ≥ 1; the root. Equal arguments and seed: equal DAGs. */
+/* Random leaves of leaf_size under nodes of `fan` links (dag-pb), `leaves` ≥ 1; the root. Equal arguments and seed: equal
+ * DAGs. */
 struct cid simnet_put_tree(struct simnet *n, int node, unsigned leaves, unsigned leaf_size, unsigned fan, uint64_t seed);
 bool simnet_has(const struct simnet *n, int node, const struct cid *cid);
 size_t simnet_count(const struct simnet *n, int node); /* blocks held */
