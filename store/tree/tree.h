@@ -102,17 +102,17 @@ int tree_readdir(struct tree *t, uint64_t dir, uint64_t cookie, bool (*emit)(voi
 /* ---- changing. All: ERR_AGAIN: too much on its way to disk, call again when `budget` gives; the tree's fault (ERR_NO_SPACE,
  * ERR_IO …); ERR_STALE: a node that is gone; ERR_NAME_LONG, ERR_INVALID for names; ERR_NOT_DIR for parents ---- */
 
-int tree_create(struct tree *t, struct tree_place at, unsigned mode, wall_ns now,
-                struct tree_node *ret); /* a file; ERR_EXISTS */
+/* New nodes. ERR_EXISTS; symlinks: ERR_NOT_FOUND for an empty target, ERR_NAME_LONG, ERR_INVALID (a NUL) */
+int tree_create(struct tree *t, struct tree_place at, unsigned mode, wall_ns now, struct tree_node *ret);
 int tree_mkdir(struct tree *t, struct tree_place at, unsigned mode, wall_ns now, struct tree_node *ret);
 int tree_symlink(struct tree *t, struct tree_place at, struct span target, wall_ns now, struct tree_node *ret);
-int tree_unlink(struct tree *t, struct tree_place at,
-                wall_ns now); /* ERR_NOT_FOUND, ERR_IS_DIR. The node lives until tree_forget */
-int tree_rmdir(struct tree *t, struct tree_place at, wall_ns now); /* ERR_NOT_FOUND, ERR_NOT_DIR, ERR_NOT_EMPTY */
+/* The node loses its name and lives until tree_forget. ERR_NOT_FOUND; ERR_IS_DIR; ERR_NOT_DIR, ERR_NOT_EMPTY. */
+int tree_unlink(struct tree *t, struct tree_place at, wall_ns now);
+int tree_rmdir(struct tree *t, struct tree_place at, wall_ns now);
 
-/* Flags as renameat2's. What was at `to` is unlinked. ERR_NOT_FOUND; ERR_EXISTS (NOREPLACE); ERR_IS_DIR, ERR_NOT_DIR,
- * ERR_NOT_EMPTY as rename(2); ERR_INVALID: a directory into itself, or both flags. Also all within one tree: others are
- * ERR_XDEV at the caller. */
+/* Flags as renameat2's. What was at `to` is unlinked: who may have to tree_forget it looks it up before. ERR_NOT_FOUND;
+ * ERR_EXISTS (NOREPLACE); ERR_IS_DIR, ERR_NOT_DIR, ERR_NOT_EMPTY as rename(2); ERR_INVALID: a directory into itself, or both
+ * flags. Within one tree: others are ERR_XDEV at the caller. */
 #define TREE_NOREPLACE 1u
 #define TREE_EXCHANGE  2u
 int tree_rename(struct tree *t, struct tree_place from, struct tree_place to, unsigned flags, wall_ns now);
@@ -123,8 +123,9 @@ struct tree_attr {
     wall_ns mtime;
 };
 int tree_setattr(struct tree *t, uint64_t id, const struct tree_attr *a, wall_ns now);
-/* The file's bytes are `content` from now on: its blocks were submitted to the store before, or are wanted. The new root is
- * referred to and the old one let go in one commit. Sets mtime and ctime. An empty file may be given as cid none. */
+/* The file's bytes are `content` from now on: its blocks are in the store, or are to be fetched. Blocks whose put may still
+ * fail should be waited for: a record cannot know that its leaves were refused. The new root is referred to and the old one let
+ * go in one commit. Sets mtime and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
 int tree_set_content(struct tree *t, uint64_t id, const struct unixfs_root *content, wall_ns now);
 /* Nobody uses the node any more: if it has no name, it is let go. Any id; cannot fail. */
 void tree_forget(struct tree *t, uint64_t id);

@@ -51,8 +51,8 @@ int unixfs_read(struct unixfs_file *f, struct block_source *s, uint64_t offset, 
 int unixfs_read_copy(struct unixfs_file *f, struct block_source *s, uint64_t offset, void *out, size_t len);
 
 /* Blocks in the file range [from, to) which are not held, breadth first (inner nodes before leaves, each in file order): how
- * many (≤ max) were put into cids. Does not note them, does not disturb the cursor of unixfs_read. Errors as
- * unixfs_file_size, but a missing root is just the first of the list. */
+ * many (≤ max, ≤ 1024) were put into cids; ask again when these have come. Does not note them, does not disturb the cursor of
+ * unixfs_read. Errors as unixfs_file_size, but a missing root is just the first of the list. */
 struct read_range {
     uint64_t from, to;
 };

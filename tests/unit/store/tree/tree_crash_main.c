@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * A child works on a tree and dies in the middle: killed from outside, or in a write of the store. Afterwards the tree must be
- * sound, and exactly as it was after one of its operations, not an earlier one than the last sync that was answered. Operations
- * come from a seed, so the parent does them again in another store and compares root CIDs. Usage: tree_crash_main [rounds [seed]] */
+ * sound, and exactly as it was after one of its operations, not an earlier one than the last sync that was answered.
+ * Operations come from a seed, so the parent does them again in another store and compares root CIDs.
+ * Usage: tree_crash_main [rounds [seed]] */
 #include "store/block/fault.h"
 #include "tests/unit/store/tree/treemodel.h"
 

@@ -600,8 +600,8 @@ static void test_back_pressure(void)
     bed_free(&b);
 }
 
-/* The disk refuses the n-th write of the store, for many n: whatever was synced without an error is there, the rest comes after a
- * retry, in order; new files are refused meanwhile. */
+/* The disk refuses the n-th write of the store, for many n: whatever was synced without an error is there, the rest
+ * comes after a retry, in order; new files are refused meanwhile. */
 static void test_disk_full(void)
 {
     for (unsigned nth = 1; nth < 40; nth += 3) {
