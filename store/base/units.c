@@ -177,8 +177,7 @@ char *duration_text(mono_ns d, char text[UNITS_TEXT_SIZE])
 {
     size_t at = 0;
     text[0] = 0;
-    /* Largest units first; at most three parts, unless more are needed to be exact; 32 bytes hold eight short ones. */
-    for (size_t i = 0; i < DURATION_UNITS && at < UNITS_TEXT_SIZE; i++) {
+    for (size_t i = 0; i < DURATION_UNITS; i++) { /* the largest units first; all eight fit */
         mono_ns n = d / duration_units[i].ns;
         d %= duration_units[i].ns;
         if (n > 0)

@@ -16,7 +16,7 @@
 int size_parse(struct span text, uint64_t *ret_bytes);
 int duration_parse(struct span text, mono_ns *ret);
 
-#define UNITS_TEXT_SIZE 32
+#define UNITS_TEXT_SIZE 40 /* the longest duration: 30500w6d23h59m59s999ms999us999ns */
 /* Three digits for people: "0 B", "4.0 KiB", "1.25 GiB". Returns text. */
 char *size_text(uint64_t bytes, char text[UNITS_TEXT_SIZE]);
 /* Exact, parses back to the same number: "10G", "1536K", "1000". */
