@@ -154,7 +154,7 @@ struct exchange_peer *exchange_peer_added(struct exchange *x, void *owner, unsig
     p->progress_at = now;
     p->resync = true; /* the first list is a full one */
     p->idle_at = p->open_at = MONO_NEVER;
-    p->serve_estimate = 256u << 10;
+    p->serve_estimate = 1u << 20; /* the usual leaf; a smaller guess would read too much ahead at first */
     TAILQ_INIT(&p->streams);
     TAILQ_INIT(&p->asked);
     TAILQ_INIT(&p->idle_asks);

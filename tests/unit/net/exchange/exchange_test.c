@@ -340,13 +340,11 @@ Test(exchange, reader_that_does_not_read)
         e[i] = (struct bitswap_entry){&c[i], 1, BITSWAP_WANT_BLOCK, false, true};
     }
     say_wants(&l, e, 8, false);
-    cr_assert_leq(l.loads, 8);
+    cr_assert_leq(l.loads, 3, "two MiB are read ahead, not %u", l.loads);
     struct span out;
-    uint64_t total = 0;
     l.hold_output = false;
     for (int i = 0; i < 3; i++) {
         size_t n = exchange_output(l.x, l.p, 100, &out, l.now);
-        total += n;
         cr_assert(n > 0 && n <= 100);
         buf_add_span(&l.sent, out);
     }
