@@ -10,7 +10,8 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* Digits and an optional fraction, in millionths of a unit so that "1.5G" is exact: *ret = number × unit. Bytes used, 0: malformed. */
+/* Digits and an optional fraction, in millionths of a unit so that "1.5G" is exact: *ret = number × unit. Bytes used, 0:
+ * malformed. */
 static size_t number_times(struct span text, uint64_t *ret_whole, uint64_t *ret_millionths)
 {
     size_t i = 0;

@@ -2,8 +2,8 @@
  *
  * Sizes and durations as people write them: the same in config, command line and control socket.
  *
- * Sizes: digits, optionally a fraction, then nothing or B for bytes; K M G T P or KiB … PiB for powers of 1024; KB … PB for powers of
- * 1000. A space before the unit is allowed, case does not matter. "none" is 0.
+ * Sizes: digits, optionally a fraction, then nothing or B for bytes; K M G T P or KiB … PiB for powers of 1024; KB … PB for
+ * powers of 1000. A space before the unit is allowed, case does not matter. "none" is 0.
  * Durations: ns, us, ms, s, m, h, d, w; a bare number is seconds; parts may follow each other ("1h30m"). "none" is 0.
  */
 #ifndef STORE_BASE_UNITS_H

@@ -29,7 +29,8 @@ struct blockstore_options {
     struct budget *budget; /* BUDGET_STORE: the open transaction and queued operations */
 };
 
-/* Opens or makes the environment and starts the committer. 0, or ERR_CORRUPT, ERR_VERSION, ERR_IO, ERR_NO_SPACE, ERR_DENIED with a sentence. */
+/* Opens or makes the environment and starts the committer. 0, or ERR_CORRUPT, ERR_VERSION, ERR_IO, ERR_NO_SPACE, ERR_DENIED
+ * with a sentence. */
 int blockstore_open(struct blockstore **ret, const struct blockstore_options *o, struct why *why);
 /* Commits what is queued, syncs, joins the committer. All readers must have been freed. NULL accepted. */
 struct blockstore *blockstore_close(struct blockstore *bs);
@@ -43,7 +44,8 @@ struct store_reader *store_reader_free(struct store_reader *r);
  * reused. Nested begin/end pairs count. */
 int  store_read_begin(struct store_reader *r);
 void store_read_end(struct store_reader *r);
-/* 0, ERR_MISSING, ERR_IO, ERR_CORRUPT. The span points into the map. Marks the block as used (coarsely, without writing now). */
+/* 0, ERR_MISSING, ERR_IO, ERR_CORRUPT. The span points into the map. Marks the block as used (coarsely, without writing
+ * now). */
 int  store_get(struct store_reader *r, const struct cid *cid, struct span *ret);
 bool store_has(struct store_reader *r, const struct cid *cid);
 int  store_size(struct store_reader *r, const struct cid *cid, uint64_t *ret); /* 0, ERR_MISSING */
@@ -71,12 +73,14 @@ struct store_op {
 };
 /* Never blocks and cannot fail. Who submits is bounded by the budget its operations were charged to. */
 void blockstore_submit(struct blockstore *bs, struct store_op *take_op);
-/* Submits and waits; returns op->result. mail.run and reply are not used. For start-up, command lines without loop, and tests. */
+/* Submits and waits; returns op->result. mail.run and reply are not used. For start-up, command lines without loop, and
+ * tests. */
 int  blockstore_do(struct blockstore *bs, struct store_op *op);
 
 /* Ready-made operations */
 
-/* Stores a block (verified by the caller). done(arg, result) is called on `reply`'s thread after the commit. Consumes one reference. */
+/* Stores a block (verified by the caller). done(arg, result) is called on `reply`'s thread after the commit. Consumes one
+ * reference. */
 void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox *reply,
                     void (*done)(void *arg, struct block *b, int result), void *arg);
 /* Answers when everything submitted before it is on disk. */

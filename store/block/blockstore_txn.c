@@ -91,7 +91,8 @@ int store_txn_get(struct store_txn *txn, MDB_dbi db, struct span key, struct spa
     return 0;
 }
 
-/* What LMDB answers to a write. Everything but "no such key" and "bad arguments" leaves a transaction that can only be aborted. */
+/* What LMDB answers to a write. Everything but "no such key" and "bad arguments" leaves a transaction that can only be
+ * aborted. */
 static int written(struct store_txn *txn, int rc)
 {
     if (rc == 0) {

@@ -23,15 +23,16 @@ MDB_txn *store_txn_mdb(struct store_txn *txn); /* for reading */
 /* 0, ERR_NOT_FOUND, or a store's error. Keys: 1 to 511 bytes. */
 int store_txn_get(struct store_txn *txn, MDB_dbi db, struct span key, struct span *ret);
 int store_txn_set(struct store_txn *txn, MDB_dbi db, struct span key, struct span value);
-int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key); /* 0 or ERR_NOT_FOUND …; with MDB_DUPSORT: all of the key */
+/* 0 or ERR_NOT_FOUND …; with MDB_DUPSORT: all of the key */
+int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key);
 
 /* ---- blocks ---- */
 
-/* Stores a block (verified by the caller). 0 also when it is held; ERR_QUOTA, ERR_NO_SPACE, ERR_IO, ERR_TOO_BIG. Identity CIDs: nothing
- * is stored. The operation's `cost` should count these bytes. */
+/* Stores a block (verified by the caller). 0 also when it is held; ERR_QUOTA, ERR_NO_SPACE, ERR_IO, ERR_TOO_BIG. Identity
+ * CIDs: nothing is stored. The operation's `cost` should count these bytes. */
 int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data);
-/* A record refers to this DAG, or no longer does: it and everything below is live while refs > unrefs. Held or not. Unref of what
- * was not referred to: ERR_CORRUPT, nothing changed. */
+/* A record refers to this DAG, or no longer does: it and everything below is live while refs > unrefs. Held or not. Unref of
+ * what was not referred to: ERR_CORRUPT, nothing changed. */
 int store_txn_ref(struct store_txn *txn, const struct cid *cid);
 int store_txn_unref(struct store_txn *txn, const struct cid *cid);
 /* Blocks as this transaction sees them, what it has put included. Forget its missing ones before use. */

@@ -23,7 +23,8 @@ struct pin {
 /* Operations. done(arg, result) on `reply`'s thread (NULL: on the committer). `name` is copied, longer ones are cut.
  * add: 0 also when pinned already (the name is replaced). del, complete: ERR_NOT_FOUND when not pinned. */
 typedef void (*pin_done)(void *arg, int result);
-void blockstore_pin(struct blockstore *bs, const struct cid *cid, const char *name, struct mailbox *reply, pin_done done, void *arg);
+void blockstore_pin(struct blockstore *bs, const struct cid *cid, const char *name, struct mailbox *reply, pin_done done,
+                    void *arg);
 void blockstore_unpin(struct blockstore *bs, const struct cid *cid, struct mailbox *reply, pin_done done, void *arg);
 void blockstore_pin_complete(struct blockstore *bs, const struct cid *cid, struct mailbox *reply, pin_done done, void *arg);
 /* The same inside an operation's apply() */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * The LMDB environment. The map is reserved once, as large as the file system (address space only: the file grows as it is
- * used), because growing a map under readers would need them all to stop. Readahead stays on: a cold block of 1 MiB is read through
- * the map, and MADV_RANDOM (MDB_NORDAHEAD) would read it page by page.
+ * used), because growing a map under readers would need them all to stop. Readahead stays on: a cold block of 1 MiB is read
+ * through the map, and MADV_RANDOM (MDB_NORDAHEAD) would read it page by page.
  *
  * LMDB trusts its file, so what can be checked cheaply is checked before it is mapped: the meta pages, and that the file
- * reaches as far as they say. A file may end before its last page when the pages there were freed before they were ever written;
- * any other missing page means that the file was cut off, and touching it would be a SIGBUS. */
+ * reaches as far as they say. A file may end before its last page when the pages there were freed before they were ever
+ * written; any other missing page means that the file was cut off, and touching it would be a SIGBUS. */
 #include "store/block/store_internal.h"
 
 #include "store/base/log.h"

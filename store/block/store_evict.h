@@ -35,7 +35,8 @@ struct evict {
 void evict_begin(struct blockstore *bs, uint64_t target_bytes);
 /* `most` bytes less some slack, so that not every put evicts */
 uint64_t evict_quota_target(const struct blockstore *bs, uint64_t most);
-/* One step: holds, cascades, then up to `blocks` blocks. Sets `finished` when the target is reached or nothing is left to take. */
+/* One step: holds, cascades, then up to `blocks` blocks. Sets `finished` when the target is reached or nothing is left to
+ * take. */
 int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rows are visited in key order, remembered by key between steps. Counting uses a table of fixed size, keyed by 64 mixed bits of
- * the multihash: when there are more rows than fit, the counting is done in several passes, each for the hashes of one
+ * Rows are visited in key order, remembered by key between steps. Counting uses a table of fixed size, keyed by 64 mixed bits
+ * of the multihash: when there are more rows than fit, the counting is done in several passes, each for the hashes of one
  * residue. Two different multihashes with equal 64 bits would be taken for one: with 10^9 blocks a chance of 3 in 100,
  * for a wrong line in a report. */
 #include "store/block/verify.h"

@@ -48,9 +48,11 @@ int  store_verify_step(struct store_verify *v, unsigned blocks, struct verify_ev
 void store_verify_progress(const struct store_verify *v, struct verify_progress *ret);
 const char *verify_problem_text(enum verify_problem p);
 
-/* One block now: 0, ERR_MISSING, ERR_CORRUPT, ERR_UNSUPPORTED (hash function unknown), ERR_IO. Between begin and end of the reader. */
+/* One block now: 0, ERR_MISSING, ERR_CORRUPT, ERR_UNSUPPORTED (hash function unknown), ERR_IO. Between begin and end of the
+ * reader. */
 int  store_check(struct store_reader *r, const struct cid *cid);
-/* Drops the block if it is (still) damaged: a live one becomes wanted. done(result): 0 dropped, ERR_EXISTS it is sound, ERR_MISSING. */
+/* Drops the block if it is (still) damaged: a live one becomes wanted. done(result): 0 dropped, ERR_EXISTS it is sound,
+ * ERR_MISSING. */
 void blockstore_drop_damaged(struct blockstore *bs, const struct cid *cid, struct mailbox *reply,
                              void (*done)(void *arg, int result), void *arg);
 

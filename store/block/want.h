@@ -29,7 +29,8 @@ struct want {
     enum want_kind kind;
     enum want_priority priority;
     struct cid cid;
-    struct cid root;          /* what the asker is reading, for grouping wants into a session and finding providers; none: cid */
+    /* what the asker is reading, for grouping wants into a session and finding providers; none: cid */
+    struct cid root;
     mono_ns deadline;         /* settled with ERR_TIMEOUT then; MONO_NEVER: waits for ever */
 
     /* the answer */

@@ -50,8 +50,8 @@ struct config;
 
 struct config *config_new(void); /* all defaults */
 struct config *config_free(struct config *c);
-/* The file's values over what is there; a file that does not exist sets nothing. 0, ERR_INVALID or a file's error with a sentence; on
- * failure `c` is unchanged. */
+/* The file's values over what is there; a file that does not exist sets nothing. 0, ERR_INVALID or a file's error with a
+ * sentence; on failure `c` is unchanged. */
 int config_load(struct config *c, const char *path, struct why *why);
 int config_parse(struct config *c, struct span text, const char *file_name, struct why *why);
 /* One value, as the command line would give it (`p2p up -o key=value`); ERR_INVALID, ERR_NOT_FOUND (no such key). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The options, one line each: the single source for the parser, `p2p config` and the check of p2p.conf(5). The next line's number is
- * nowhere stored: the order is the order of `p2p config` and may change.
+ * The options, one line each: the single source for the parser, `p2p config` and the check of p2p.conf(5). The next line's
+ * number is nowhere stored: the order is the order of `p2p config` and may change.
  *
  *   id, name, type, default, min, max, choices, help
  */
@@ -35,7 +35,8 @@
     X(CONFIG_DOWNLOAD_LIMIT, "download-limit", CONFIG_SIZE, "none", 0, CONFIG_NO_LIMIT, NULL, \
       "bytes a second received from peers; none: no limit") \
     X(CONFIG_QUIET, "quiet", CONFIG_LIST, \
-      "tumblerd gvfsd-metadata tracker-miner-f tracker-extract baloo_file updatedb updatedb.mlocat updatedb.plocat localsearch-3", \
+      "tumblerd gvfsd-metadata tracker-miner-f tracker-extract baloo_file updatedb updatedb.mlocat updatedb.plocat " \
+      "localsearch-3", \
       0, 64, NULL, "programs (their comm names) that never start a download") \
     X(CONFIG_LOG_LEVEL, "log-level", CONFIG_CHOICE, "info", 0, 0, "error warn info debug", "how much is logged")
 

@@ -109,7 +109,8 @@ int repo_make_run(const struct repo_paths *p, struct why *why)
         return r;
     if (lstat(p->run, &st) != 0)
         return why_set(why, err_from_errno(errno), "cannot look at %s: %s", p->run, strerror(errno));
-    /* A folder of ours that others may enter is closed to them before the socket is made in it; one of somebody else's is refused. */
+    /* A folder of ours that others may enter is closed to them before the socket is made in it; one of somebody else's is
+     * refused. */
     bool ours = S_ISDIR(st.st_mode) && st.st_uid == geteuid();
     if (!ours || ((st.st_mode & 077) && chmod(p->run, 0700) != 0))
         return why_set(why, ERR_DENIED, "%s must be a folder of our own that nobody else may enter (mode 0700): remove it",

@@ -30,13 +30,14 @@ struct repo_paths {
 
 /* From the environment; makes nothing. ERR_INVALID with a sentence (no HOME, relative P2P_HOME, too long). Any process. */
 int repo_paths(struct repo_paths *ret, struct why *why);
-/* Makes the run folder if need be (0700) and checks that it is a folder of ours that nobody else may enter: 0, ERR_DENIED, ERR_IO … */
+/* Makes the run folder if need be (0700) and checks that it is a folder of ours that nobody else may enter: 0, ERR_DENIED,
+ * ERR_IO … */
 int repo_make_run(const struct repo_paths *p, struct why *why);
 
 struct repo;
 
-/* Makes the folders, takes the lock, checks the version, migrates. 0; ERR_LOCKED (the sentence names the other's pid); ERR_VERSION
- * (newer state, untouched); ERR_CORRUPT (version file unreadable); ERR_DENIED, ERR_NO_SPACE, ERR_IO. */
+/* Makes the folders, takes the lock, checks the version, migrates. 0; ERR_LOCKED (the sentence names the other's pid);
+ * ERR_VERSION (newer state, untouched); ERR_CORRUPT (version file unreadable); ERR_DENIED, ERR_NO_SPACE, ERR_IO. */
 int repo_open(struct repo **ret, const struct repo_paths *p, struct why *why);
 struct repo *repo_close(struct repo *r); /* gives the lock back; NULL accepted */
 
@@ -48,7 +49,8 @@ int repo_dir(const struct repo *r, const char *name, char path[PATH_MAX], struct
 
 /* Writes a small file so that after a crash it is the old or the new one: temporary, fsync, rename, fsync of the folder. */
 int repo_write_file(const char *path, const void *data, size_t len, unsigned mode, struct why *why);
-/* Reads a file of at most `most` bytes; 0, ERR_NOT_FOUND, ERR_TOO_BIG … with a sentence. *ret is made with malloc, the caller's. */
+/* Reads a file of at most `most` bytes; 0, ERR_NOT_FOUND, ERR_TOO_BIG … with a sentence. *ret is made with malloc, the
+ * caller's. */
 int repo_read_file(const char *path, size_t most, struct buf *ret, struct why *why);
 
 /* One step forward: from format `from` to `from + 1`. Idempotent: a crash before the stamp runs it again. */
