@@ -173,7 +173,7 @@ static int add(struct api *a, const char *file)
     int r = api_json(a, "POST", "/v1/add", SPAN_NONE, &v);
     if (r < 0)
         return r;
-    snprintf(s.session, sizeof s.session, "%s", api_text(v, "session"));
+    snprintf(s.session, sizeof s.session, "%s", api_text(v, "upload"));
     json_decref(v);
     s.space = mem_new(PIECE);
     struct stat st;
@@ -183,6 +183,12 @@ static int add(struct api *a, const char *file)
     progress_end(&s.progress);
     if (r == 0)
         r = finish(&s, file);
+    if (r < 0 && r != ERR_INTERRUPTED) { /* a node that is gone has forgotten it anyway */
+        struct buf target = BUF_INIT;
+        buf_printf(&target, "/v1/add/%s", s.session);
+        (void)http_request(a->http, "DELETE", buf_cstr(&target), SPAN_NONE);
+        buf_done(&target);
+    }
     if (r == ERR_INTERRUPTED)
         cli_note(a->c, "Nothing was added; blocks that are there already make the next try faster.");
     free(s.space);

@@ -49,7 +49,7 @@ static int import_fd(struct api *a, int fd, const char *file, uint64_t size)
     int r = api_json(a, "POST", "/v1/import", SPAN_NONE, &session);
     if (r < 0)
         return r;
-    buf_printf(&base, "/v1/import/%s", api_text(session, "session"));
+    buf_printf(&base, "/v1/import/%s", api_text(session, "upload"));
     (void)buf_cstr(&base);
     progress_begin(&p, a->c, file, size);
     r = feed(a, fd, buf_cstr(&base), &p);
@@ -57,6 +57,8 @@ static int import_fd(struct api *a, int fd, const char *file, uint64_t size)
     buf_printf(&end, "%s/end%s", buf_cstr(&base), cli_has(a->c, "no-pin") ? "" : "?pin=1");
     if (r == 0)
         r = api_json(a, "POST", buf_cstr(&end), SPAN_NONE, &result);
+    else if (r != ERR_INTERRUPTED) /* a node that is gone has forgotten it anyway */
+        (void)http_request(a->http, "DELETE", buf_cstr(&base), SPAN_NONE);
     size_t i;
     json_t *row;
     struct cli_table *t = cli_table_new(a->c, columns);

@@ -14,7 +14,7 @@ void api_stat(struct ctl_request *q);
 void api_cid(struct ctl_request *q);
 /* api_export.c */
 void api_export(struct ctl_request *q);
-/* api_add.c, api_import.c: sessions */
+/* api_add.c, api_import.c: uploads */
 void api_add_new(struct ctl_request *q);
 void api_add(struct ctl_request *q);
 void api_import_new(struct ctl_request *q);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * /v1/add: files and folders arrive depth first in a session (p2p-control(7)):
+ * /v1/add: files and folders arrive depth first in an upload (p2p-control(7)):
  *
  *   file?name=N[&end=1]  data[&end=1] …      the file's bytes in pieces; `end` with the last
  *   dir?name=N   …entries…   up              a folder around what comes between
@@ -10,7 +10,7 @@
  * The entries of an open folder go to an unnamed temporary file, because a folder of a million entries is built in several passes
  * over them (dir_builder.h); so memory does not grow with folders or files. */
 #include "cmd/daemon/api.h"
-#include "cmd/daemon/session.h"
+#include "cmd/daemon/upload.h"
 
 #include "store/block/pin.h"
 #include "store/unixfs/dir_builder.h"
@@ -32,7 +32,7 @@ struct open_dir {
 };
 
 struct add {
-    struct session session;
+    struct upload upload;
     struct importer *importer; /* of the file that is open */
     size_t file_held;
     char file_name[UNIXFS_NAME_MAX + 1];
@@ -53,7 +53,7 @@ struct add_op {
     struct unixfs_dir_builder *builder;
 };
 
-static void add_free(struct session *s)
+static void add_free(struct upload *s)
 {
     struct add *a = (struct add *)s;
     importer_free(a->importer);
@@ -66,7 +66,7 @@ static void add_free(struct session *s)
 void api_add_new(struct ctl_request *q)
 {
     struct add *a = MEM_NEW(struct add);
-    if (!session_start(&a->session, q, kind, add_free))
+    if (!upload_start(&a->upload, q, kind, add_free))
         free(a);
 }
 
@@ -75,7 +75,7 @@ void api_add_new(struct ctl_request *q)
 static void op_done(struct task *t)
 {
     struct add_op *op = (struct add_op *)t;
-    struct session *s = &op->add->session;
+    struct upload *s = &op->add->upload;
     unixfs_dir_builder_free(op->builder);
     buf_done(&op->body);
     s->task = NULL;
@@ -103,10 +103,10 @@ static int write_record(struct open_dir *d, const char *name, const struct unixf
 static int close_node(struct add_op *op, size_t held, const char *name)
 {
     struct add *a = op->add;
-    blockstore_hold(a->session.d->store, &a->root.cid);
-    session_unhold_to(&a->session, held);
-    session_hold(&a->session, &a->root.cid);
-    blockstore_unhold(a->session.d->store, &a->root.cid);
+    blockstore_hold(a->upload.d->store, &a->root.cid);
+    upload_unhold_to(&a->upload, held);
+    upload_hold(&a->upload, &a->root.cid);
+    blockstore_unhold(a->upload.d->store, &a->root.cid);
     a->has_root = true;
     int r = a->depth ? write_record(&a->dirs[a->depth - 1], name, &a->root) : 0;
     if (r < 0)
@@ -160,8 +160,8 @@ static int op_file(struct add_op *op)
         int r = take_name(op, a->file_name);
         if (r < 0)
             return r;
-        a->importer = importer_new(&(struct importer_options){.sink = &a->session.sink});
-        a->file_held = a->session.held_count;
+        a->importer = importer_new(&(struct importer_options){.sink = &a->upload.sink});
+        a->file_held = a->upload.held_count;
         op->begun = true;
     }
     return take_bytes(op);
@@ -188,12 +188,12 @@ static int op_link(struct add_op *op)
     unixfs_add_symlink(&bytes, span_str(target), NULL);
     struct unixfs_root root = {.size = strlen(target), .tsize = buf_len(&bytes)};
     cid_of(&root.cid, CODEC_DAG_PB, buf_span(&bytes));
-    struct block *b = block_from(a->session.d->budget, BUDGET_STORE, &root.cid, buf_span(&bytes));
+    struct block *b = block_from(a->upload.d->budget, BUDGET_STORE, &root.cid, buf_span(&bytes));
     buf_done(&bytes);
     if (!b)
         return ERR_AGAIN;
-    size_t held = a->session.held_count;
-    r = a->session.sink.put(&a->session.sink, b);
+    size_t held = a->upload.held_count;
+    r = a->upload.sink.put(&a->upload.sink, b);
     if (r < 0) {
         block_unref(b);
         return r;
@@ -215,16 +215,16 @@ static FILE *entries_file(struct daemon *d)
 static int op_dir(struct add_op *op)
 {
     struct add *a = op->add;
-    struct open_dir dir = {.held = a->session.held_count};
+    struct open_dir dir = {.held = a->upload.held_count};
     if (a->importer || (a->has_root && a->depth == 0) || a->depth >= DEPTH_MAX)
         return why_set(&op->task.why, ERR_INVALID, "a folder cannot begin here");
     int r = take_name(op, dir.name);
     if (r < 0)
         return r;
-    dir.entries = entries_file(a->session.d);
+    dir.entries = entries_file(a->upload.d);
     if (!dir.entries) {
         r = err_from_errno(errno);
-        return why_set(&op->task.why, r, "cannot make a temporary file in %s: %s", a->session.d->paths.state, err_text(r));
+        return why_set(&op->task.why, r, "cannot make a temporary file in %s: %s", a->upload.d->paths.state, err_text(r));
     }
     a->dirs = mem_grow(a->dirs, a->depth + 1, sizeof *a->dirs);
     a->dirs[a->depth++] = dir;
@@ -257,7 +257,7 @@ static int op_up(struct add_op *op)
         return why_set(&op->task.why, ERR_INVALID, "no folder is open");
     struct open_dir *d = &a->dirs[a->depth - 1];
     if (!op->builder)
-        op->builder = unixfs_dir_builder_new(&(struct unixfs_dir_options){.sink = &a->session.sink, .memory_max = DIR_MEMORY});
+        op->builder = unixfs_dir_builder_new(&(struct unixfs_dir_options){.sink = &a->upload.sink, .memory_max = DIR_MEMORY});
     int r = op->fed ? 0 : feed_builder(d, op->builder);
     if (r == 0) {
         op->fed = true;
@@ -282,7 +282,7 @@ static int op_up(struct add_op *op)
 
 struct finishing {
     struct ctl_request *q;
-    struct session *session;
+    struct upload *upload;
     struct unixfs_root root;
 };
 
@@ -296,14 +296,14 @@ static void finished(void *arg, int result)
     else
         ctl_json(f->q, json_pack("{ss sI sI}", "cid", cid_text(&f->root.cid, cid), "size", (json_int_t)f->root.size, "dag_size",
                                  (json_int_t)f->root.tsize));
-    session_end(f->session);
+    upload_end(f->upload);
     ctl_unref(f->q);
     free(f);
 }
 
 static void finish(struct ctl_request *q, struct add *a)
 {
-    struct session *s = &a->session;
+    struct upload *s = &a->upload;
     if (!a->has_root || a->depth || a->importer) {
         ctl_fail(q, ERR_INVALID, NULL, "the upload is not complete: %s",
                  a->importer ? "a file is open"
@@ -336,11 +336,11 @@ void api_add(struct ctl_request *q)
         int (*run)(struct add_op *op);
     } ops[] = {{"file", op_file}, {"data", op_data}, {"dir", op_dir}, {"up", op_up}, {"link", op_link}};
     const char *name;
-    struct session *s = session_find(q, kind, &name);
+    struct upload *s = upload_find(q, kind, &name);
     if (!s)
         return;
     if (evhttp_request_get_command(q->http) == EVHTTP_REQ_DELETE) {
-        session_end(s);
+        upload_end(s);
         ctl_json(q, json_object());
         return;
     }

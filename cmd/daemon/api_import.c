@@ -3,7 +3,7 @@
  * /v1/import: a CAR arrives in pieces; every block is hashed again before it is stored. Nothing is kept (pinned) before the end:
  * a CAR that turns out to be damaged leaves only cache behind. */
 #include "cmd/daemon/api.h"
-#include "cmd/daemon/session.h"
+#include "cmd/daemon/upload.h"
 
 #include "store/block/pin.h"
 #include "store/codec/car.h"
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 struct import {
-    struct session session;
+    struct upload upload;
     struct car_reader *reader;
     struct car_event event; /* a block that found no room yet; its data are borrowed from the reader */
     bool has_event;
@@ -28,7 +28,7 @@ struct import_op {
     struct import *import;
 };
 
-static void import_free(struct session *s)
+static void import_free(struct upload *s)
 {
     struct import *im = (struct import *)s;
     car_reader_free(im->reader);
@@ -39,7 +39,7 @@ static void import_free(struct session *s)
 void api_import_new(struct ctl_request *q)
 {
     struct import *im = MEM_NEW(struct import);
-    if (!session_start(&im->session, q, kind, import_free)) {
+    if (!upload_start(&im->upload, q, kind, import_free)) {
         free(im);
         return;
     }
@@ -61,10 +61,10 @@ static int take_block(struct import_op *op)
     int r = hash_verify(&e->cid, e->data);
     if (r < 0)
         return say(op, r, r == ERR_VERIFY ? "a block does not have its hash" : "a block with a hash we cannot compute");
-    struct block *b = block_from(im->session.d->budget, BUDGET_STORE, &e->cid, e->data);
+    struct block *b = block_from(im->upload.d->budget, BUDGET_STORE, &e->cid, e->data);
     if (!b)
         return ERR_AGAIN;
-    r = im->session.sink.put(&im->session.sink, b);
+    r = im->upload.sink.put(&im->upload.sink, b);
     if (r < 0) {
         block_unref(b);
         return r;
@@ -109,7 +109,7 @@ static int import_step(struct task *t)
 static void op_done(struct task *t)
 {
     struct import_op *op = (struct import_op *)t;
-    struct session *s = &op->import->session;
+    struct upload *s = &op->import->upload;
     s->task = NULL;
     s->busy = false;
     s->used = mono_now();
@@ -149,7 +149,7 @@ static void finished(void *arg, int result)
     if (--f->waits)
         return;
     answer(f);
-    session_end(&f->import->session);
+    upload_end(&f->import->upload);
     ctl_unref(f->q);
     free(f);
 }
@@ -157,7 +157,7 @@ static void finished(void *arg, int result)
 static void finish(struct ctl_request *q, struct import *im)
 {
     struct car_event e;
-    struct daemon *d = im->session.d;
+    struct daemon *d = im->upload.d;
     car_reader_eof(im->reader);
     int r;
     while ((r = car_reader_next(im->reader, &e)) > 0 && e.type != CAR_BLOCK)
@@ -165,12 +165,12 @@ static void finish(struct ctl_request *q, struct import *im)
     if (r < 0 || !im->roots) {
         ctl_fail(q, r < 0 ? r : ERR_TRUNCATED, NULL, "the CAR is damaged at byte %llu: %s",
                  (unsigned long long)car_reader_offset(im->reader), err_text(r < 0 ? r : ERR_TRUNCATED));
-        session_end(&im->session);
+        upload_end(&im->upload);
         return;
     }
     struct finishing *f = MEM_NEW(struct finishing);
-    *f = (struct finishing){ctl_ref(q), im, 1, im->session.failure};
-    im->session.busy = true;
+    *f = (struct finishing){ctl_ref(q), im, 1, im->upload.failure};
+    im->upload.busy = true;
     for (size_t i = 0; ctl_flag(q, "pin") && f->result == 0 && i < im->root_count; i++) {
         f->waits++;
         blockstore_pin(d->store, &im->roots[i], "import", d->mail, finished, f);
@@ -181,12 +181,12 @@ static void finish(struct ctl_request *q, struct import *im)
 void api_import(struct ctl_request *q)
 {
     const char *op_name;
-    struct session *s = session_find(q, kind, &op_name);
+    struct upload *s = upload_find(q, kind, &op_name);
     if (!s)
         return;
     struct import *im = (struct import *)s;
     if (evhttp_request_get_command(q->http) == EVHTTP_REQ_DELETE) {
-        session_end(s);
+        upload_end(s);
         ctl_json(q, json_object());
     } else if (strcmp(op_name, "end") == 0) {
         finish(q, im);

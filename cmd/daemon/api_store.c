@@ -14,6 +14,7 @@
 #define VERIFY_SLICE      (50 * MONO_MS)
 #define VERIFY_STEP       16
 #define VERIFY_EVENTS_MAX 64
+#define VERIFY_BEHIND     (UINT32_C(1) << 20)
 
 /* ---- pin, unpin: the path is resolved by a task, the rest is an operation of the store ---- */
 
@@ -315,7 +316,7 @@ static void verify_slice(struct mail *mail, void *owner)
         return;
     }
     verify_lines(v);
-    if (v->result == ERR_AGAIN) {
+    if (v->result == ERR_AGAIN || (v->result >= 0 && ctl_pending(v->q) > VERIFY_BEHIND)) { /* the reader is behind */
         event_base_once(d->base, -1, EV_TIMEOUT, verify_again, v, &(struct timeval){0, 20000});
         return;
     }

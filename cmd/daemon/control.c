@@ -266,6 +266,12 @@ void ctl_end(struct ctl_request *q)
     ctl_unref(q);
 }
 
+size_t ctl_pending(const struct ctl_request *q)
+{
+    struct evhttp_connection *conn = q->http ? evhttp_request_get_connection(q->http) : NULL;
+    return conn ? evbuffer_get_length(bufferevent_get_output(evhttp_connection_get_bufferevent(conn))) : 0;
+}
+
 /* ---- parameters ---- */
 
 const char *ctl_param(const struct ctl_request *q, const char *name)

@@ -64,6 +64,7 @@ void ctl_begin(struct ctl_request *q, const char *type);
 void ctl_write(struct ctl_request *q, struct span data); /* copies */
 void ctl_line(struct ctl_request *q, json_t *take_v);    /* an object and a newline */
 void ctl_end(struct ctl_request *q);
+size_t ctl_pending(const struct ctl_request *q); /* bytes written that have not left */
 
 /* Handlers, one a route (routes.c). The reference belongs to the caller. */
 typedef void ctl_handler(struct ctl_request *q);

@@ -9,7 +9,7 @@
 #include "cmd/daemon/order.h"
 #include "cmd/daemon/petnames.h"
 #include "cmd/daemon/sdnotify.h"
-#include "cmd/daemon/session.h"
+#include "cmd/daemon/upload.h"
 #include "cmd/daemon/task.h"
 #include "cmd/daemon/views.h"
 #include "store/base/log.h"
@@ -340,7 +340,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
 static void arm_tick(struct daemon *d)
 {
-    mono_ns wait = d->tasks || d->sessions ? TICK_BUSY : TICK_IDLE;
+    mono_ns wait = d->tasks || d->uploads ? TICK_BUSY : TICK_IDLE;
     struct timeval tv = {(time_t)(wait / MONO_S), (suseconds_t)(wait % MONO_S / MONO_US)};
     event_add(d->tick_event, &tv);
 }
@@ -353,7 +353,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     arm_tick(d); /* a task may ask for an earlier one below */
     tasks_tick(d, now);
-    sessions_tick(d, now);
+    uploads_tick(d, now);
     keeper_tick(d->keeper, now);
     if (now - d->texts_at >= TEXTS_EVERY) {
         d->texts_at = now;
@@ -679,7 +679,7 @@ static int open_control(struct daemon *d, struct why *why)
 static void close_control(struct daemon *d)
 {
     d->control = control_close(d->control);
-    sessions_end_all(d);
+    uploads_end_all(d);
 }
 
 static const struct part {

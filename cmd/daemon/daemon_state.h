@@ -21,7 +21,7 @@ struct control;
 struct event_log;
 struct keeper;
 struct petnames;
-struct sessions;
+struct uploads;
 struct task;
 
 enum { DAEMON_SIGNALS = 3 };
@@ -48,7 +48,7 @@ struct daemon {
     struct event *mail_event, *tick_event, *wake_event, *signals[DAEMON_SIGNALS];
     bool stopping;
     uint64_t auto_quota; /* what "auto" gave at the start; 0: not asked yet */
-    mono_ns texts_at; /* when figures were published last */
+    mono_ns texts_at;    /* when figures were published last */
 
     struct store_reader *reader;
     struct want_port port;
@@ -60,7 +60,7 @@ struct daemon {
     struct event_log *events;
     struct petnames *petnames;
     struct keeper *keeper;
-    struct sessions *sessions;
+    struct uploads *uploads;
     struct engine_view *view; /* the newest; NULL before the first */
     struct buf saved_peers;   /* newest peerstore, not written yet */
     bool saving_peers;

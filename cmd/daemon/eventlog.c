@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define BEHIND_MAX (UINT32_C(1) << 20)
+
 struct follower {
     struct event_log *log;
     struct ctl_request *q;
@@ -42,7 +44,8 @@ void event_log_add(struct event_log *l, const char *kind, const char *text)
     struct follower *next;
     for (struct follower *f = l->followers; f; f = next) {
         next = f->next;
-        ctl_line(f->q, json_incref(row));
+        if (ctl_pending(f->q) <= BEHIND_MAX) /* a follower that does not read misses some */
+            ctl_line(f->q, json_incref(row));
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/daemon/session.h"
+#include "cmd/daemon/upload.h"
 
 #include "cmd/daemon/task.h"
 
@@ -9,22 +9,22 @@
 
 #define PUTTING_MAX 256 /* further puts wait: their blocks are charged to the budget anyway */
 
-struct sessions {
-    struct session *first;
+struct uploads {
+    struct upload *first;
     unsigned count;
     uint64_t next_id;
 };
 
-static void destroy(struct session *s)
+static void destroy(struct upload *s)
 {
-    session_unhold_to(s, 0);
+    upload_unhold_to(s, 0);
     free(s->held);
     s->free(s);
 }
 
 static void on_put(void *arg, struct block *b, int result)
 {
-    struct session *s = arg;
+    struct upload *s = arg;
     s->putting--;
     if (result < 0)
         s->failure = result;
@@ -38,28 +38,28 @@ static void on_put(void *arg, struct block *b, int result)
 
 static int put(struct block_sink *self, struct block *take_b)
 {
-    struct session *s = (struct session *)((char *)self - offsetof(struct session, sink));
+    struct upload *s = (struct upload *)((char *)self - offsetof(struct upload, sink));
     if (s->failure < 0)
         return s->failure;
     if (s->putting >= PUTTING_MAX)
         return ERR_AGAIN;
     s->putting++;
-    session_hold(s, &take_b->cid);
+    upload_hold(s, &take_b->cid);
     blockstore_put(s->d->store, take_b, s->d->mail, on_put, s);
     return 0;
 }
 
-bool session_start(struct session *s, struct ctl_request *q, const void *kind, void (*free_fn)(struct session *s))
+bool upload_start(struct upload *s, struct ctl_request *q, const void *kind, void (*free_fn)(struct upload *s))
 {
     struct daemon *d = q->d;
-    if (!d->sessions)
-        d->sessions = MEM_NEW(struct sessions);
-    struct sessions *all = d->sessions;
-    if (all->count >= SESSIONS_MAX) {
+    if (!d->uploads)
+        d->uploads = MEM_NEW(struct uploads);
+    struct uploads *all = d->uploads;
+    if (all->count >= UPLOADS_MAX) {
         ctl_fail(q, ERR_LIMIT, NULL, "%u uploads are open", all->count);
         return false;
     }
-    *s = (struct session){.d = d, .id = ++all->next_id, .kind = kind, .used = mono_now(), .free = free_fn};
+    *s = (struct upload){.d = d, .id = ++all->next_id, .kind = kind, .used = mono_now(), .free = free_fn};
     s->sink = (struct block_sink){.put = put, .budget = d->budget};
     s->next = all->first;
     if (s->next)
@@ -68,15 +68,15 @@ bool session_start(struct session *s, struct ctl_request *q, const void *kind, v
     all->count++;
     char text[24];
     snprintf(text, sizeof text, "%llu", (unsigned long long)s->id);
-    ctl_json(q, json_pack("{ss}", "session", text));
+    ctl_json(q, json_pack("{ss}", "upload", text));
     return true;
 }
 
-struct session *session_find(struct ctl_request *q, const void *kind, const char **ret_op)
+struct upload *upload_find(struct ctl_request *q, const void *kind, const char **ret_op)
 {
     char *end;
     unsigned long long id = strtoull(q->rest, &end, 10);
-    struct session *s = q->d->sessions ? q->d->sessions->first : NULL;
+    struct upload *s = q->d->uploads ? q->d->uploads->first : NULL;
     while (s && (s->id != id || s->kind != kind))
         s = s->next;
     if (!s) {
@@ -92,9 +92,9 @@ struct session *session_find(struct ctl_request *q, const void *kind, const char
     return s;
 }
 
-void session_end(struct session *s)
+void upload_end(struct upload *s)
 {
-    struct sessions *all = s->d->sessions;
+    struct uploads *all = s->d->uploads;
     if (s->prev)
         s->prev->next = s->next;
     else
@@ -108,25 +108,25 @@ void session_end(struct session *s)
         destroy(s);
 }
 
-void sessions_tick(struct daemon *d, mono_ns now)
+void uploads_tick(struct daemon *d, mono_ns now)
 {
-    struct session *next;
-    for (struct session *s = d->sessions ? d->sessions->first : NULL; s; s = next) {
+    struct upload *next;
+    for (struct upload *s = d->uploads ? d->uploads->first : NULL; s; s = next) {
         next = s->next;
-        if (!s->busy && now - s->used > SESSION_IDLE)
-            session_end(s);
+        if (!s->busy && now - s->used > UPLOAD_IDLE)
+            upload_end(s);
     }
 }
 
-void sessions_end_all(struct daemon *d)
+void uploads_end_all(struct daemon *d)
 {
-    while (d->sessions && d->sessions->first)
-        session_end(d->sessions->first);
-    free(d->sessions);
-    d->sessions = NULL;
+    while (d->uploads && d->uploads->first)
+        upload_end(d->uploads->first);
+    free(d->uploads);
+    d->uploads = NULL;
 }
 
-void session_hold(struct session *s, const struct cid *cid)
+void upload_hold(struct upload *s, const struct cid *cid)
 {
     if (s->held_count == s->held_cap) {
         s->held_cap = s->held_cap ? 2 * s->held_cap : 64;
@@ -136,7 +136,7 @@ void session_hold(struct session *s, const struct cid *cid)
     blockstore_hold(s->d->store, cid);
 }
 
-void session_unhold_to(struct session *s, size_t count)
+void upload_unhold_to(struct upload *s, size_t count)
 {
     while (s->held_count > count)
         blockstore_unhold(s->d->store, &s->held[--s->held_count]);
