@@ -36,7 +36,7 @@ void handshake_reply(struct handshake *h, const struct iovec *iov, int count)
     if (head.error != 0)
         return;
     memcpy(&out, iov[1].iov_base, sizeof out);
-    out.flags |= h->offered & FUSE_HANDLE_KILLPRIV_V2;
+    out.flags |= h->offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS);
     if (h->offered2 & DIRECT_IO_ALLOW_MMAP) {
         out.flags |= FUSE_INIT_EXT;
         out.flags2 |= DIRECT_IO_ALLOW_MMAP;

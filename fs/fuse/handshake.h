@@ -5,6 +5,8 @@
  *
  *   HANDLE_KILLPRIV_V2   we drop setuid bits (modes are kept without them), so the kernel may remember that a file has no
  *                        security.capability instead of asking for it at every write(2)
+ *   PARALLEL_DIROPS      libfuse 3.14 takes our wish for it and does not pass it on; without it one lookup that waits for the
+ *                        network keeps all others in its directory waiting
  *   DIRECT_IO_ALLOW_MMAP files opened without page cache (content that is not all held) may be mapped all the same
  */
 #ifndef FS_FUSE_HANDSHAKE_H

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Content that others have: read through ipfs/ after a delay for each block, listed, copied into share/ before it is here.
+set -u
+fail() { echo "m_remote: $*"; exit 1; }
+. "$(dirname "$0")/again.sh"
+cid() { getfattr --only-values -n user.p2p.cid "$1"; }
+M=$1
+mkdir -p "$M/share/d/sub/deep"
+head -c 20000000 /dev/urandom >"$TMP_DIR/big"
+cp "$TMP_DIR/big" "$M/share/d/big"
+for i in $(seq 1 30); do echo "file $i" >"$M/share/d/sub/f$i"; done
+ln -s ../sub/f1 "$M/share/d/sub/deep/link"
+mkdir "$M/share/d/empty"; : >"$M/share/d/zero"
+mkdir "$M/share/wide" && (cd "$M/share/wide" && seq -f 'entry-with-a-rather-long-name-%06g' 1 6000 | xargs touch)
+mkdir "$TMP_DIR/d" && cp -a "$M/share/d/." "$TMP_DIR/d/"
+d=$(cid "$M/share/d") w=$(cid "$M/share/wide") big=$(cid "$M/share/d/big")
+[ ${#d} -gt 50 ] && [ ${#w} -gt 50 ] || fail "no CIDs"
+stop
+mv "$STATE" "$STATE.peer"
+again -p "$STATE.peer" -d 10 || fail "second start"
+diff -r --no-dereference "$TMP_DIR/d" "$M/ipfs/$d" || fail "the tree differs"
+[ "$(ls "$M/ipfs/$w" | sort | md5sum)" = "$(seq -f 'entry-with-a-rather-long-name-%06g' 1 6000 | sort | md5sum)" ] || fail "the wide directory differs"
+[ "$(stat -c %s "$M/ipfs/$d/big")" = 20000000 ] || fail "size"
+[ "$(stat -c %i "$M/ipfs/$d/big")" = "$(stat -c %i "$M/ipfs/$big")" ] || fail "one inode per CID"
+stop
+rm -rf "$STATE"
+again -p "$STATE.peer" -d 20 || fail "third start"
+cp "$M/ipfs/$big" "$M/share/kept" || fail "cp of what is not here"
+[ "$(cid "$M/share/kept")" = "$big" ] || fail "the copy has another CID"
+cmp "$TMP_DIR/big" "$M/share/kept" || fail "the copy differs"
+# random reads fetch their own chunks only
+stop
+rm -rf "$STATE"
+again -p "$STATE.peer" -d 200 || fail "fourth start"
+start=$(date +%s%N)
+dd if="$M/ipfs/$big" of="$TMP_DIR/part" bs=1000 count=1 skip=15000 iflag=skip_bytes,fullblock skip=15000000 2>/dev/null || fail "dd"
+cmp "$TMP_DIR/part" <(tail -c +15000001 "$TMP_DIR/big" | head -c 1000) || fail "a part differs"
+took=$((($(date +%s%N) - start) / 1000000))
+[ $took -lt 2500 ] || fail "a seek took $took ms with 200 ms for a block"
+stop
+rm -rf "$STATE"
+again -p "$STATE.peer" -o || fail "fifth start"
+out=$(cat "$M/ipfs/$big" 2>&1)
+case $out in *"Network is unreachable"*) ;; *) fail "offline: $out" ;; esac
+exit 0

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Text and command files: true sizes, JSON twins, snapshots, commands, refusals, petnames, ping.
+set -u
+fail() { echo "m_texts: $*"; exit 1; }
+M=$1
+for f in README status .p2p/ctl .p2p/limits .p2p/events peers/12D3KooWAAAA/status; do
+    [ "$(stat -c %s "$M/$f")" = "$(wc -c <"$M/$f")" ] || fail "size of $f"
+    python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$M/$f.json" || fail "$f.json"
+done
+ls -A "$M" "$M/.p2p" "$M/peers/12D3KooWAAAA" | grep -q json && fail "twins are listed"
+[ "$(ls -A "$M" | tr '\n' ' ')" = ".p2p README ipfs peers share status " ] || fail "root: $(ls -A "$M")"
+python3 - "$M" <<'PY' || fail "json"
+import json, sys
+s = json.load(open(sys.argv[1] + "/peers/bob/status.json"))
+assert s["address"] == ["/ip4/10.0.0.1", "/ip4/10.0.0.2"], s
+assert json.load(open(sys.argv[1] + "/peers/bob/ledger.json")) == {"sent": 1, "received": 2}
+assert json.load(open(sys.argv[1] + "/.p2p/events.json"))[0]["event"] == "node.started"
+PY
+mkdir "$TMP_DIR/copy" && cp "$M/status" "$TMP_DIR/copy/" && [ -s "$TMP_DIR/copy/status" ] || fail "cp of a text"
+tar cf - -C "$M" README 2>/dev/null | tar tvf - | grep -q " $(wc -c <"$M/README") " || fail "tar of a text"
+echo echo hello >"$M/.p2p/ctl" || fail "a command"
+printf 'echo hello' >"$M/.p2p/ctl" || fail "a command without newline"
+out=$( (echo nonsense >"$M/.p2p/ctl") 2>&1) && fail "nonsense was taken"
+case $out in *"Permission denied"*) ;; *) fail "refusal: $out" ;; esac
+[ "$(getfattr --only-values -n user.p2p.error "$M/.p2p/ctl")" = "no such command: nonsense" ] || fail "user.p2p.error"
+(echo upload 1M >"$M/.p2p/limits") 2>/dev/null # "limits upload 1M": this test's node does not know it
+[ "$(getfattr --only-values -n user.p2p.error "$M/.p2p/limits")" = "no such command: limits upload 1M" ] || fail "limits"
+[ "$(cat "$M/peers/12D3KooWAAAA/ping")" = "$(printf 'rtt\t0.42 ms')" ] || fail "ping"
+[ "$(readlink "$M/peers/bob")" = 12D3KooWBBBB ] || fail "petname"
+ln -s 12D3KooWAAAA "$M/peers/alice" || fail "ln -s"
+sleep 1.1
+[ "$(cat "$M/peers/alice/status" | head -1)" = "$(printf 'state\tconnected')" ] || fail "through the petname"
+ls "$M/peers" | grep -qx alice || fail "petname is not listed"
+rm "$M/peers/alice" || fail "rm of a petname"
+sleep 1.1
+[ -e "$M/peers/alice" ] && fail "petname stays"
+[ "$(stat -c %Y "$M/peers/12D3KooWBBBB")" = 1700000001 ] || fail "last seen"
+# a command that is never answered is let go by Ctrl-C
+(timeout -s INT 1 bash -c 'echo stuck >"$1"' - "$M/.p2p/ctl") 2>/dev/null
+for _ in $(seq 1 40); do n=$(grep -vc '^#' "$M/.p2p/waiting"); [ "$n" = 0 ] && break; sleep 0.05; done
+[ "$n" = 0 ] || fail "a stuck command waits on"
+exit 0
