@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Requests to the node over its control socket (p2p-control(7)), as subcommands make them. Failures have been said on stderr when
- * these return a negative code, in the node's own words.
+ * Requests to the node over its control socket (p2p-control(7)), as subcommands make them. Failures have been said on stderr
+ * when these return a negative code, in the node's own words.
  */
 #ifndef CMD_CLI_CLI_API_H
 #define CMD_CLI_CLI_API_H

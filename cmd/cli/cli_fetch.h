@@ -16,7 +16,8 @@ struct cli_fetch {
     struct progress *progress; /* may be NULL */
 };
 
-/* 0; ERR_INTERRUPTED; ERR_CLOSED: the reader of fd has gone; or an error that was said. *ret_bytes (may be NULL) is set in any case. */
+/* 0; ERR_INTERRUPTED; ERR_CLOSED: the reader of fd has gone; or an error that was said. *ret_bytes (may be NULL) is set in any
+ * case. */
 int cli_fetch(struct api *a, const struct cli_fetch *f, uint64_t *ret_bytes);
 /* Lets `p` ask the node about what waits; `a` is used for it on a connection of its own. */
 void cli_fetch_progress(struct api *a, struct progress *p);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a person gives as a path, as the control socket understands it: a CID, /ipfs/<cid>/…, share/…; and a file name inside the
- * mount, which becomes one of those.
+ * What a person gives as a path, as the control socket understands it: a CID, /ipfs/<cid>/…, share/…; and a file name inside
+ * the mount, which becomes one of those.
  */
 #ifndef CMD_CLI_CLI_PATH_H
 #define CMD_CLI_CLI_PATH_H
@@ -12,8 +12,8 @@
 int cli_path(struct api *a, const char *operand, char **ret);
 void cli_path_free(char *path);
 
-/* The part of the absolute or relative file name below the folder `mount` ("share/x"; "" for the mount itself), in `out`; false: not
- * in there. Lexical: "." and ".." are taken away, symlinks are not followed. */
+/* The part of the absolute or relative file name below the folder `mount` ("share/x"; "" for the mount itself), in `out`;
+ * false: not in there. Lexical: "." and ".." are taken away, symlinks are not followed. */
 bool cli_path_below(const char *mount, const char *cwd, const char *name, struct buf *out);
 
 #endif

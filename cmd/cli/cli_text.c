@@ -22,7 +22,7 @@ char *cli_text_seconds(double s, char out[CLI_TEXT_SIZE])
     return out;
 }
 
-/* Length of the well-formed UTF-8 sequence at the front, 0 when there is none. C1 controls count as none: terminals obey them. */
+/* Length of the well-formed UTF-8 sequence at the front, 0 when there is none. C1 controls count as none: they act. */
 static size_t utf8_length(struct span s)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};

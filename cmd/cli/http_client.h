@@ -4,7 +4,8 @@
  * are streamed in both directions, so memory is one buffer whatever their size. libevent's client cannot connect to a unix
  * socket before 2.2, and libcurl costs a start-up of its own; the daemon's side is evhttp.
  *
- * Waiting is interruptible: a signal that cli.h caught ends it with ERR_INTERRUPTED, and `tick` is called about ten times a second.
+ * Waiting is interruptible: a signal that cli.h caught ends it with ERR_INTERRUPTED, and `tick` is called about ten times a
+ * second.
  */
 #ifndef CMD_CLI_HTTP_CLIENT_H
 #define CMD_CLI_HTTP_CLIENT_H
@@ -31,7 +32,7 @@ void http_client_tick(struct http_client *h, struct http_tick tick);
 int http_request(struct http_client *h, const char *method, const char *target, struct span body);
 /* A header of the answer, without white space around it; NULL: not there. Valid until the next request. */
 const char *http_header(struct http_client *h, const char *name);
-/* The body: bytes (1 … size), 0 at its end, ERR_TRUNCATED: the server broke off in the middle, ERR_INTERRUPTED, ERR_PROTOCOL. */
+/* The body: bytes (1 … size), 0 at its end, ERR_TRUNCATED: broken off in the middle, ERR_INTERRUPTED, ERR_PROTOCOL. */
 int http_read(struct http_client *h, void *out, size_t size);
 /* The rest of the body, at most `most` bytes, appended: 0 or an error (ERR_TOO_BIG). */
 int http_read_all(struct http_client *h, struct buf *out, size_t most);

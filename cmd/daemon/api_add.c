@@ -7,8 +7,8 @@
  *   link?name=N&target=T                     a symlink
  *   finish?[pin=1][&name=TEXT]               keeps the outermost node; answers when it is on disk
  *
- * The entries of an open folder go to an unnamed temporary file, because a folder of a million entries is built in several passes
- * over them (dir_builder.h); so memory does not grow with folders or files. */
+ * The entries of an open folder go to an unnamed temporary file, because a folder of a million entries is built in several
+ * passes over them (dir_builder.h); so memory does not grow with folders or files. */
 #include "cmd/daemon/api.h"
 #include "cmd/daemon/upload.h"
 

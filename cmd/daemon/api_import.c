@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * /v1/import: a CAR arrives in pieces; every block is hashed again before it is stored. Nothing is kept (pinned) before the end:
- * a CAR that turns out to be damaged leaves only cache behind. */
+ * /v1/import: a CAR arrives in pieces; every block is hashed again before it is stored. Nothing is kept (pinned) before the
+ * end: a CAR that turns out to be damaged leaves only cache behind. */
 #include "cmd/daemon/api.h"
 #include "cmd/daemon/upload.h"
 

@@ -8,7 +8,7 @@
  *
  *   ─► handler ─┬─► ctl_json / ctl_fail                          one answer
  *               └─► ctl_begin ─► ctl_write … ─► ctl_end            a stream; each write says when it has left
- *                                          └─► ctl_break           a stream that fails: broken off, the reason is kept for /v1/failures
+ *                                          └─► ctl_fail            broken off; /v1/failures tells the reason
  */
 #ifndef CMD_DAEMON_CONTROL_H
 #define CMD_DAEMON_CONTROL_H
@@ -57,7 +57,7 @@ bool ctl_flag(const struct ctl_request *q, const char *name);         /* given, 
 int ctl_u64(struct ctl_request *q, const char *name, uint64_t *ret);  /* left alone when not given; ERR_INVALID was answered */
 
 void ctl_json(struct ctl_request *q, json_t *take_v);
-/* {"error": code's name, "message": sentence, "try": hint}. In a stream: ctl_break with the same. */
+/* {"error": code's name, "message": sentence, "try": hint}. In a stream: breaks it off; the same is kept for /v1/failures. */
 void ctl_fail(struct ctl_request *q, int err, const char *hint, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void ctl_header(struct ctl_request *q, const char *name, const char *value); /* before anything is answered */
 void ctl_begin(struct ctl_request *q, const char *type);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Parts are a table of open and close functions: opened in order, closed in the opposite order, from wherever opening got to. */
+ * Parts are a table of open and close functions: opened in order, closed in the opposite order from where opening got to. */
 #include "cmd/daemon/daemon_state.h"
 
 #include "cmd/daemon/control.h"
@@ -632,7 +632,7 @@ static int open_mount(struct daemon *d, struct why *why)
     return 0;
 }
 
-/* The mount may wait for answers of ours (commands) while it ends: so it ends on a thread of its own, and we go on answering. */
+/* The mount may wait for answers of ours (commands) while it ends: so it ends on a thread of its own while we answer. */
 struct unmounting {
     struct mount *mount;
     bool done;

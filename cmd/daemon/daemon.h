@@ -27,8 +27,9 @@ struct daemon_options {
     void *arg;
 };
 
-/* Runs until stopped: 0. Otherwise an error with a sentence: ERR_LOCKED (another node has the state folder), ERR_VERSION, ERR_INVALID
- * (config, address), ERR_DENIED (no /dev/fuse), ERR_BUSY (mount point in use), … Call it before any other thread exists. */
+/* Runs until stopped: 0. Otherwise an error with a sentence: ERR_LOCKED (another node has the state folder), ERR_VERSION,
+ * ERR_INVALID (config, address), ERR_DENIED (no /dev/fuse), ERR_BUSY (mount point in use), … Call it before any other thread
+ * exists. */
 int daemon_run(const struct daemon_options *o, struct why *why);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Keeps fetching what is to be kept and is not all here: pins that are incomplete, and DAGs that a link in share/ keeps. Goal: every
- * kept DAG is held; action: a want for the whole DAG (WANT_DAG, WANT_KEEP), at most KEEPER_FLIGHT at a time, tried again
+ * Keeps fetching what is to be kept and is not all here: pins that are incomplete, and DAGs that a link in share/ keeps. Goal:
+ * every kept DAG is held; action: a want for the whole DAG (WANT_DAG, WANT_KEEP), at most KEEPER_FLIGHT at a time, tried again
  * after a while when it fails. What came stays, so each try has less to do. Control thread.
  *
  *   WAITING ─► FETCHING ─► held: forgotten (a pin is marked complete)

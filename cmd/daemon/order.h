@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Orders: what somebody tells the node to do in one line of words. They come from .p2p/ctl, from ctl files and petnames of peers/ (by
- * the mount's command port), and from the control socket, and are carried out by one table here. Control thread.
+ * Orders: what somebody tells the node to do in one line of words. They come from .p2p/ctl, from ctl files and petnames of
+ * peers/ (by the mount's command port), and from the control socket, and are carried out by one table here. Control thread.
  */
 #ifndef CMD_DAEMON_ORDER_H
 #define CMD_DAEMON_ORDER_H

@@ -18,8 +18,8 @@ int petnames_open(struct petnames **ret, const char *path, struct why *why);
 struct petnames *petnames_free(struct petnames *p);                         /* NULL accepted */
 const char *petname_of(const struct petnames *p, const struct peer_id *id); /* "" none */
 bool petname_find(const struct petnames *p, const char *name, struct peer_id *ret);
-/* `id` NULL takes the name away. ERR_INVALID: not a name (1 to 63 bytes, no blanks, control characters or '/', not like a peer id),
- * ERR_LIMIT, ERR_NOT_FOUND, a file's error: nothing changed. */
+/* `id` NULL takes the name away. ERR_INVALID: not a name (1 to 63 bytes, no blanks, control characters or '/', not like a peer
+ * id), ERR_LIMIT, ERR_NOT_FOUND, a file's error: nothing changed. */
 int petname_set(struct petnames *p, const char *name, const struct peer_id *id, struct why *why);
 /* Each in turn; i from 0 until false. */
 bool petname_at(const struct petnames *p, unsigned i, const char **ret_name, struct peer_id *ret);

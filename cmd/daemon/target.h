@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a request's `path` means: a CID (`Qm…`, `bafy…`, any base), `[/]ipfs/<cid>[/a/b]`, or `share[/a/b]` in the mount's own tree.
- * Control thread.
+ * What a request's `path` means: a CID (`Qm…`, `bafy…`, any base), `[/]ipfs/<cid>[/a/b]`, or `share[/a/b]` in the mount's own
+ * tree. Control thread.
  */
 #ifndef CMD_DAEMON_TARGET_H
 #define CMD_DAEMON_TARGET_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A request of the control socket that reads blocks: a step that is run again. The step is a plain function over the source; when
- * it says ERR_MISSING, what is missing is wanted and the step runs again when it came. A task ends when its step has
+ * A request of the control socket that reads blocks: a step that is run again. The step is a plain function over the source;
+ * when it says ERR_MISSING, what is missing is wanted and the step runs again when it came. A task ends when its step has
  * answered, when it fails, when no block has come for the read timeout, or when the client hangs up.
  *
  *   READY ─► step ─┬─ TASK_ANSWERED ─► ended
