@@ -223,6 +223,12 @@ static void bitswap_data(struct host_stream *s, struct span in)
     bitswap_in_data(s);
 }
 
+/* js and go finish their side of our stream at once: nothing ever comes back on it. What we send goes on. */
+static void bitswap_out_fin(struct host_stream *s)
+{
+    (void)s;
+}
+
 static void bitswap_in_ended(struct host_stream *s, int err)
 {
     (void)err;
@@ -251,7 +257,7 @@ static const struct {
                         .timer = ping_answer},
     [STREAM_PING_OUT] = {.data = pong_data, .end = call_ping_ended},
     [STREAM_BITSWAP_IN] = {.opened = bitswap_opened, .data = bitswap_data, .fin = bitswap_in_data, .end = bitswap_in_ended},
-    [STREAM_BITSWAP_OUT] = {.data = ignore_data, .writable = bitswap_out_pump, .end = bitswap_out_end},
+    [STREAM_BITSWAP_OUT] = {.data = ignore_data, .fin = bitswap_out_fin, .writable = bitswap_out_pump, .end = bitswap_out_end},
 };
 
 void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protocol)
