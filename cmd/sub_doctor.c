@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A table of checks, each a function that says what it found in one sentence. Nothing is changed, nothing leaves the machine. */
+ * A table of checks, each a function that says what it found in one sentence. Nothing is changed, nobody is contacted. */
 #include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/subs.h"

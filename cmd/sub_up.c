@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * In the background the node is a child; the parent waits for its one message on a pipe: ready, or the error and its sentence. */
+ * In the background the node is a child; the parent waits for its one message on a pipe: ready, or the error and its
+ * sentence. The log is opened when the node is ready: a state folder that was refused is not touched. */
 #include "cmd/cli/cli_output.h"
 #include "cmd/daemon/daemon.h"
 #include "cmd/subs.h"
@@ -114,32 +115,40 @@ static void send_message(int fd, const struct message *m)
     close(fd);
 }
 
+/* stderr goes to <state>/log from now on. */
+static void open_log(void)
+{
+    struct repo_paths paths;
+    char path[PATH_MAX + 8];
+    if (repo_paths(&paths, NULL) < 0)
+        return;
+    snprintf(path, sizeof path, "%s/log", paths.state);
+    struct stat st;
+    bool anew = stat(path, &st) == 0 && st.st_size > LOG_KEEP;
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (anew ? O_TRUNC : 0), 0600);
+    if (log < 0)
+        return; /* the ring in memory still has the newest lines */
+    dup2(log, STDERR_FILENO);
+    close(log);
+}
+
 static void ready_background(void *arg, const struct daemon_ready *r)
 {
     int *fd = arg;
     struct message m = {.result = 0};
     snprintf(m.id, sizeof m.id, "%s", r->id);
     snprintf(m.mount, sizeof m.mount, "%s", r->mount);
+    open_log();
     send_message(*fd, &m);
     *fd = -1;
 }
 
-/* stderr goes to <state>/log, the rest nowhere. */
 static void detach(void)
 {
-    struct repo_paths paths;
-    char path[PATH_MAX + 8];
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int log = -1;
-    if (repo_paths(&paths, NULL) == 0) {
-        snprintf(path, sizeof path, "%s/log", paths.state);
-        struct stat st;
-        bool anew = stat(path, &st) == 0 && st.st_size > LOG_KEEP;
-        log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (anew ? O_TRUNC : 0), 0600);
-    }
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(log >= 0 ? log : null, STDERR_FILENO);
+    for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+        dup2(null, fd);
+    close(null);
     setsid();
 }
 
