@@ -16,6 +16,8 @@
 #include <limits.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum verdict { GOOD, WARN, BAD };
@@ -150,24 +153,42 @@ static enum verdict check_fusermount(struct exam *x)
     return v;
 }
 
-/* Looks at the list of mounts, not at the mount: looking at a dead or stuck one could block. */
+/* Looking at a stuck mount may block for ever, so a child looks: 0, an errno, or ETIMEDOUT when it does not come back. */
+static int look_at(const char *dir)
+{
+    struct stat st;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(lstat(dir, &st) < 0 ? errno : 0);
+    for (unsigned i = 0; pid > 0 && i < 100; i++) {
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+        (void)poll(NULL, 0, 10); /* one second in all */
+    }
+    if (pid > 0)
+        kill(pid, SIGKILL); /* it ends when the mount does; nobody waits for it */
+    return pid > 0 ? ETIMEDOUT : 0;
+}
+
 static enum verdict check_mount(struct exam *x)
 {
     const char *mount = x->status ? api_text(x->status, "mount") : "";
-    char line[8192], dir[4096], type[128];
+    char line[8192], dir[4096], type[128], dead[4096] = "";
     FILE *f = fopen("/proc/self/mounts", "re");
     bool listed = false;
-    char dead[4096] = "";
     while (f && fgets(line, sizeof line, f)) {
         if (sscanf(line, "%*s %4095s %127s", dir, type) != 2 || strcmp(type, "fuse.p2p") != 0)
             continue;
-        listed = listed || strcmp(dir, mount) == 0;
-        struct stat st;
-        if (strcmp(dir, mount) != 0 && lstat(dir, &st) < 0 && errno == ENOTCONN)
+        int number = look_at(dir);
+        listed = listed || (strcmp(dir, mount) == 0 && number == 0);
+        if (number == ENOTCONN || (number && strcmp(dir, mount) == 0))
             snprintf(dead, sizeof dead, "%s", dir);
     }
     if (f)
         fclose(f);
+    if (*dead && *mount && strcmp(dead, mount) == 0)
+        return say(x, BAD, "p2p down and p2p up", "%.300s does not answer", dead);
     if (*dead)
         return say(x, WARN, "p2p up clears its own; another: fusermount3 -u on it", "%.300s is a mount whose node has died",
                    dead);

@@ -100,20 +100,21 @@ static int get_dir(struct get *g, const char *cid, const char *file)
 
 static int get_entry(struct get *g, json_t *row)
 {
-    const char *name = api_text(row, "name"), *type = api_text(row, "type"), *cid = api_text(row, "cid");
-    if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return cli_fail(g->c, ERR_PROTOCOL, NULL, "the folder has an entry with the name '%s'", name);
-    struct buf file = BUF_INIT;
+    struct buf file = BUF_INIT, bytes = BUF_INIT;
+    const char *name = api_bytes(row, "name", &bytes), *type = api_text(row, "type"), *cid = api_text(row, "cid");
+    int r;
     buf_printf(&file, "%s/%s", g->dir, name);
     progress_name(&g->progress, name);
-    int r;
-    if (strcmp(type, "directory") == 0)
+    if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        r = cli_fail(g->c, ERR_PROTOCOL, NULL, "the folder has an entry with the name '%s'", name);
+    else if (strcmp(type, "directory") == 0)
         r = get_dir(g, cid, buf_cstr(&file));
     else if (strcmp(type, "symlink") == 0)
-        r = get_link(g, api_text(row, "target"), buf_cstr(&file));
+        r = get_link(g, api_bytes(row, "target", &bytes), buf_cstr(&file));
     else
         r = get_member(g, cid, buf_cstr(&file), api_u64(row, "size"));
     buf_done(&file);
+    buf_done(&bytes);
     return r;
 }
 
@@ -173,8 +174,12 @@ static int get_tree(struct get *g)
 static int fetch_to(struct get *g, json_t *st, const char *part)
 {
     const char *type = api_text(st, "type"), *cid = api_text(st, "cid");
-    if (strcmp(type, "symlink") == 0)
-        return get_link(g, api_text(st, "target"), part);
+    if (strcmp(type, "symlink") == 0) {
+        struct buf target = BUF_INIT;
+        int r = get_link(g, api_bytes(st, "target", &target), part);
+        buf_done(&target);
+        return r;
+    }
     if (strcmp(type, "directory") != 0)
         return get_file(g, cid, part, false);
     int r = get_dir(g, cid, part);

@@ -30,6 +30,8 @@ static int print_row(void *arg, json_t *row)
         return 0;
     }
     p->rows++;
+    if (!json_object_get(row, "name") && json_object_get(row, "name_encoded")) /* not UTF-8 */
+        json_object_set(row, "name", json_object_get(row, "name_encoded"));
     cli_table_row(p->table, row);
     return ferror(stdout) ? ERR_CLOSED : 0;
 }

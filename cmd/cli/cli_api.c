@@ -61,6 +61,30 @@ const char *api_text(json_t *object, const char *key)
     return s ? s : "";
 }
 
+static int hex_digit(char c)
+{
+    const char *digits = "0123456789ABCDEF", *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+const char *api_bytes(json_t *object, const char *key, struct buf *space)
+{
+    char other[64];
+    const char *text = json_string_value(json_object_get(object, key));
+    buf_clear(space);
+    if (text) {
+        buf_add_str(space, text);
+        return buf_cstr(space);
+    }
+    snprintf(other, sizeof other, "%s_encoded", key);
+    for (text = api_text(object, other); *text; text++) {
+        int high = *text == '%' ? hex_digit(text[1]) : -1, low = high >= 0 ? hex_digit(text[2]) : -1;
+        buf_add_u8(space, low >= 0 ? (uint8_t)(high << 4 | low) : (uint8_t)*text);
+        text += low >= 0 ? 2 : 0;
+    }
+    return buf_cstr(space);
+}
+
 uint64_t api_u64(json_t *object, const char *key)
 {
     return (uint64_t)json_integer_value(json_object_get(object, key));

@@ -49,6 +49,8 @@ int api_print_list(struct cli *c, const char *target, const struct cli_column *c
 int api_print_record(struct cli *c, const char *method, const char *target, const struct cli_column *columns);
 
 const char *api_text(json_t *object, const char *key); /* "" when missing */
+/* The same for bytes that need not be UTF-8 (`key` or `key_encoded`, see p2p-control(7)): into `space`, as a C string. */
+const char *api_bytes(json_t *object, const char *key, struct buf *space);
 uint64_t api_u64(json_t *object, const char *key);     /* 0 when missing */
 
 #endif

@@ -83,6 +83,7 @@ static void run_view(struct daemon *d, struct note *n)
     d->view = n->view;
     n->view = NULL;
     views_publish(d);
+    orders_seen(d, MONO_NEVER);
 }
 
 static void tell_view(void *arg, struct engine_view *take_v)
@@ -355,6 +356,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     tasks_tick(d, now);
     uploads_tick(d, now);
     keeper_tick(d->keeper, now);
+    orders_seen(d, now);
     if (now - d->texts_at >= TEXTS_EVERY) {
         d->texts_at = now;
         views_publish_texts(d);
@@ -678,6 +680,7 @@ static int open_control(struct daemon *d, struct why *why)
 
 static void close_control(struct daemon *d)
 {
+    orders_seen(d, MONO_NEVER);
     d->control = control_close(d->control);
     uploads_end_all(d);
 }

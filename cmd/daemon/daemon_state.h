@@ -20,6 +20,7 @@
 struct control;
 struct event_log;
 struct keeper;
+struct order;
 struct petnames;
 struct uploads;
 struct task;
@@ -57,6 +58,7 @@ struct daemon {
 
     struct control *control;
     struct task *tasks, *ready, **ready_end;
+    struct order *unseen; /* done, to be answered with the next view */
     struct event_log *events;
     struct petnames *petnames;
     struct keeper *keeper;

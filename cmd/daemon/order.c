@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SEEN_WITHIN MONO_S /* views come four times a second when something changes */
+
 static void finish(struct order *o, int result)
 {
     o->result = result;
@@ -52,8 +54,29 @@ static void on_call(struct mail *mail, void *owner)
             buf_printf(&o->answer, "%.3f ms\n", rtt * 1000);
     }
     int result = c->call.result;
+    enum engine_verb verb = c->call.verb;
     free(c);
-    finish(o, result);
+    if (result < 0 || o->d->stopping || (verb != ENGINE_CONNECT && verb != ENGINE_DISCONNECT)) {
+        finish(o, result);
+        return;
+    }
+    o->until = mono_after(mono_now(), SEEN_WITHIN);
+    o->next = o->d->unseen;
+    o->d->unseen = o;
+}
+
+void orders_seen(struct daemon *d, mono_ns now)
+{
+    struct order **at = &d->unseen;
+    while (*at) {
+        struct order *o = *at;
+        if (o->until > now) {
+            at = &o->next;
+            continue;
+        }
+        *at = o->next;
+        finish(o, 0);
+    }
 }
 
 static void call_engine(struct order *o, const struct engine_call *like)

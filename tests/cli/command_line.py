@@ -227,6 +227,8 @@ class WithNode(Base):
         (d / "b").write_bytes(os.urandom(2500000))
         (d / "sub" / "ünïcode \t name").write_bytes(b"x" * 1048576)
         os.symlink("../b", d / "sub" / "link")
+        with open(os.fsencode(d / "sub") + b"/latin\xe9", "wb") as f:
+            f.write(b"a name that is not UTF-8")
         return d
 
     def same(self, a, b):
