@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the INIT handshake can say and libfuse 3.14 cannot: libfuse knows the flags of 2022. Its reply to INIT passes through here on the way to
- * the kernel, and flags that the kernel offers and we can keep are added:
+ * What the INIT handshake can say and libfuse 3.14 cannot: libfuse knows the flags of 2022. Its reply to INIT passes through
+ * here on the way to the kernel, and flags that the kernel offers and we can keep are added:
  *
  *   HANDLE_KILLPRIV_V2   we drop setuid bits (modes are kept without them), so the kernel may remember that a file has no
  *                        security.capability instead of asking for it at every write(2)

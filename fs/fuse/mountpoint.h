@@ -15,7 +15,8 @@
 /* 0: `dir` is an empty directory with nothing of ours on it (made when missing, cleared when a dead mount was there).
  * ERR_BUSY: a live mount; ERR_NOT_EMPTY; ERR_NOT_DIR; ERR_DENIED; ERR_IO, with a sentence. */
 int mountpoint_prepare(const char *dir, struct why *why);
-/* Is a mount of ours on this directory, as /proc/self/mountinfo has it? Sets its device number when `ret_dev` is not NULL. Touches no mount. */
+/* Is a mount of ours on this directory, as /proc/self/mountinfo has it? Sets its device number when `ret_dev` is not NULL.
+ * Touches no mount. */
 bool mountpoint_mounted(const char *dir, unsigned *ret_major, unsigned *ret_minor);
 /* Takes the mount away, also when it is in use. 0, or ERR_BUSY with a sentence. */
 int mountpoint_detach(const char *path, struct why *why);

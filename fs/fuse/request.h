@@ -7,8 +7,8 @@
  * copy (request_keep) and lets the first one be. Exactly one reply each: every reply function clears `kernel`, and asserts
  * that it was set. After a reply nothing of the request may be touched but its own memory.
  *
- * Requests with `kernel` NULL from the start are the program's own (the control socket asks for a text): they run through the same
- * functions and are answered by `own_done`.
+ * Requests with `kernel` NULL from the start are the program's own (the control socket asks for a text): they run through the
+ * same functions and are answered by `own_done`.
  */
 #ifndef FS_FUSE_REQUEST_H
 #define FS_FUSE_REQUEST_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Decisions, each measured or argued:
- *   writeback cache  off: the kernel would own size and times of files being written, and the mount (fsync, CIDs, quota errors at
- *                    write) has to; write(2) of 1 MiB is one request anyway
+ *   writeback cache  off: the kernel would own size and times of files being written, and the mount (fsync, CIDs, quota) has
+ *                    to; write(2) of 1 MiB is one request anyway
  *   async read       on; max_background is raised far beyond the kernel's 12, because parked reads of absent content count
  *                    against it and 12 of them would stop everybody's
  *   splice           off: replies go from LMDB's map to the kernel with one writev; a pipe between would cost more calls

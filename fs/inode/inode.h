@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The inode table: what the kernel may name by number. An inode is made by the first reply that hands it out and lives while the
- * kernel has references (lookups) or somebody of ours has (handles). One inode per (kind, sub, key): in ipfs/ the key is the
- * CID, in share/ the id of the tree's node, elsewhere a text.
+ * The inode table: what the kernel may name by number. An inode is made by the first reply that hands it out and lives while
+ * the kernel has references (lookups) or somebody of ours has (handles). One inode per (kind, sub, key): in ipfs/ the key is
+ * the CID, in share/ the id of the tree's node, elsewhere a text.
  *
  * Two numbers: `number` names the inode in requests (slot of the table, with a generation per use of the slot); `st_ino`
  * is what users see, a function of kind and key only, so that listings can tell it for entries that have no inode.

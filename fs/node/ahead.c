@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Read-ahead over the network. A handle that reads in sequence gets a window of blocks wanted in front of it: it begins with
- * AHEAD_FIRST and doubles each time the reader has used half of it, up to AHEAD_MOST, as long as memory is not tight. A jump closes
- * the window: random reads fetch their own chunks only. When the handle closes, what nobody else wants is cancelled.
+ * AHEAD_FIRST and doubles each time the reader has used half of it, up to AHEAD_MOST, as long as memory is not tight. A jump
+ * closes the window: random reads fetch their own chunks only. When the handle closes, what nobody else wants is cancelled.
  * Inner nodes come first (unixfs_read_ahead is breadth first), so a window may need two rounds; the next read sees to that. */
 #include "fs/node/mount_state.h"
 

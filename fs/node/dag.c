@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Nodes below ipfs/: files, directories and symlinks of UnixFS; anything else is a file of its block's bytes. One inode per CID,
- * cached by the kernel for a year, since it cannot change.
+ * Nodes below ipfs/: files, directories and symlinks of UnixFS; anything else is a file of its block's bytes. One inode per
+ * CID, cached by the kernel for a year, since it cannot change.
  *
  * A raw block that is not held is a file for certain, only its size is not known: lookup answers at once and stat waits. For
  * dag-pb even the type has to be looked at, so lookup waits. (A lookup that waits keeps others for the same name waiting

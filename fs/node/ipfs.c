@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * ipfs/: the roots that are kept here are listed; any other valid CID resolves without being listed. Names that are no CID are
- * refused by their syntax, without asking anybody, and the kernel remembers that for a minute: file managers probe for a dozen of
- * them. */
+ * refused by their syntax, without asking anybody, and the kernel remembers that for a minute: file managers probe for a dozen
+ * of them. */
 #include "fs/node/mount_state.h"
 
 #include "store/block/pin.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The mount: one thread that owns inodes, handles, parked requests and the share tree, and answers the kernel. It reads blocks from
- * the store's map and never waits for the network: a request that misses a block is parked with a deadline, its want goes
+ * The mount: one thread that owns inodes, handles, parked requests and the share tree, and answers the kernel. It reads blocks
+ * from the store's map and never waits for the network: a request that misses a block is parked with a deadline, its want goes
  * through the want port, and it runs again when the block came, when it is interrupted, or when its deadline passes.
  *
  * What the mount shows of the rest of the node (peers, figures) it is told by messages; what it cannot do itself (ctl files,
@@ -59,7 +59,8 @@ enum mount_text { MOUNT_TEXT_STATUS, MOUNT_TEXT_LIMITS, MOUNT_TEXT_CTL, MOUNT_TE
 /* Any thread: messages to the mount. Taken pointers are freed by the mount. */
 void mount_set_peers(struct mount *m, struct peer_table *take_t);
 void mount_set_online(struct mount *m, bool online);
-/* The newest text of that file; takes the contents of `text`. JSON twins (`X.json`) are made by the mount from the key TAB value lines. */
+/* The newest text of that file; takes the contents of `text`. JSON twins (`X.json`) are made by the mount from the key TAB
+ * value lines. */
 void mount_set_text(struct mount *m, enum mount_text which, struct buf *take_text);
 void mount_add_event(struct mount *m, const char *kind, const char *text); /* a line of .p2p/events */
 
@@ -83,13 +84,14 @@ struct mount_options {
     const char *const *quiet;               /* programs (comm) whose requests never start a download */
     unsigned quiet_count;
 };
-/* Mounts and starts the thread. ERR_NOT_FOUND, ERR_NOT_EMPTY, ERR_BUSY (another live mount), ERR_DENIED (no /dev/fuse, …) with a sentence. */
+/* Mounts and starts the thread. ERR_NOT_FOUND, ERR_NOT_EMPTY, ERR_BUSY (another live mount), ERR_DENIED (no /dev/fuse, …) with
+ * a sentence. */
 int mount_start(struct mount **ret, const struct mount_options *o, struct why *why);
 /* Unmounts, answers every parked request (ECANCELED), flushes and syncs the tree, joins. NULL accepted. */
 struct mount *mount_stop(struct mount *m);
 
-/* Reads a text file of the mount by its path (".p2p/waiting", ".p2p/events", "share/…" gives ERR_INVALID) without going through the kernel:
- * for the control socket. done() is called on `reply`'s thread and takes the contents of `text`. */
+/* Reads a text file of the mount by its path (".p2p/waiting", ".p2p/events", "share/…" gives ERR_INVALID) without going
+ * through the kernel: for the control socket. done() is called on `reply`'s thread and takes the contents of `text`. */
 void mount_read_text(struct mount *m, const char *path, struct mailbox *reply,
                      void (*done)(void *arg, int result, struct buf *text), void *arg);
 /* The CID of a path in share/ ("share/photos/x.jpg"), finishing what is being written; directories are derived and stored. */

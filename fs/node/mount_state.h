@@ -2,8 +2,8 @@
  *
  * The mount as its own files see it: the state of the fs thread, and what the kinds of nodes share. Private to fs/node.
  *
- * A kind of node is a table of functions, one per request, and for small directories the two functions find and names, from which
- * lookup and listing are made. A function gets the request and the inode it is for, and answers in one of three ways:
+ * A kind of node is a table of functions, one per request, and for small directories the two functions find and names, from
+ * which lookup and listing are made. A function gets the request and the inode it is for, and answers in one of three ways:
  *   0             it has replied
  *   ERR_MISSING,  it can go on when blocks or room have come; it will be called again with the same request and must not have
  *   ERR_AGAIN     changed anything that a second call would do twice (request.phase and .state are for that)

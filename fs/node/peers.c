@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * peers/: a directory for each peer by its id, a symlink for each petname. The table comes by message and is replaced as a whole,
- * so that listing never waits. ln -s <peer id> peers/alice and rm peers/alice are commands that others carry out; rmdir of a
- * peer forgets it. */
+ * peers/: a directory for each peer by its id, a symlink for each petname. The table comes by message and is replaced as a
+ * whole, so that listing never waits. ln -s <peer id> peers/alice and rm peers/alice are commands that others carry out; rmdir
+ * of a peer forgets it. */
 #include "fs/node/mount_state.h"
 #include "fs/node/text_table.h"
 

@@ -10,7 +10,8 @@
 
 #define TIMEOUT 3600.0
 
-/* What a mode may have: setuid, setgid and sticky mean nothing here, and the kernel relies on their being dropped (handshake.h) */
+/* What a mode may have: setuid, setgid and sticky mean nothing here, and the kernel relies on their being dropped
+ * (handshake.h) */
 #define MODE_KEPT 0777u
 
 uint64_t share_id(const struct inode *i)

@@ -296,7 +296,7 @@ static int source_root(struct mount *m, struct request *r, struct unixfs_root *r
     return share_root(m, r, share_id(from), ret);
 }
 
-/* The reply has 32 bits: longer files come in several requests. The first takes the whole file over, the others find it done. */
+/* The reply has 32 bits: longer files come in several requests. The first takes the whole file over, the others see it. */
 #define COPY_MOST (UINT64_C(0xffffffff) & ~UINT64_C(0xfff))
 
 int share_copy(struct mount *m, struct request *r, struct inode *i)

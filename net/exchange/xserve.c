@@ -2,7 +2,7 @@
  *
  * The server: what peers want of us (PROTOCOLS.md section 19, "Server duties").
  *
- *   TODO ─→ LOADING ─┬─→ BLOCK ─→ (sent, gone)       a want-have of a small block is answered with the block
+ *   DUE  ─→ LOADING ─┬─→ BLOCK ─→ (sent, gone)       a want-have of a small block is answered with the block
  *     ↑              ├─→ HAVE ─→ (sent, gone)
  *     │              └─→ DONT_HAVE ─→ UNMET          or UNMET at once when it did not ask for DontHave
  *     └── the block appeared ────────────┘
@@ -24,7 +24,7 @@ static struct their_wants *list_of(struct their_want *t)
 {
     struct exchange_peer *p = t->peer;
     switch ((enum their_state)t->state) {
-    case THEIRS_TODO:
+    case THEIRS_DUE:
         return &p->todo;
     case THEIRS_LOADING:
         return &p->loading;
@@ -62,7 +62,7 @@ static void enter(struct exchange *x, struct their_want *t, enum their_state sta
 {
     struct exchange_peer *p = t->peer;
     t->state = (uint8_t)state;
-    if (state == THEIRS_TODO) {
+    if (state == THEIRS_DUE) {
         insert_todo(p, t);
         serve_queue(x, p);
         return;
@@ -156,7 +156,7 @@ void serve_want(struct exchange *x, struct exchange_stream *s, const struct bits
     if (p->flags & EXCHANGE_REFUSED)
         move(x, t, in->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
     else if (t->state == THEIRS_UNMET || t->state == THEIRS_DONT_HAVE || (t->state == THEIRS_HAVE && more))
-        move(x, t, THEIRS_TODO);
+        move(x, t, THEIRS_DUE);
 }
 
 static void drop_others(struct exchange *x, struct their_wants *list, uint32_t generation)
@@ -187,7 +187,7 @@ static void missing(struct exchange *x, struct their_want *t)
 {
     if (t->again) {
         t->again = false;
-        move(x, t, THEIRS_TODO);
+        move(x, t, THEIRS_DUE);
         return;
     }
     move(x, t, t->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
@@ -209,7 +209,7 @@ void serve_loaded(struct exchange *x, struct load_user *u)
         move(x, t, THEIRS_HAVE);
     } else if ((u->result == 0 && u->size <= BLOCK_MAX) || u->result == ERR_NO_MEMORY) {
         leave(t); /* it became a want-block meanwhile; or there is no memory now, and serve_retry comes */
-        t->state = THEIRS_TODO;
+        t->state = THEIRS_DUE;
         TAILQ_INSERT_HEAD(&p->todo, t, link);
     } else {
         missing(x, t);
@@ -227,7 +227,7 @@ void serve_appeared(struct exchange *x, const struct cid *cid)
         if (t->state == THEIRS_LOADING)
             t->again = true;
         else if ((t->state == THEIRS_UNMET || t->state == THEIRS_DONT_HAVE) && !(t->peer->flags & EXCHANGE_REFUSED))
-            move(x, t, THEIRS_TODO);
+            move(x, t, THEIRS_DUE);
         n = next;
     }
 }

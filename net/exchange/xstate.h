@@ -22,7 +22,7 @@
 
 /* ---- peers ---- */
 
-enum their_state { THEIRS_TODO, THEIRS_LOADING, THEIRS_BLOCK, THEIRS_HAVE, THEIRS_DONT_HAVE, THEIRS_UNMET };
+enum their_state { THEIRS_DUE, THEIRS_LOADING, THEIRS_BLOCK, THEIRS_HAVE, THEIRS_DONT_HAVE, THEIRS_UNMET };
 
 struct their_want {
     TAILQ_ENTRY(their_want) link;

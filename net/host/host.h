@@ -112,7 +112,8 @@ struct host_call {
     uint64_t upload_limit, download_limit; /* LIMITS */
     unsigned max_connections;              /* LIMITS; 0: unchanged */
     mono_ns deadline;                      /* 0: HOST_CALL_TIMEOUT from now */
-    /* ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY, ERR_REFUSED, ERR_LIMIT, ERR_NOT_FOUND, ERR_INVALID, ERR_CANCELLED */
+    /* ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY, ERR_REFUSED, ERR_LIMIT, ERR_NOT_FOUND, ERR_INVALID,
+     * ERR_CANCELLED */
     int result;
     mono_ns rtt; /* PING */
     struct why why;
