@@ -77,6 +77,7 @@ struct mount {
     bool sync_running;
     unsigned flights; /* jobs and puts that have not answered */
     struct put *puts_failed;
+    int put_error; /* what the last put answered */
     mono_ns next_tick;
     mono_ns next_probe; /* while the disk fails: when one write may try again */
 

@@ -63,14 +63,19 @@ static void drop_editor(struct share_file *f)
     count(f);
 }
 
+/* Without a name: nobody will see its bytes again once it is closed. */
+static bool is_gone(const struct share_file *f)
+{
+    struct tree_node n;
+    return tree_get(f->m->share, f->id, &n) < 0 || n.parent == 0;
+}
+
 void share_file_let_go(struct share_file *f)
 {
     struct mount *m = f->m;
-    struct tree_node n;
     if (f->handles > 0 || f->finishing || f->away > 0)
         return;
-    bool gone = tree_get(m->share, f->id, &n) < 0 || (n.parent == 0 && f->id != TREE_ROOT);
-    if (!gone && (share_file_dirty(f) || f->retry != MONO_NEVER))
+    if (!is_gone(f) && (share_file_dirty(f) || f->retry != MONO_NEVER))
         return;
     drop_editor(f);
     hold_move(&m->holds, &f->holds);
@@ -154,6 +159,8 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
 {
     if (!share_file_dirty(f))
         return 0;
+    if (f->error < 0 && mono_now() < f->failed_until)
+        return f->error;
     if (!f->unset || (f->editor && editor_changed(f->editor))) {
         struct share_sink sink;
         r->root = &f->content.cid;
@@ -190,6 +197,8 @@ int share_settle_all(struct mount *m, struct request *r)
 static int run_finish(void *owner, struct request *r)
 {
     struct share_file *f = r->state;
+    if (f->handles == 0 && is_gone(f))
+        return 0; /* removed before it was settled */
     int rc = share_settle(owner, r, f);
     r->background = true;
     r->reads_content = true;

@@ -33,6 +33,7 @@ struct share_file {
     mono_ns last_write;
     unsigned away;          /* flights and parents that the store has not answered for */
     int error;              /* of the last put that failed, until one succeeds */
+    mono_ns failed_until;   /* after `error`: not tried again before, so that a full disk is not hammered */
     mono_ns retry;          /* settle again then; MONO_NEVER: no need */
     uint64_t counted;       /* its part of mount.unfinished */
     struct hold_list holds; /* blocks that only this file's next record will refer to */

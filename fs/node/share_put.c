@@ -104,11 +104,13 @@ static void on_put(void *arg, struct block *b, int result)
     struct share_file *f = p->f;
     (void)b;
     m->flights--;
+    m->put_error = result;
     if (result < 0 && !p->fl && !m->stop) {
         put_later(p, result);
         return;
     }
     blockcache_unpin(m->cache, &p->block->cid);
+    blockcache_drop(m->cache, &p->block->cid); /* the store shows it from now on; its memory is the next writer's */
     if (result == 0 && m->o.have && !(f && f->temporary))
         m->o.have(m->o.arg, &p->block->cid);
     if (p->fl)
@@ -120,7 +122,7 @@ static void on_put(void *arg, struct block *b, int result)
     f->away--;
     f->error = result;
     if (result < 0)
-        f->retry = mono_after(mono_now(), MONO_S);
+        f->retry = f->failed_until = mono_after(mono_now(), MONO_S);
     struct inode *i = f->inode;
     inode_hold(i);
     pending_wake(m->pending, f); /* may be the end of f */
