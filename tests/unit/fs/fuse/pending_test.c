@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Parked requests without a kernel: OP_OWN requests whose functions say what they need. Time is given. */
+#include "fs/fuse/pending.h"
+
+#include <criterion/criterion.h>
+
+static struct want *posted[16];
+static unsigned posted_count, runs, ends;
+static int end_result, answer_of_run;
+static struct cid missing;
+static struct pending_table *table;
+static struct block_source source;
+
+static int post(void *self, struct want *take_w)
+{
+    (void)self;
+    posted[posted_count++] = take_w;
+    return 0;
+}
+
+static void cancel(void *self, struct want *w)
+{
+    (void)self;
+    (void)w;
+}
+
+static void raise_want(void *self, struct want *w, enum want_priority p)
+{
+    (void)self;
+    (void)w;
+    (void)p;
+}
+
+static void settled(void *owner, struct waiter *w, int result)
+{
+    (void)owner;
+    pending_settled(table, w, result);
+}
+
+static void arrived(void *owner, struct block *b)
+{
+    (void)owner;
+    (void)b;
+}
+
+static int run(void *owner, struct request *r)
+{
+    runs++;
+    source.missing_count = 0;
+    if (answer_of_run == ERR_MISSING)
+        source.missing[source.missing_count++] = missing;
+    int rc = r->run(owner, r);
+    if (rc == 0)
+        r->own_done(r, 0);
+    return rc;
+}
+
+static int body(void *owner, struct request *r)
+{
+    (void)owner;
+    if (answer_of_run == ERR_AGAIN)
+        r->wait_on = &ends;
+    return answer_of_run;
+}
+
+static void done(struct request *r, int result)
+{
+    (void)r;
+    ends++;
+    end_result = result;
+}
+
+static void describe(void *owner, const struct request *r, struct buf *out)
+{
+    (void)owner;
+    (void)r;
+    buf_add_str(out, "path");
+}
+
+static struct wants *start(void)
+{
+    struct wants_options w = {{NULL, post, cancel, raise_want}, NULL, NULL, settled, arrived};
+    struct wants *wants = wants_new(&w);
+    struct pending_options o = {.wants = wants,
+                                .source = &source,
+                                .run = run,
+                                .describe = describe,
+                                .timeout_metadata = 10 * MONO_S,
+                                .timeout_read = 20 * MONO_S};
+    table = pending_table_new(&o);
+    cid_of(&missing, CODEC_RAW, span_str("block"));
+    return wants;
+}
+
+static void begin(bool reads)
+{
+    struct request r = {.op = OP_OWN, .run = body, .own_done = done, .reads_content = reads};
+    pending_run(table, &r);
+}
+
+static void settle(unsigned i, int result)
+{
+    posted[i]->result = result;
+    posted[i]->mail.run(&posted[i]->mail, NULL);
+}
+
+static void stop(struct wants *wants)
+{
+    pending_table_free(table);
+    wants_free(wants);
+}
+
+Test(pending, runs_again_when_the_block_came)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    begin(true);
+    cr_assert_eq(pending_count(table), 1);
+    cr_assert_eq(posted_count, 1);
+    struct buf text = BUF_INIT;
+    pending_list(table, &text, mono_now());
+    cr_assert(strstr(buf_cstr(&text), "waits for blocks from peers (1)\tpath\n"));
+    buf_done(&text);
+    answer_of_run = 0;
+    settle(0, 0);
+    cr_assert_eq(runs, 2);
+    cr_assert_eq(ends, 1);
+    cr_assert_eq(end_result, 0);
+    cr_assert_eq(pending_count(table), 0);
+    stop(w);
+}
+
+Test(pending, failure_of_a_want_is_the_answer)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    begin(true);
+    settle(0, ERR_VERIFY);
+    cr_assert_eq(end_result, ERR_VERIFY);
+    cr_assert_eq(pending_count(table), 0);
+    stop(w);
+}
+
+Test(pending, deadlines)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    begin(false);
+    mono_ns deadline = pending_deadline(table);
+    cr_assert(deadline > mono_now() + 9 * MONO_S && deadline <= mono_now() + 10 * MONO_S);
+    pending_expire(table, deadline - 1);
+    cr_assert_eq(ends, 0);
+    pending_expire(table, deadline);
+    cr_assert_eq(ends, 1);
+    cr_assert_eq(end_result, ERR_TIMEOUT);
+    settle(0, ERR_CANCELLED); /* comes back after all */
+    cr_assert_eq(ends, 1);
+    stop(w);
+}
+
+Test(pending, waits_of_ours_are_woken_and_have_no_deadline)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_AGAIN;
+    begin(false);
+    cr_assert_eq(pending_deadline(table), MONO_NEVER);
+    pending_wake(table, &runs);
+    cr_assert_eq(runs, 1);
+    answer_of_run = 0;
+    pending_wake(table, &ends);
+    cr_assert_eq(ends, 1);
+    stop(w);
+}
+
+Test(pending, offline_answers_at_once)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    begin(true);
+    pending_set_online(table, false);
+    cr_assert_eq(ends, 1);
+    cr_assert_eq(end_result, ERR_OFFLINE);
+    begin(true);
+    cr_assert_eq(ends, 2);
+    settle(0, ERR_CANCELLED);
+    stop(w);
+}
+
+static bool all(const struct request *r, void *arg)
+{
+    (void)r;
+    (void)arg;
+    return true;
+}
+
+Test(pending, many_are_cancelled)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    for (int i = 0; i < 200; i++)
+        begin(true);
+    cr_assert_eq(posted_count, 1); /* the same block */
+    pending_cancel(table, all, NULL, ERR_CANCELLED);
+    cr_assert_eq(ends, 200);
+    cr_assert_eq(pending_count(table), 0);
+    settle(0, ERR_CANCELLED);
+    stop(w);
+}
