@@ -3,9 +3,9 @@
  * A file of share/ that is open or not yet settled. Shared by all its handles, so that everybody sees the same bytes, size and
  * time, whether they are in an editor's buffers, on their way to the disk, or settled.
  *
- *   no editor ──write, truncate──► changed ──share_settle: chunks hashed, root made, record submitted──► settled
- *                                     ▲                                                                   │
- *                                     └───────────────────────write, truncate, a failed put──────────────-┘
+ *   no editor --write, truncate--> changed --share_settle: chunks hashed, root made, record submitted--> settled
+ *                                     ^                                                                    |
+ *                                     +----------write, truncate, a failed put-----------------------------+
  *
  * Settled is not durable: the blocks and the record are on their way to the committer, in order. Until the committer has them,
  * blocks stay readable from the mount's cache (pinned), and the editor keeps what could not be stored.

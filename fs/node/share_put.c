@@ -2,7 +2,8 @@
  *
  * Blocks that we write, on their way to the disk: hashed (small ones here, big ones on a worker), held against collection,
  * readable from the cache, put into the store. When the store has answered, the cache lets go; when it could not store the
- * block, a leaf goes back to its editor, and a parent is put again after a second: nothing that was written is given up while we live. */
+ * block, a leaf goes back to its editor, and a parent is put again after a second: nothing that was written is given up while
+ * we live. */
 #include "fs/node/share_file.h"
 
 #include "store/base/log.h"
