@@ -87,6 +87,49 @@ Test(host, fetches_from_two_peers_at_once)
     net_free(n);
 }
 
+/* As js and go do: they have nothing to say on a stream on which we send them bitswap messages, and finish it at once */
+static unsigned finish_bitswap_in(struct host *h)
+{
+    unsigned finished = 0;
+    for (struct link *c = h->conns.first; c; c = c->next)
+        for (struct link *l = LINK_OF(c, struct host_conn, link)->streams.first; l; l = l->next) {
+            struct host_stream *s = LINK_OF(l, struct host_stream, link);
+            if (s->kind != STREAM_BITSWAP_IN)
+                continue;
+            finished += conn_close_write(s->conn->conn, s->number) == 0;
+            hconn_touch(s->conn);
+        }
+    return finished;
+}
+
+Test(host, sends_on_when_the_peer_finished_its_side)
+{
+    struct hostnet *n = net_new();
+    net_add(n, 25, false, NULL);
+    net_add(n, 26, false, NULL);
+    uint8_t *data = mem_new(1 << 20);
+    memset(data, 7, 1 << 20);
+    struct cid cid = net_put(n, 0, CODEC_RAW, span_of(data, 1 << 20)); /* four windows of a stream */
+    cr_assert_eq(net_connect(n, 1, 0), 0);
+    struct want w;
+    net_want(n, 1, &w, &cid, WANT_BLOCK, 30 * MONO_S);
+    unsigned finished = 0;
+    for (int i = 0; i < 5000 && !settled(&w, n, 1); i++) {
+        net_run(n, LINK_DELAY / 4);
+        finished += finish_bitswap_in(n->nodes[1].host);
+    }
+    cr_assert_geq(finished, 1, "it was as it is meant");
+    cr_assert(settled(&w, n, 1));
+    cr_assert_eq(w.result, 0, "%s", err_name(w.result));
+    cr_assert_eq(w.block->len, 1 << 20);
+    struct exchange_ledger l;
+    exchange_ledger(n->nodes[0].host->exchange, peer_find(n->nodes[0].host, &n->nodes[1].identity.id)->xp, &l);
+    cr_assert_eq(l.blocks_sent, 1, "and went only once");
+    (void)block_unref(w.block);
+    free(data);
+    net_free(n);
+}
+
 Test(host, goes_on_after_the_connection_dropped)
 {
     struct hostnet *n = net_new();
