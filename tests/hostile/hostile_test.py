@@ -85,10 +85,14 @@ class Hostile(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
+        ends = [(n.stop(60), n.tail()) for n in cls.nodes]
         cls.stack.close()
         print(f"\n{'attacks':18}{'speed':>7}{'cpu':>6}{'budget':>8}{'anon':>7}{'fds':>5}  what the node did", file=sys.stderr)
         for row in cls.rows:
             print(row, file=sys.stderr)
+        for code, tail in ends:
+            if code != 0:  # a sanitizer's finding too
+                raise AssertionError(f"a node ended with {code}:\n{tail}")
 
     @classmethod
     def offer(cls):
