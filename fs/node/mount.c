@@ -27,7 +27,8 @@
 static void on_request(void *owner, struct request *r)
 {
     struct mount *m = owner;
-    atomic_fetch_add_explicit(&m->stat_requests, 1, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&m->stat_requests, 1, memory_order_relaxed) == 0)
+        mountpoint_read_ahead(m->dir, READ_AHEAD_KIB); /* not before the handshake, which sets it */
     if (r->op == OP_FORGET)
         node_run(m, r);
     else
@@ -293,7 +294,6 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
     watch(m, mailbox_fd(m->mailbox), SOURCE_MAIL);
     watch(m, m->room_fd, SOURCE_ROOM);
     start_thread(m);
-    mountpoint_read_ahead(m->dir, READ_AHEAD_KIB);
     *ret = m;
     return 0;
 }
