@@ -50,6 +50,7 @@ static void on_settled(struct mail *take_m, void *owner)
 {
     struct mount_command *c = (struct mount_command *)take_m;
     struct ticket *t = c->ticket;
+    t->m->commands--;
     t->answer = c->command.answer;
     if (c->command.result < 0)
         t->error = mem_str(c->command.why.text[0] ? c->command.why.text : err_text(c->command.result));
@@ -82,6 +83,7 @@ int command_run(struct mount *m, struct request *r, const char *line)
             r->state = NULL;
             return rc;
         }
+        m->commands++;
     }
     r->wait_on = t;
     r->why = "waits for a command";

@@ -162,11 +162,11 @@ static void drain(struct mount *m)
     pending_cancel(m->pending, NULL, NULL, ERR_CANCELLED);
 }
 
-/* Wants and puts come back, each exactly once, before their mailbox goes. */
+/* Wants, puts and commands come back, each exactly once, before their mailbox goes. */
 static void collect_answers(struct mount *m)
 {
     wants_cancel_all(m->wants);
-    while (wants_open(m->wants) > 0 || m->flights > 0 || tree_pending(m->share) > 0 || m->sync_running) {
+    while (wants_open(m->wants) > 0 || m->flights > 0 || m->commands > 0 || tree_pending(m->share) > 0 || m->sync_running) {
         mailbox_wait(m->mailbox, mono_after(mono_now(), MONO_S));
         mailbox_run(m->mailbox, MAIL_A_TURN);
     }

@@ -75,7 +75,8 @@ struct mount {
     struct hold_list holds;   /* of content whose record is not known to be on disk */
     struct hold_list syncing; /* the same, a sync is on its way for them */
     bool sync_running;
-    unsigned flights; /* jobs and puts that have not answered */
+    unsigned flights;  /* jobs and puts that have not answered */
+    unsigned commands; /* that have not been settled */
     struct put *puts_failed;
     int put_error; /* what the last put answered */
     mono_ns next_tick;

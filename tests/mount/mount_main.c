@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A mount without a network, for the tests of this folder: a block store in a folder, workers, a budget, and in the place of the
+ * A mount without a network, for the tests of this folder: a block store in a folder, workers, a budget, and in place of the
  * engine a thread that answers wants from another node's store after a delay, or never.
  *
  *   mount_main STATE DIR [-p STATE2] [-d MS] [-b MIB] [-q BYTES] [-o] [-x]
@@ -181,6 +181,7 @@ static struct shown shown[PEERS_MAX] = {{"12D3KooWAAAA", ""}, {"12D3KooWBBBB", "
 static unsigned shown_count = 2;
 static struct command *stuck[64];
 static unsigned stuck_count;
+static pthread_mutex_t stuck_lock = PTHREAD_MUTEX_INITIALIZER; /* filled by the mount's thread, emptied by main */
 
 static int by_id(const void *a, const void *b)
 {
@@ -229,7 +230,9 @@ static int command_post(void *self, struct command *take_c)
     if (strncmp(c->line, "echo ", 5) == 0) {
         buf_printf(&c->answer, "%s\n", c->line + 5);
     } else if (strcmp(c->line, "stuck") == 0 && stuck_count < 64) {
+        pthread_mutex_lock(&stuck_lock);
         stuck[stuck_count++] = c;
+        pthread_mutex_unlock(&stuck_lock);
         return 0;
     } else if (sscanf(c->line, "petname %79s %79s", name, id) == 2) {
         set_petname(name, id);
@@ -339,8 +342,10 @@ static int run(const struct settings *s, struct fake *fake, struct budget *budge
     fflush(stdout);
     while (read(ended_pipe[0], &byte, 1) < 0 && errno == EINTR)
         ;
+    pthread_mutex_lock(&stuck_lock);
     for (unsigned i = 0; i < stuck_count; i++)
         mailbox_reply(stuck[i]->reply, &stuck[i]->mail);
+    pthread_mutex_unlock(&stuck_lock);
     mount_stop(the_mount);
     fprintf(stderr, "mount_main: budget peak %llu KiB\n", (unsigned long long)(budget_peak(budget) >> 10));
     return 0;
