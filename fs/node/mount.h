@@ -87,8 +87,8 @@ struct mount_options {
 /* Mounts and starts the thread. ERR_NOT_FOUND, ERR_NOT_EMPTY, ERR_BUSY (another live mount), ERR_DENIED (no /dev/fuse, …) with
  * a sentence. */
 int mount_start(struct mount **ret, const struct mount_options *o, struct why *why);
-/* Unmounts, answers every parked request (ECANCELED), flushes and syncs the tree, joins. NULL accepted. Returns when every want and
- * command that was posted has been settled: whoever settles them must still run. */
+/* Unmounts, answers every parked request (ECANCELED), flushes and syncs the tree, joins. NULL accepted. Returns when every want
+ * and command that was posted has been settled: whoever settles them must still run. */
 struct mount *mount_stop(struct mount *m);
 
 /* Reads a text file of the mount by its path (".p2p/waiting", ".p2p/events", "share/…" gives ERR_INVALID) without going
