@@ -231,7 +231,7 @@ static void window_grow(struct yamux *y, struct stream *s)
         return;
     if (more > y->cfg.window_max - s->window || more > y->cfg.window_total - y->grown)
         return;
-    if (y->cfg.budget && (budget_tight(y->cfg.budget) || !budget_take(y->cfg.budget, BUDGET_NET, more)))
+    if (y->cfg.budget && (budget_class_tight(y->cfg.budget, BUDGET_NET) || !budget_take(y->cfg.budget, BUDGET_NET, more)))
         return;
     s->window += (uint32_t)more;
     s->grown += more;

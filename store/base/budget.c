@@ -149,6 +149,13 @@ bool budget_tight(const struct budget *b)
     return budget_used(b) > budget_limit(b) / 4 * 3;
 }
 
+bool budget_class_tight(const struct budget *b, enum budget_class c)
+{
+    uint64_t others = claimed_by_others(b, c), limit = budget_limit(b);
+    uint64_t reach = limit > others ? limit - others : 0;
+    return budget_class_used(b, c) > reach / 4 * 3;
+}
+
 void budget_watch(struct budget *b, int eventfd)
 {
     for (unsigned i = 0; i < b->watch_count; i++) {

@@ -45,6 +45,8 @@ uint64_t budget_class_used(const struct budget *b, enum budget_class c);
 const char *budget_class_name(enum budget_class c);
 /* A quarter or less of the budget is free: be frugal (drop caches, shrink windows). */
 bool budget_tight(const struct budget *b);
+/* The same of what this class can have now: others keep their shares. */
+bool budget_class_tight(const struct budget *b, enum budget_class c);
 
 /* Registers an eventfd (not owned, ≤ BUDGET_WATCH_MAX of them, before threads start) that is written when bytes are
  * given back after somebody was refused. */

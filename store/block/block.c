@@ -28,6 +28,16 @@ struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap
     return b;
 }
 
+struct block *block_new_always(struct budget *budget, enum budget_class c, uint32_t cap)
+{
+    struct block *b = block_new(NULL, c, cap);
+    if (!b)
+        return NULL;
+    budget_take_always(budget, c, footprint(cap));
+    b->budget = budget;
+    return b;
+}
+
 struct block *block_from(struct budget *budget, enum budget_class c, const struct cid *cid, struct span data)
 {
     assert(data.len <= BLOCK_MAX);

@@ -27,6 +27,8 @@ struct block {
 /* One reference, room for `cap` ≤ BLOCK_MAX bytes, len 0. NULL: the budget says not now. The maker fills data, len and cid
  * before it hands out a second reference, and never writes afterwards. `budget` NULL: not charged, never NULL. */
 struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap);
+/* The same past the budget's refusal: for what is bounded elsewhere. NULL: the machine has no memory. */
+struct block *block_new_always(struct budget *budget, enum budget_class c, uint32_t cap);
 struct block *block_from(struct budget *budget, enum budget_class c, const struct cid *cid, struct span data);
 struct block *block_ref(struct block *b);
 struct block *block_unref(struct block *b); /* returns NULL; NULL accepted */
