@@ -12,6 +12,8 @@
 #define BLOCK_IDLE    (20 * MONO_S)
 #define MALFORMED_MAX 3 /* streams with errors, then the peer goes */
 #define PAUSE_RETRY   (50 * MONO_MS)
+#define FORCED_MAX    4
+#define FORCED_LEAVES 8
 #define LOOK_AGAIN    MONO_S
 
 struct exchange_stream *exchange_stream_opened(struct exchange *x, struct exchange_peer *p, void *owner)
@@ -71,6 +73,8 @@ bool recv_paused_by_us(const struct exchange_peer *p)
 static void block_left(struct exchange *x, struct exchange_stream *s, uint32_t size)
 {
     s->peer->partial -= size;
+    x->forced -= s->forced;
+    s->forced = false;
     x->partial_total -= size;
     struct exchange_stream *other = TAILQ_FIRST(&x->paused);
     if (other) /* it may have waited for this */
@@ -92,6 +96,24 @@ void exchange_stream_closed(struct exchange *x, struct exchange_stream *s, mono_
     free(s);
 }
 
+/* The memory of our class may all be with those who wait for the very block that comes now: caches, windows, blocks behind it.
+ * So a few may be taken past the class's part, as long as an eighth of the whole is left; of those who have delivered before
+ * FORCED_MAX, of others one: it may never end. */
+static struct block *force_block(struct exchange *x, struct exchange_stream *s, uint32_t size)
+{
+    const struct exchange_peer *p = s->peer;
+    unsigned most = p->ledger.blocks_received ? FORCED_MAX : 1;
+    uint64_t limit = budget_limit(x->budget);
+    if (p->partial || x->forced >= most || budget_used(x->budget) + size > limit - limit / FORCED_LEAVES)
+        return NULL;
+    struct block *b = block_new_always(x->budget, BUDGET_NET, size);
+    if (!b)
+        return NULL;
+    s->forced = true;
+    x->forced++;
+    return b;
+}
+
 /* A block begins. true: decided; false: no room now. */
 static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t size)
 {
@@ -105,6 +127,8 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
     if (!first && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_limit(x->budget) / PARTIAL_PART))
         return false;
     struct block *b = block_new(size ? x->budget : NULL, BUDGET_NET, size); /* an empty one has no byte to wait for */
+    if (!b)
+        b = force_block(x, s, size);
     if (!b)
         return false;
     p->credit--;

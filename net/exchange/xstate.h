@@ -69,6 +69,7 @@ struct exchange_stream {
     uint32_t generation;
     bool paused, resumed; /* in x->paused, in x->resume */
     bool waits_memory;
+    bool forced;      /* its block was taken past the budget */
     mono_ns block_at; /* when the block being read last grew */
 };
 TAILQ_HEAD(streams, exchange_stream);
@@ -142,6 +143,7 @@ struct exchange {
     struct dags dags, dag_work;
     unsigned want_count, dag_count, session_count, use_count, ask_count;
     uint64_t unsent_total, partial_total;
+    unsigned forced; /* blocks being read that were taken past the budget */
     struct mail *settled, **settled_end;
     uint32_t generation; /* of inbound messages */
     uint64_t turns;
