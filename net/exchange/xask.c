@@ -3,7 +3,8 @@
  * Asks: what we asked of which peer, what it answered, and when it takes too long.
  *
  * Being late is not a verdict: a late ask stays with the peer and its block is welcome, but the item is free to be asked of
- * another. A peer is stalled when it owes us blocks and nothing came for a while (a second, or eight round trips); bytes of a
+ * another. When somebody waits and a peer that has delivered before would bring it sooner, that one is asked too, after HEDGE:
+ * a peer that says Have and sends nothing, or a byte now and then, costs a reader no more than that. A peer is stalled when it owes us blocks and nothing came for a while (a second, or eight round trips); bytes of a
  * block count, so a slow line is not a stall, and time during which we did not read is not held against it. */
 #include "net/exchange/xstate.h"
 
@@ -16,7 +17,8 @@
 #define STALL_MIN     MONO_S
 #define STALL_UNKNOWN (3 * MONO_S) /* before we know the peer's round trip */
 #define STALL_MAX     (30 * MONO_S)
-#define LOOK_AGAIN    (250 * MONO_MS) /* between two looks at a peer's asks */
+#define HEDGE         (150 * MONO_MS) /* or four times what the other peer would take */
+#define LOOK_AGAIN    (100 * MONO_MS) /* between two looks at a peer's asks */
 #define RATE_UNKNOWN  (1u << 20)      /* bytes a second, to guess when an answer is late */
 #define RATE_WINDOW   (100 * MONO_MS)
 #define TARGET_MIN    (2u << 20)
@@ -104,12 +106,21 @@ void ask_send(struct exchange *x, struct item *i, struct exchange_peer *p, bool 
     ask_state(x, a, block ? ASK_BLOCK : ASK_PROBE);
     a->asked_at = x->now;
     a->due = x->now + patience(p, i->priority);
+    a->urgent_at = i->priority == WANT_NOW ? x->now : MONO_NEVER;
     if (p->cancel_count) {
         struct cid cid;
         cidnode_cid(&i->node, &cid);
         out_uncancel(x, p, &cid);
     }
     ask_queue(x, a);
+}
+
+void ask_hurry(struct exchange *x, struct ask *a)
+{
+    a->due = mono_min(a->due, x->now + patience(a->peer, a->item->priority));
+    if (a->item->priority == WANT_NOW && a->urgent_at == MONO_NEVER)
+        a->urgent_at = x->now;
+    ask_queue(x, a); /* the peer learns the new priority */
 }
 
 void ask_free(struct exchange *x, struct ask *a, bool tell)
@@ -218,6 +229,20 @@ static void ask_late(struct exchange *x, struct ask *a)
     item_unask(x, i);
 }
 
+/* Has this peer had long enough, when there is a better one? Of one that has delivered nothing yet read-ahead is not left to the
+ * moment when the reader gets there: several of its kind would cost one HEDGE each. */
+static bool hedge_due(const struct exchange *x, const struct ask *a)
+{
+    bool urgent = a->urgent_at != MONO_NEVER;
+    if (a->item->asked > 1 || (!urgent && a->peer->ledger.blocks_received))
+        return false;
+    mono_ns waited = x->now - (urgent ? a->urgent_at : a->asked_at);
+    if (waited < HEDGE)
+        return false;
+    mono_ns other = session_other_time(a->item, a->peer);
+    return other != MONO_NEVER && waited / 4 >= other;
+}
+
 void ask_expire(struct exchange *x, struct exchange_peer *p)
 {
     if (!p->asked_count)
@@ -234,7 +259,7 @@ void ask_expire(struct exchange *x, struct exchange_peer *p)
     struct ask *a = TAILQ_FIRST(&p->asked);
     while (a) {
         struct ask *next = TAILQ_NEXT(a, by_peer);
-        if (a->due <= x->now)
+        if (a->due <= x->now || hedge_due(x, a))
             ask_late(x, a);
         a = next;
     }

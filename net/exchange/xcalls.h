@@ -59,6 +59,7 @@ void fetch_retry(struct exchange *x); /* there may be memory again */
 struct ask *ask_of(const struct item *i, const struct exchange_peer *p);
 void ask_send(struct exchange *x, struct item *i, struct exchange_peer *p, bool block);
 void ask_state(struct exchange *x, struct ask *a, unsigned state);
+void ask_hurry(struct exchange *x, struct ask *a); /* its item's priority rose */
 void ask_free(struct exchange *x, struct ask *a, bool tell);
 void ask_queue(struct exchange *x, struct ask *a);
 void ask_presence(struct exchange *x, struct exchange_peer *p, const struct cid *cid, bool have);
@@ -73,6 +74,7 @@ void asks_resync(struct exchange *x, struct exchange_peer *p);
 struct session *session_get(struct exchange *x, const struct cid *root);
 void session_drop(struct exchange *x, struct session *s);
 void session_add_peer(struct exchange *x, struct session *s, struct exchange_peer *p);
+mono_ns session_other_time(const struct item *i, const struct exchange_peer *p); /* what another peer would take */
 void session_miss(struct exchange *x, struct session *s, struct exchange_peer *p, bool miss);
 void session_hungry(struct exchange *x, struct session *s);
 void session_expire(struct exchange *x, struct session *s);

@@ -156,7 +156,7 @@ void item_prioritise(struct exchange *x, struct item *i)
     if (sooner)
         TAILQ_FOREACH(a, &i->asks, by_item)
     if (a->state == ASK_BLOCK)
-        ask_queue(x, a); /* the peer learns the new priority */
+        ask_hurry(x, a);
 }
 
 /* ---- our store first ---- */

@@ -173,13 +173,41 @@ static bool has_room(const struct exchange_peer *p, const struct item *i)
     return p->asked_count < ASKS_MAX && p->inflight < p->target;
 }
 
+static bool proven(const struct exchange_peer *p)
+{
+    return p->ledger.blocks_received > 0;
+}
+
+/* In which a proven peer beats any other: what somebody waits for is not for trying out, and who was late without having
+ * delivered anything is asked when nobody else is there. */
+static bool second_choice(const struct exchange_peer *p, const struct item *i)
+{
+    return !proven(p) && (i->priority == WANT_NOW || p->ledger.timeouts);
+}
+
+mono_ns session_other_time(const struct item *i, const struct exchange_peer *p)
+{
+    const struct session *s = i->session;
+    double best = -1;
+    for (unsigned n = 0; n < s->peer_count; n++) {
+        const struct exchange_peer *q = s->peers[n].peer;
+        const struct ask *a = ask_of(i, q);
+        bool may = !a || a->state == ASK_HAS || a->state == ASK_PROBE;
+        if (q == p || !may || q->stalled || !proven(q) || !peer_usable(q) || !has_room(q, i))
+            continue;
+        double time = expected_time(q, s->estimate);
+        best = best < 0 || time < best ? time : best;
+    }
+    return best < 0 || best > 3600 ? MONO_NEVER : (mono_ns)(best * (double)MONO_S);
+}
+
 enum picked { PICKED_SENT, PICKED_BUSY, PICKED_NONE };
 
 static enum picked pick(struct exchange *x, struct session *s, struct item *i)
 {
     struct exchange_peer *best = NULL;
     double best_time = 0;
-    bool busy = false;
+    bool busy = false, best_second = true;
     for (unsigned n = 0; n < s->peer_count; n++) {
         struct exchange_peer *p = s->peers[n].peer;
         const struct ask *a = ask_of(i, p);
@@ -193,9 +221,11 @@ static enum picked pick(struct exchange *x, struct session *s, struct item *i)
         double time = expected_time(p, s->estimate);
         if (a && a->state == ASK_HAS)
             time /= 2; /* it surely has it */
-        if (!best || time < best_time) {
+        bool second = second_choice(p, i);
+        if (!best || second < best_second || (second == best_second && time < best_time)) {
             best = p;
             best_time = time;
+            best_second = second;
         }
     }
     if (!best)
