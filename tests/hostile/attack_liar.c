@@ -8,16 +8,19 @@
 
 #include <stdlib.h>
 
-#define LIARS    4
-#define OUT_MOST ((size_t)8 << 20)
+#define DRIP_EVERY (100 * MONO_MS)
+#define LIARS      4
+#define OUT_MOST   ((size_t)8 << 20)
 
-enum lie { LIE_HAVE, LIE_WRONG, LIE_STALL, LIE_DONT_HAVE };
+enum lie { LIE_HAVE, LIE_WRONG, LIE_STALL, LIE_DRIP, LIE_DONT_HAVE };
 
 struct liar {
     enum lie lie;
     struct bitswap_reader in;
     uint32_t in_stream; /* whose bytes `in` reads */
     uint32_t out_stream;
+    bool begun; /* a block: nothing else may follow in its stream */
+    mono_ns dripped;
     struct buf out;
 };
 
@@ -36,16 +39,16 @@ static void wrong_block(struct session *s, struct liar *l, const struct cid *cid
 
 static void on_want(struct session *s, struct liar *l, const struct bitswap_item *it)
 {
-    if (it->cancel || buf_len(&l->out) > OUT_MOST)
+    if (it->cancel || l->begun || buf_len(&l->out) > OUT_MOST)
         return;
     s->h->tally.units++;
     if (it->want == BITSWAP_WANT_BLOCK && l->lie == LIE_WRONG) {
         wrong_block(s, l, &it->cid, 1u << 20, 1u << 20);
         return;
     }
-    if (it->want == BITSWAP_WANT_BLOCK && l->lie == LIE_STALL) {
-        if (buf_len(&l->out) == 0)
-            wrong_block(s, l, &it->cid, 1u << 20, 1000); /* the rest of it never comes */
+    if (it->want == BITSWAP_WANT_BLOCK && (l->lie == LIE_STALL || l->lie == LIE_DRIP)) {
+        wrong_block(s, l, &it->cid, 1u << 20, 1000); /* the rest of it never comes, or slowly */
+        l->begun = true;
         return;
     }
     if (it->want == BITSWAP_WANT_BLOCK && l->lie == LIE_HAVE)
@@ -84,6 +87,11 @@ static void liar_event(struct session *s, const struct conn_event *ev)
 static void liar_pump(struct session *s)
 {
     struct liar *l = s->arg;
+    mono_ns now = mono_now();
+    if (l->begun && l->lie == LIE_DRIP && now >= l->dripped + DRIP_EVERY) {
+        buf_add_u8(&l->out, 0);
+        l->dripped = now;
+    }
     if (s->over || buf_len(&l->out) == 0)
         return;
     if (!l->out_stream)
@@ -149,6 +157,11 @@ static void stall(struct hostile *h)
     liars(h, LIE_STALL);
 }
 
+static void drip(struct hostile *h)
+{
+    liars(h, LIE_DRIP);
+}
+
 static void dont_have(struct hostile *h)
 {
     liars(h, LIE_DONT_HAVE);
@@ -158,6 +171,7 @@ static const struct attack liar_table[] = {
     {"liar-have", "liar-have", 0, have_all, "4 peers say HAVE to everything and send nothing"},
     {"liar-wrong", "liar-wrong", 0, wrong, "4 peers answer each want with other bytes"},
     {"liar-stall", "liar-stall", 0, stall, "4 peers begin the first block and stop"},
+    {"liar-drip", "liar-drip", 0, drip, "4 peers begin the first block and go on a byte at a time"},
     {"liar-dont-have", "liar-dont-have", 0, dont_have, "4 peers have nothing, at length"},
 };
 const struct attack_table attacks_liar = {liar_table, sizeof liar_table / sizeof *liar_table};

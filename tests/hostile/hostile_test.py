@@ -109,13 +109,18 @@ class Hostile(unittest.TestCase):
         cid, data = offered
         got = bytearray(len(data))
         start = time.monotonic()
-        with open(cls.nodes[1].mount / "ipfs" / cid, "rb", buffering=0) as f:
-            at, view = 0, memoryview(got)
-            while at < len(got):
-                n = f.readinto(view[at:at + (1 << 20)])
-                if not n:
-                    break
-                at += n
+        at, view = 0, memoryview(got)
+        try:
+            with open(cls.nodes[1].mount / "ipfs" / cid, "rb", buffering=0) as f:
+                while at < len(got):
+                    n = f.readinto(view[at:at + (1 << 20)])
+                    if not n:
+                        break
+                    at += n
+        except OSError as e:
+            peers = "".join(f"\n{n.index}: {p}" for n in cls.nodes for p in n.json_lines("peers") if p["connected"])
+            status = "".join(f"\n{n.index}: {n.json('status')}" for n in cls.nodes)
+            raise AssertionError(f"{e} at byte {at}{peers}{status}") from e
         took = time.monotonic() - start
         if got != data:
             raise AssertionError("the file arrived wrong")
