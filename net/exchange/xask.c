@@ -3,9 +3,10 @@
  * Asks: what we asked of which peer, what it answered, and when it takes too long.
  *
  * Being late is not a verdict: a late ask stays with the peer and its block is welcome, but the item is free to be asked of
- * another. When somebody waits and a peer that has delivered before would bring it sooner, that one is asked too, after HEDGE:
- * a peer that says Have and sends nothing, or a byte now and then, costs a reader no more than that. A peer is stalled when it owes us blocks and nothing came for a while (a second, or eight round trips); bytes of a
- * block count, so a slow line is not a stall, and time during which we did not read is not held against it. */
+ * another. When somebody waits and a peer that has delivered before would bring it sooner, that one is asked too, after
+ * HEDGE: a peer that says Have and sends nothing, or a byte now and then, costs a reader no more than that. A peer is stalled
+ * when it owes us blocks and nothing came for a while (a second, or eight round trips); bytes of a block count, so a slow
+ * line is not a stall, and time during which we did not read is not held against it. */
 #include "net/exchange/xstate.h"
 
 #include <assert.h>
@@ -229,8 +230,8 @@ static void ask_late(struct exchange *x, struct ask *a)
     item_unask(x, i);
 }
 
-/* Has this peer had long enough, when there is a better one? Of one that has delivered nothing yet read-ahead is not left to the
- * moment when the reader gets there: several of its kind would cost one HEDGE each. */
+/* Has this peer had long enough, when there is a better one? Of one that has delivered nothing yet read-ahead is not left to
+ * the moment when the reader gets there: several of its kind would cost one HEDGE each. */
 static bool hedge_due(const struct exchange *x, const struct ask *a)
 {
     bool urgent = a->urgent_at != MONO_NEVER;
