@@ -174,6 +174,43 @@ Test(exchange_net, frozen_peer_is_passed_over)
     simnet_free(n);
 }
 
+/* A peer says Have and delivers nothing; read-ahead was left to it. Another one has delivered before: it is asked soon. */
+Test(exchange_net, silent_haver_does_not_hold_a_reader)
+{
+    struct simnet *n = simnet_new(71);
+    int p = simnet_node(n, NULL), q = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid first = simnet_put_tree(n, p, 20, 4096, 100, 3), cids[200];
+    uint8_t *data = mem_new(LEAF);
+    for (unsigned i = 0; i < 200; i++) {
+        data[0] = (uint8_t)i;
+        cids[i] = simnet_put(n, p, CODEC_RAW, span_of(data, LEAF));
+        (void)simnet_put(n, q, CODEC_RAW, span_of(data, LEAF));
+    }
+    free(data);
+    const struct sim_link_options link = {.delay = 5 * MONO_MS, .rate = 20u << 20, .flags = EXCHANGE_LAN};
+    simnet_link(n, p, b, &link);
+    cr_assert(simnet_run_until(n, fetch_dag(n, b, &first), 10 * MONO_S));
+    simnet_link(n, q, b, &link);
+    simnet_run(n, 50 * MONO_MS);
+    for (unsigned i = 0; i < 200; i++)
+        (void)simnet_want(n, b, WANT_BLOCK, WANT_AHEAD, &cids[i], &cids[0], 60 * MONO_S);
+    struct exchange_ledger l = {0};
+    for (unsigned i = 0; i < 100 && !l.our_wants; i++) { /* until it was asked for a block */
+        simnet_run(n, MONO_MS);
+        simnet_ledger(n, b, q, &l);
+    }
+    cr_assert_gt(l.our_wants, 0);
+    simnet_freeze(n, q, true);
+    mono_ns begun = simnet_now(n);
+    for (unsigned i = 0; i < 200; i++) {
+        struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &cids[i], &cids[0], 60 * MONO_S);
+        cr_assert(simnet_run_until(n, w, 10 * MONO_S));
+    }
+    double seconds = (double)(simnet_now(n) - begun) / (double)MONO_S;
+    cr_assert_lt(seconds, 1.2, "%.2f s where the path needs 0.65", seconds);
+    simnet_free(n);
+}
+
 Test(exchange_net, only_peer_frozen_and_back)
 {
     struct simnet *n = simnet_new(9);
