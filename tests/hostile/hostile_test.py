@@ -79,6 +79,7 @@ class Hostile(unittest.TestCase):
             cls.round = 0
             cls.rows = []
             cls.transfer()  # the first one has to learn
+            cls.quiet = cls.transfer()
         except BaseException:
             cls.stack.__exit__(*sys.exc_info())
             raise
@@ -139,7 +140,7 @@ class Hostile(unittest.TestCase):
         address = target.address().split("/")
         (target.mount / "share" / "held").write_bytes(b"".join(pattern(64 << 20, "held")) if group == "slow-readers" else b"held")
         root = target.cid(target.mount / "share" / "held")
-        before = self.transfer()
+        before = self.quiet
         offered = self.offer()
         watches = [Watch(n) for n in self.nodes]
         used = [w.cpu() for w in watches]
@@ -159,7 +160,7 @@ class Hostile(unittest.TestCase):
         cpu = max(w.cpu() - u for w, u in zip(watches, used)) / took
         for w in watches:
             w.end()
-        after = self.transfer()
+        after = type(self).quiet = self.transfer()
         done = [json.loads(line) for line in out.splitlines()]
         what = "; ".join(self.words(d, len(attacks) > 1) for d in done)
         w = watches[self.nodes.index(target)]
