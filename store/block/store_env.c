@@ -203,9 +203,6 @@ static int env_create(struct store_env *e, uint64_t map)
         (rc = mdb_env_set_maxdbs(e->mdb, STORE_DBS + BLOCKSTORE_RECORD_DBS)) == 0 &&
         (rc = mdb_env_set_maxreaders(e->mdb, READERS_MAX + 8)) == 0 && (rc = mdb_env_set_assert(e->mdb, on_assert)) == 0)
         rc = mdb_env_open(e->mdb, e->dir, MDB_NOTLS | MDB_NOMETASYNC, 0600);
-    int fd;
-    if (rc == 0 && (rc = mdb_env_get_fd(e->mdb, &fd)) == 0)
-        store_write_file(fd);
     if (rc)
         store_env_close(e);
     return rc;
@@ -295,7 +292,6 @@ int store_env_open(struct store_env *e, const char *dir, struct why *why)
 
 void store_env_close(struct store_env *e)
 {
-    store_write_file(-1); /* the number may be another file's next */
     if (e->mdb)
         mdb_env_close(e->mdb);
     e->mdb = NULL;

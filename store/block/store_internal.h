@@ -4,7 +4,6 @@
  *
  *   blockstore.c      the committer: mailbox → groups → commits → answers
  *   store_env.c       the LMDB environment: opening, checking, reopening after a fatal error
- *   store_write.c     how LMDB's commits are written
  *   store_row.c       one row per multihash: held or not, counts; the indexes that follow from it
  *   store_cascade.c   brings the counts of children to where they should be, in steps
  *   store_evict.c     holds, touches, eviction in steps (store_evict.h)
@@ -71,11 +70,6 @@ uint64_t store_env_free_bytes(const struct store_env *e);
 /* A file of a few pages that is given up when the disk is full: so that even then blocks can be deleted. */
 void store_ballast_make(const struct store_env *e);
 bool store_ballast_burn(const struct store_env *e); /* true: there was one */
-
-/* ---- store_write.c ---- */
-
-/* Commits into this descriptor are written as that file says; -1: none. */
-void store_write_file(int fd);
 
 /* ---- the write transaction ---- */
 
