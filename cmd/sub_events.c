@@ -11,7 +11,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_column columns[] = {
-    {"time", "time", CLI_TEXT}, {"event", "kind", CLI_TEXT}, {"text", "text", CLI_TEXT}, {NULL, NULL, CLI_TEXT}};
+    {"time", "time", CLI_TEXT}, {"event", "kind", CLI_TEXT}, {"text", "text", CLI_PROSE}, {NULL, NULL, CLI_TEXT}};
 
 static int print_now(void *arg, json_t *row)
 {

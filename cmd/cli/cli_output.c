@@ -6,16 +6,22 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #define COLUMNS_MAX 16
 #define WIDTH_MAX   64 /* longer cells stand out of their column instead of pushing all others away */
+#define INDENT      4  /* of the rest of a row that is too wide */
+#define PROSE_LEAST 24 /* columns a last column of prose needs to be wrapped beside the others */
 
 struct cli_table {
     struct cli *c;
     const struct cli_column *columns;
     unsigned count;
     size_t widths[COLUMNS_MAX];
-    struct buf *cells; /* rows waiting × count */
+    bool breaks[COLUMNS_MAX]; /* a row goes on in the next line with this column, because the terminal is too narrow */
+    size_t prose_at;          /* where a last column of prose begins */
+    struct buf *cells;        /* rows waiting × count */
     unsigned rows;
     bool header_done;
 };
@@ -66,9 +72,32 @@ struct cli_table *cli_table_new(struct cli *c, const struct cli_column *columns)
     return t;
 }
 
+/* Columns of the terminal; very many when it does not tell. */
+static size_t terminal(void)
+{
+    struct winsize w;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : SIZE_MAX;
+}
+
 static bool right_aligned(enum cli_kind k)
 {
     return k == CLI_BYTES || k == CLI_COUNT || k == CLI_SECONDS;
+}
+
+/* Words fill the lines from column `at` on. */
+static void print_prose(const char *text, size_t at)
+{
+    size_t room = terminal() > at + 1 ? terminal() - at : 1, used = 0;
+    while (*text) {
+        size_t n = strcspn(text, " "), wide = cli_text_width(span_of(text, n));
+        if (used && used + 1 + wide > room) {
+            printf("\n%*s", (int)at, "");
+            used = 0;
+        }
+        printf("%s%.*s", used ? " " : "", (int)n, text);
+        used += wide + (used > 0);
+        text += n + strspn(text + n, " ");
+    }
 }
 
 static void print_padded(const struct cli_table *t, unsigned i, const char *text)
@@ -76,11 +105,30 @@ static void print_padded(const struct cli_table *t, unsigned i, const char *text
     size_t width = cli_text_width(span_str(text));
     size_t pad = width < t->widths[i] ? t->widths[i] - width : 0;
     bool last = i + 1 == t->count;
+    if (i)
+        printf("%s%*s", t->breaks[i] ? "\n" : "", t->breaks[i] ? INDENT : 2, "");
     if (right_aligned(t->columns[i].kind))
         printf("%*s%s", (int)pad, "", text);
+    else if (t->columns[i].kind == CLI_PROSE && last)
+        print_prose(text, t->prose_at);
     else
-        printf("%s%*s", text, last ? 0 : (int)pad, "");
-    fputs(last ? "\n" : "  ", stdout);
+        printf("%s%*s", text, last || t->breaks[i + 1] ? 0 : (int)pad, "");
+    if (last)
+        putchar('\n');
+}
+
+/* Where rows break: the same for all, so that columns stay columns. */
+static void lay_out(struct cli_table *t)
+{
+    size_t at = 0, columns = terminal();
+    for (unsigned i = 0; i < t->count; i++) {
+        bool prose = t->columns[i].kind == CLI_PROSE && i + 1 == t->count;
+        size_t width = prose && t->widths[i] > PROSE_LEAST ? PROSE_LEAST : t->widths[i];
+        t->breaks[i] = i > 0 && at + width > columns;
+        at = t->breaks[i] ? INDENT : at;
+        t->prose_at = at;
+        at += t->widths[i] + 2;
+    }
 }
 
 static void print_header(struct cli_table *t)
@@ -100,6 +148,7 @@ static void print_rows(struct cli_table *t)
 {
     if (t->rows == 0)
         return;
+    lay_out(t);
     print_header(t);
     for (unsigned r = 0; r < t->rows; r++)
         for (unsigned i = 0; i < t->count; i++) {
@@ -140,6 +189,12 @@ void cli_table_row(struct cli_table *t, json_t *row)
     }
     fwrite(buf_cstr(&line), 1, buf_len(&line), stdout);
     buf_done(&line);
+}
+
+void cli_table_flush(struct cli_table *t)
+{
+    print_rows(t);
+    fflush(stdout);
 }
 
 void cli_table_end(struct cli_table *take_t)

@@ -3,7 +3,7 @@
  * Answers. Rows are JSON objects, as the control socket gives them; a table of columns says what a person sees of them.
  *
  *   --json              each object as it is, one a line
- *   on a terminal       columns aligned under a header, sizes and times for people
+ *   on a terminal       columns aligned under a header, sizes and times for people; rows that are too wide go on, indented
  *   otherwise           the same columns, tab-separated, without a header; sizes in bytes, times in seconds
  *
  * Rows for a terminal are kept until CLI_TABLE_ROWS are there, so that columns fit; after that widths stay. Memory is bounded.
@@ -17,6 +17,7 @@
 
 enum cli_kind {
     CLI_TEXT,    /* string, escaped */
+    CLI_PROSE,   /* the same; as the last column it is wrapped at words on a terminal */
     CLI_BYTES,   /* integer */
     CLI_COUNT,   /* integer */
     CLI_SECONDS, /* number */
@@ -35,6 +36,7 @@ struct cli_table;
 /* `columns` ends with a NULL title and must live as long. */
 struct cli_table *cli_table_new(struct cli *c, const struct cli_column *columns);
 void cli_table_row(struct cli_table *t, json_t *row); /* borrowed */
+void cli_table_flush(struct cli_table *t);            /* shows the rows that wait: for lists that take their time */
 void cli_table_end(struct cli_table *take_t);
 
 /* One object: `key  value` lines (tab-separated when piped), or the object. Keys that are missing are left out. */

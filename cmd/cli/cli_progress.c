@@ -5,6 +5,8 @@
 #include "store/base/units.h"
 
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #define SHOW_AFTER  (500 * MONO_MS)
 #define DRAW_EVERY  (200 * MONO_MS)
@@ -14,12 +16,12 @@ void progress_name(struct progress *p, const char *name)
 {
     struct buf safe = BUF_INIT;
     cli_text_escape(&safe, span_str(name));
-    size_t len = buf_len(&safe);
-    const char *text = buf_cstr(&safe);
-    if (len >= sizeof p->name) /* the end of a path tells more than its beginning */
-        snprintf(p->name, sizeof p->name, "…%s", text + len - (sizeof p->name - 8));
-    else
-        snprintf(p->name, sizeof p->name, "%s", text);
+    struct span text = buf_span(&safe);
+    while (text.len && (text.len >= sizeof p->name || text.data[0] >> 6 == 2)) /* its end tells more; no part of a character */
+        text = span_from(text, 1);
+    if (text.len)
+        memcpy(p->name, text.data, text.len);
+    p->name[text.len] = 0;
     buf_done(&safe);
 }
 
@@ -46,6 +48,12 @@ static void measure(struct progress *p, mono_ns now)
     p->rate_at = now;
 }
 
+static size_t columns(void)
+{
+    struct winsize w;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : 80;
+}
+
 static void draw(struct progress *p, mono_ns now)
 {
     char size[UNITS_TEXT_SIZE], left[CLI_TEXT_SIZE];
@@ -55,22 +63,25 @@ static void draw(struct progress *p, mono_ns now)
         p->note[0] = 0;
         p->ask(p->arg, stalled, p->note);
     }
-    fprintf(stderr, "\r\033[K%s", p->name);
+    struct buf rest = BUF_INIT, line = BUF_INIT;
     if (p->total)
-        fprintf(stderr, "  %u %%  %s", (unsigned)((double)p->done * 100 / (double)p->total), size_text(p->done, size));
-    else
-        fprintf(stderr, "  %s", size_text(p->done, size));
+        buf_printf(&rest, "  %u %%", (unsigned)((double)p->done * 100 / (double)p->total));
+    buf_printf(&rest, "  %s", size_text(p->done, size));
     if (p->total)
-        fprintf(stderr, "/%s", size_text(p->total, size));
+        buf_printf(&rest, "/%s", size_text(p->total, size));
     if (!stalled && p->rate >= 1)
-        fprintf(stderr, "  %s/s", size_text((uint64_t)p->rate, size));
+        buf_printf(&rest, "  %s/s", size_text((uint64_t)p->rate, size));
     if (!stalled && p->rate >= 1 && p->total > p->done)
-        fprintf(stderr, "  %s left", cli_text_seconds((double)(p->total - p->done) / p->rate, left));
+        buf_printf(&rest, "  %s left", cli_text_seconds((double)(p->total - p->done) / p->rate, left));
     if (p->note[0])
-        fprintf(stderr, "  %s", p->note);
+        buf_printf(&rest, "  %s", p->note);
     else if (stalled)
-        fprintf(stderr, "  waiting for %s", cli_text_seconds((double)(now - p->moved) / (double)MONO_S, left));
+        buf_printf(&rest, "  waiting for %s", cli_text_seconds((double)(now - p->moved) / (double)MONO_S, left));
+    cli_text_fit(&line, span_str(p->name), buf_span(&rest), columns() - 1); /* the last column would wrap on some terminals */
+    fprintf(stderr, "\r\033[K%s", buf_cstr(&line));
     fflush(stderr);
+    buf_done(&rest);
+    buf_done(&line);
     p->shown = true;
 }
 

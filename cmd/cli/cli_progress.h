@@ -4,7 +4,8 @@
  *
  *   film.mkv  42 %  1.2 GiB/2.9 GiB  38 MiB/s  46 s left  3 peers
  *
- * After two seconds without bytes it says why instead of the rate (the owner gives the sentence: `ask`).
+ * After two seconds without bytes it says why instead of the rate (the owner gives the sentence: `ask`). Always one line of
+ * the terminal: a longer one could not be drawn over.
  */
 #ifndef CMD_CLI_CLI_PROGRESS_H
 #define CMD_CLI_CLI_PROGRESS_H
@@ -16,7 +17,7 @@
 
 struct progress {
     const struct cli *c;
-    char name[64];
+    char name[PROGRESS_TEXT];
     uint64_t done, total; /* bytes; total 0: unknown */
     uint64_t first;       /* of done, there before we began (a resumed transfer) */
     mono_ns began, moved, drawn;

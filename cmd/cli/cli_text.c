@@ -70,12 +70,73 @@ void cli_text_escape(struct buf *out, struct span text)
     }
 }
 
+/* Columns of one character. Ranges after Unicode's EastAsianWidth (W, F) and general category Mn, coarse: a terminal that
+ * differs shows a line that is a little short or long. */
+static size_t columns_of(uint32_t v)
+{
+    static const struct {
+        uint32_t first, last;
+        size_t columns;
+    } ranges[] = {
+        {0x0300, 0x036f, 0},   {0x200b, 0x200f, 0},   {0xfe00, 0xfe0f, 0},   {0x1100, 0x115f, 2}, {0x2e80, 0xa4cf, 2},
+        {0xac00, 0xd7a3, 2},   {0xf900, 0xfaff, 2},   {0xfe30, 0xfe6f, 2},   {0xff00, 0xff60, 2}, {0xffe0, 0xffe6, 2},
+        {0x1f300, 0x1f64f, 2}, {0x1f900, 0x1f9ff, 2}, {0x20000, 0x3fffd, 2},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (v >= ranges[i].first && v <= ranges[i].last)
+            return ranges[i].columns;
+    return 1;
+}
+
+/* The character at `*at`, which moves behind it; a byte that begins none counts for itself. */
+static size_t next_columns(struct span text, size_t *at)
+{
+    size_t n = utf8_length(span_from(text, *at));
+    uint32_t v = text.data[*at];
+    if (n > 1) {
+        v &= 0x7fu >> n;
+        for (size_t i = 1; i < n; i++)
+            v = v << 6 | (text.data[*at + i] & 0x3f);
+    }
+    *at += n ? n : 1;
+    return n ? columns_of(v) : 1;
+}
+
 size_t cli_text_width(struct span text)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < text.len; i++)
-        n += text.data[i] >> 6 != 2;
-    return n;
+    size_t columns = 0;
+    for (size_t at = 0; at < text.len;)
+        columns += next_columns(text, &at);
+    return columns;
+}
+
+size_t cli_text_prefix(struct span text, size_t columns)
+{
+    size_t at = 0, have = 0;
+    while (at < text.len) {
+        size_t end = at;
+        have += next_columns(text, &end);
+        if (have > columns)
+            break;
+        at = end;
+    }
+    return at;
+}
+
+void cli_text_fit(struct buf *out, struct span name, struct span rest, size_t columns)
+{
+    size_t wide = cli_text_width(name), other = cli_text_width(rest);
+    size_t room = columns > other + CLI_TEXT_NAME ? columns - other : columns < CLI_TEXT_NAME ? columns : CLI_TEXT_NAME;
+    if (wide > room) {
+        size_t cut = 0;
+        while (cut < name.len && wide >= room) /* one column is for the sign */
+            wide -= next_columns(name, &cut);
+        buf_add_str(out, room ? "…" : "");
+        name = span_from(name, cut);
+        wide += room > 0;
+    }
+    buf_add_span(out, name);
+    buf_add_span(out, span_sub(rest, 0, cli_text_prefix(rest, columns - wide)));
 }
 
 void cli_text_url(struct buf *out, const char *text)

@@ -36,6 +36,36 @@ Test(cli_text, width)
     cr_expect_eq(cli_text_width(span_str("")), 0);
     cr_expect_eq(cli_text_width(span_str("abc")), 3);
     cr_expect_eq(cli_text_width(span_str("ünï")), 3);
+    cr_expect_eq(cli_text_width(span_str("日本🎬")), 6);
+    cr_expect_eq(cli_text_width(span_str("u\u0308")), 1);
+    cr_expect_eq(cli_text_width(span_str("\xff\xe6")), 2);
+    cr_expect_eq(cli_text_prefix(span_str("日本語"), 5), 6, "no half of a character");
+    cr_expect_eq(cli_text_prefix(span_str("abc"), 9), 3);
+}
+
+Test(cli_text, fit)
+{
+    static const struct {
+        const char *name, *rest;
+        size_t columns;
+        const char *want;
+    } rows[] = {
+        {"film.mkv", "  42 %  1 MiB", 80, "film.mkv  42 %  1 MiB"},
+        {"film.mkv", "  42 %", 14, "film.mkv  42 %"},
+        {"abcdefghijklmnopqrstuvwxyz", "  42 %", 20, "…nopqrstuvwxyz  42 %"},
+        {"日本語日本語日本語日本語", "  42 %", 19, "…日本語日本語  42 %"},
+        {"abcdefghijklmnopqrstuvwxyz", "  42 %  1.0 MiB/s", 20, "…pqrstuvwxyz  42 %  "},
+        {"short", "  42 %  1.0 MiB/s", 10, "short  42 "},
+        {"abcdefghijklmnopqrstuvwxyz", "  42 %", 5, "…wxyz"},
+        {"", "  42 %", 80, "  42 %"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct buf out = BUF_INIT;
+        cli_text_fit(&out, span_str(rows[i].name), span_str(rows[i].rest), rows[i].columns);
+        cr_expect_str_eq(buf_cstr(&out), rows[i].want);
+        cr_expect_leq(cli_text_width(buf_span(&out)), rows[i].columns);
+        buf_done(&out);
+    }
 }
 
 Test(cli_text, seconds)
