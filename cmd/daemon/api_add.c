@@ -125,7 +125,7 @@ static int take_name(struct add_op *op, char name[UNIXFS_NAME_MAX + 1])
     if (op->add->depth == 0)
         return 0;
     if (r < 0)
-        return why_set(&op->task.why, r, "'%.100s' cannot be a name: %s", given ? given : "", err_text(r));
+        return why_set(&op->task.why, r, "'%.100s' cannot be a name in a folder", given ? given : "");
     memcpy(name, given, strlen(given) + 1);
     return 0;
 }

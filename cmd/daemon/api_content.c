@@ -240,7 +240,7 @@ static int ls_step(struct task *t)
     if (r >= 0 && l->row_error)
         r = l->row_error;
     if (r == ERR_NOT_DIR)
-        return why_set(&t->why, r, "%s is not a directory", t->q->what);
+        return why_set(&t->why, r, "%.200s is not a directory", ctl_param(t->q, "path"));
     if (r < 0)
         return r;
     if (r == 1)

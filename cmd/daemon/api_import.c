@@ -46,9 +46,15 @@ void api_import_new(struct ctl_request *q)
     im->reader = car_reader_new();
 }
 
+/* Whatever is wrong with it, it did not pass our checks; only a hash we do not know is no damage. */
+static int verdict(int err)
+{
+    return err == ERR_UNSUPPORTED || err == ERR_NO_MEMORY ? err : ERR_VERIFY;
+}
+
 static int say(struct import_op *op, int err, const char *what)
 {
-    return why_set(&op->task.why, err, "the CAR is damaged at byte %llu: %s",
+    return why_set(&op->task.why, verdict(err), "the CAR is damaged at byte %llu: %s",
                    (unsigned long long)car_reader_offset(op->import->reader), what);
 }
 
@@ -163,8 +169,8 @@ static void finish(struct ctl_request *q, struct import *im)
     while ((r = car_reader_next(im->reader, &e)) > 0 && e.type != CAR_BLOCK)
         ;
     if (r < 0 || !im->roots) {
-        ctl_fail(q, r < 0 ? r : ERR_TRUNCATED, NULL, "the CAR is damaged at byte %llu: %s",
-                 (unsigned long long)car_reader_offset(im->reader), err_text(r < 0 ? r : ERR_TRUNCATED));
+        ctl_fail(q, ERR_VERIFY, NULL, "the CAR is damaged at byte %llu: %s", (unsigned long long)car_reader_offset(im->reader),
+                 err_text(r < 0 ? r : ERR_TRUNCATED));
         upload_end(&im->upload);
         return;
     }

@@ -23,7 +23,7 @@ static void start(struct ctl_request *q, const char *word)
 {
     const char *peer = ctl_param(q, "peer");
     if (!peer || !*peer) {
-        ctl_fail(q, ERR_INVALID, NULL, "the parameter 'peer' is missing");
+        ctl_fail(q, ERR_INVALID, "p2p peers --all", peer ? "the address or peer is empty" : "the parameter 'peer' is missing");
         return;
     }
     if (strpbrk(peer, " \t\n")) {

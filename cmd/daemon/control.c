@@ -5,6 +5,8 @@
  * without a connection, and we free it. */
 #include "cmd/daemon/control.h"
 
+#include "cmd/daemon/ctl_parse.h"
+
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/http_struct.h>
@@ -288,16 +290,9 @@ bool ctl_flag(const struct ctl_request *q, const char *name)
 int ctl_u64(struct ctl_request *q, const char *name, uint64_t *ret)
 {
     const char *v = ctl_param(q, name);
-    char *end;
-    if (!v)
+    if (!v || ctl_parse_u64(v, ret) == 0)
         return 0;
-    errno = 0;
-    unsigned long long n = strtoull(v, &end, 10);
-    if (errno == 0 && *end == 0 && *v >= '0' && *v <= '9') {
-        *ret = n;
-        return 0;
-    }
-    ctl_fail(q, ERR_INVALID, NULL, "%s: '%s' is not a number", name, v);
+    ctl_fail(q, ERR_INVALID, NULL, "%s: '%.60s' is not a number", name, v);
     return ERR_INVALID;
 }
 

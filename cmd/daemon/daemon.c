@@ -9,6 +9,7 @@
 #include "cmd/daemon/order.h"
 #include "cmd/daemon/petnames.h"
 #include "cmd/daemon/sdnotify.h"
+#include "cmd/daemon/settings.h"
 #include "cmd/daemon/upload.h"
 #include "cmd/daemon/task.h"
 #include "cmd/daemon/views.h"
@@ -237,7 +238,10 @@ static int load_config(struct daemon *d, struct config **ret, struct why *why)
         }
         *eq = 0;
         r = config_override(c, line, eq + 1, why);
+        r = r == ERR_NOT_FOUND ? ERR_USAGE : r; /* no such key */
     }
+    if (r == 0)
+        r = settings_check(c, why);
     free(lines);
     if (r < 0)
         config_free(c);
@@ -484,31 +488,13 @@ static void close_loop(struct daemon *d)
     buf_done(&d->saved_peers);
 }
 
-static int listen_addresses(struct daemon *d, struct multiaddr **ret, unsigned *ret_count, struct why *why)
-{
-    unsigned n = config_list_count(d->config, CONFIG_LISTEN);
-    struct multiaddr *list = mem_array(n + 1, sizeof *list);
-    for (unsigned i = 0; i < n; i++) {
-        const char *text = config_list_at(d->config, CONFIG_LISTEN, i);
-        struct why inner = {""};
-        if (multiaddr_from_text(span_str(text), &list[i], &inner) < 0 || !multiaddr_is_tcp(&list[i])) {
-            free(list);
-            return why_set(why, ERR_INVALID, "listen: '%.100s' is not a TCP address%s%s", text, inner.text[0] ? ": " : "",
-                           inner.text);
-        }
-    }
-    *ret = list;
-    *ret_count = n;
-    return 0;
-}
-
 static int open_engine(struct daemon *d, struct why *why)
 {
     struct multiaddr *listen = NULL;
     unsigned count = 0;
     struct buf saved_peers = BUF_INIT;
     char path[PATH_MAX];
-    int r = listen_addresses(d, &listen, &count, why);
+    int r = settings_listen(d->config, &listen, &count, why);
     if (r < 0)
         return r;
     (void)repo_read_file(repo_file(d->repo, "peers", path), PEERS_FILE_MAX, &saved_peers, NULL); /* begun anew without it */
@@ -587,23 +573,13 @@ static void close_engine(struct daemon *d)
     d->keeper = keeper_free(d->keeper);
 }
 
-static void expand_home(const char *dir, char out[PATH_MAX])
-{
-    const char *home = getenv("HOME");
-    if (dir[0] == '~' && (dir[1] == '/' || dir[1] == 0) && home)
-        snprintf(out, PATH_MAX, "%s%s", home, dir + 1);
-    else
-        snprintf(out, PATH_MAX, "%s", dir);
-}
-
 static int open_mount(struct daemon *d, struct why *why)
 {
     if (d->options->no_mount)
         return 0;
-    expand_home(d->options->dir ? d->options->dir : config_text(d->config, CONFIG_MOUNT), d->mount_dir);
-    size_t len = strlen(d->mount_dir);
-    while (len > 1 && d->mount_dir[len - 1] == '/')
-        d->mount_dir[--len] = 0;
+    int r = settings_mount(d->config, d->options->dir, d->mount_dir, why);
+    if (r < 0)
+        return r;
     unsigned quiet = config_list_count(d->config, CONFIG_QUIET);
     d->quiet = mem_array(quiet + 1, sizeof *d->quiet);
     for (unsigned i = 0; i < quiet; i++)
@@ -624,11 +600,11 @@ static int open_mount(struct daemon *d, struct why *why)
         .quiet = (const char *const *)d->quiet,
         .quiet_count = quiet,
     };
-    int r = mount_start(&d->mount, &o, why);
+    r = mount_start(&d->mount, &o, why);
     if (r < 0)
         return r;
     struct buf help = BUF_INIT;
-    order_help(&help);
+    ctl_order_help(&help);
     mount_set_text(d->mount, MOUNT_TEXT_CTL, &help);
     buf_done(&help);
     return 0;

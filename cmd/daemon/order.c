@@ -38,13 +38,29 @@ struct order_call {
     struct order *order;
 };
 
+/* What was to be done and with whom, before the engine's reason. */
+static void say_call(struct order *o, const struct engine_call *call)
+{
+    static const char *const doing[] = {
+        [ENGINE_CONNECT] = "connect to", [ENGINE_DISCONNECT] = "disconnect", [ENGINE_PING] = "ping"};
+    const char *what = call->verb < sizeof doing / sizeof *doing ? doing[call->verb] : NULL;
+    const char *reason = call->why.text[0] ? call->why.text : err_text(call->result);
+    if (call->verb == ENGINE_DISCONNECT && call->result == ERR_NOT_FOUND)
+        reason = "it is not connected";
+    if (what)
+        why_set(&o->why, call->result, "cannot %s %.120s: %s", what, o->words.words[1], reason);
+    else
+        o->why = call->why;
+}
+
 static void on_call(struct mail *mail, void *owner)
 {
     struct order_call *c = (struct order_call *)mail;
     struct order *o = c->order;
     char id[PEER_ID_TEXT_SIZE];
     (void)owner;
-    o->why = c->call.why;
+    if (c->call.result < 0)
+        say_call(o, &c->call);
     if (c->call.result == 0) {
         double rtt = (double)c->call.rtt / (double)MONO_S;
         o->info = json_pack("{ss}", "id", peer_id_text(&c->call.peer, id));
@@ -92,9 +108,13 @@ static void call_engine(struct order *o, const struct engine_call *like)
 static void do_connect(struct order *o)
 {
     struct engine_call call = {.verb = ENGINE_CONNECT};
-    const char *text = o->words[1];
-    int r =
-        *text == '/' ? multiaddr_from_text(span_str(text), &call.addr, &o->why) : order_peer(o->d, text, &call.peer, &o->why);
+    struct why inner = {""};
+    const char *text = o->words.words[1];
+    int r;
+    if (*text != '/')
+        r = order_peer(o->d, text, &call.peer, &o->why);
+    else if ((r = multiaddr_from_text(span_str(text), &call.addr, &inner)) < 0)
+        why_set(&o->why, r, "'%.100s' is not an address: %s", text, inner.text);
     if (r < 0) {
         finish(o, r);
         return;
@@ -115,12 +135,12 @@ static void peer_call(struct order *o, const char *peer, enum engine_verb verb, 
 
 static void do_disconnect(struct order *o)
 {
-    peer_call(o, o->words[1], ENGINE_DISCONNECT, false);
+    peer_call(o, o->words.words[1], ENGINE_DISCONNECT, false);
 }
 
 static void do_ping(struct order *o)
 {
-    peer_call(o, o->words[1], ENGINE_PING, false);
+    peer_call(o, o->words.words[1], ENGINE_PING, false);
 }
 
 static void do_peer(struct order *o)
@@ -134,20 +154,20 @@ static void do_peer(struct order *o)
         {"forget", ENGINE_FORGET, false},   {"protect", ENGINE_PROTECT, true},        {"unprotect", ENGINE_PROTECT, false},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        if (strcmp(verbs[i].word, o->words[2]) == 0) {
-            peer_call(o, o->words[1], verbs[i].verb, verbs[i].on);
+        if (strcmp(verbs[i].word, o->words.words[2]) == 0) {
+            peer_call(o, o->words.words[1], verbs[i].verb, verbs[i].on);
             return;
         }
-    finish(o, why_set(&o->why, ERR_INVALID, "a peer cannot '%.60s'", o->words[2]));
+    finish(o, why_set(&o->why, ERR_INVALID, "a peer cannot '%.60s'", o->words.words[2]));
 }
 
 static void do_petname(struct order *o)
 {
     struct peer_id id;
-    bool away = strcmp(o->words[2], "-") == 0;
-    int r = away ? 0 : peer_id_from_text(span_str(o->words[2]), &id, &o->why);
+    bool away = strcmp(o->words.words[2], "-") == 0;
+    int r = away ? 0 : peer_id_from_text(span_str(o->words.words[2]), &id, &o->why);
     if (r == 0)
-        r = petname_set(o->d->petnames, o->words[1], away ? NULL : &id, &o->why);
+        r = petname_set(o->d->petnames, o->words.words[1], away ? NULL : &id, &o->why);
     if (r == 0) {
         struct engine_call call = {.verb = ENGINE_PROTECT, .on = true, .peer = id};
         views_publish(o->d);
@@ -174,10 +194,10 @@ static const struct {
 static void do_limits(struct order *o)
 {
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        if (strcmp(limits[i].name, o->words[1]) != 0)
+        if (strcmp(limits[i].name, o->words.words[1]) != 0)
             continue;
         struct buf restart = BUF_INIT;
-        int r = config_set(o->d->paths.config, limits[i].key, o->words[2], &o->why);
+        int r = config_set(o->d->paths.config, limits[i].key, o->words.words[2], &o->why);
         if (r == 0)
             r = daemon_reload(o->d, &restart, &o->why);
         buf_done(&restart);
@@ -185,7 +205,7 @@ static void do_limits(struct order *o)
         return;
     }
     finish(o, why_set(&o->why, ERR_INVALID, "there is no limit '%.60s'; there are memory, quota, upload, download, connections",
-                      o->words[1]));
+                      o->words.words[1]));
 }
 
 /* ---- store ---- */
@@ -223,7 +243,7 @@ static void on_pinned(void *arg, int result)
 static void pin_or_unpin(struct order *o, bool pin)
 {
     struct cid cid;
-    int r = cid_from_text(span_str(o->words[1]), &cid, &o->why);
+    int r = cid_from_text(span_str(o->words.words[1]), &cid, &o->why);
     if (r < 0) {
         finish(o, r);
         return;
@@ -231,7 +251,7 @@ static void pin_or_unpin(struct order *o, bool pin)
     struct order_pin *p = MEM_NEW(struct order_pin);
     *p = (struct order_pin){o, cid, pin};
     if (pin)
-        blockstore_pin(o->d->store, &cid, o->count > 2 ? o->words[2] : "", o->d->mail, on_pinned, p);
+        blockstore_pin(o->d->store, &cid, o->words.count > 2 ? o->words.words[2] : "", o->d->mail, on_pinned, p);
     else
         blockstore_unpin(o->d->store, &cid, o->d->mail, on_pinned, p);
 }
@@ -265,56 +285,21 @@ static void do_network(struct order *o)
 
 /* ---- the table ---- */
 
-static const struct order_row {
-    const char *word, *operands, *help;
-    unsigned least, most; /* operands */
-    void (*run)(struct order *o);
-} table[] = {
-    {"connect", "ADDRESS|PEER", "connect to a peer", 1, 1, do_connect},
-    {"disconnect", "PEER", "close every connection to a peer", 1, 1, do_disconnect},
-    {"ping", "PEER", "measure the way to a peer", 1, 1, do_ping},
-    {"peer", "PEER VERB", "connect, disconnect, ping, forget, protect or unprotect a peer", 2, 2, do_peer},
-    {"petname", "NAME ID|-", "name a peer, or take the name away", 2, 2, do_petname},
-    {"limits", "NAME VALUE", "memory, quota, upload, download or connections", 2, 2, do_limits},
-    {"pin", "CID [NAME]", "keep a DAG", 1, 2, do_pin},
-    {"unpin", "CID", "no longer keep it", 1, 1, do_unpin},
-    {"gc", "", "drop what nothing refers to", 0, 0, do_gc},
-    {"reload", "", "read the config file again", 0, 0, do_reload},
-    {"network", "", "look at the network interfaces again", 0, 0, do_network},
+static void (*const runs[ORDER_COUNT])(struct order *o) = {
+    [ORDER_CONNECT] = do_connect, [ORDER_DISCONNECT] = do_disconnect, [ORDER_PING] = do_ping,       [ORDER_PEER] = do_peer,
+    [ORDER_PETNAME] = do_petname, [ORDER_LIMITS] = do_limits,         [ORDER_PIN] = do_pin,         [ORDER_UNPIN] = do_unpin,
+    [ORDER_GC] = do_gc,           [ORDER_RELOAD] = do_reload,         [ORDER_NETWORK] = do_network,
 };
-
-void order_help(struct buf *out)
-{
-    buf_add_str(out, "# command\toperands\tmeaning\n");
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        buf_printf(out, "%s\t%s\t%s\n", table[i].word, table[i].operands, table[i].help);
-}
-
-static const struct order_row *find(const struct order *o)
-{
-    for (size_t i = 0; o->count && i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i].word, o->words[0]) == 0)
-            return &table[i];
-    return NULL;
-}
 
 void order_run(struct daemon *d, const char *line, void (*done)(struct order *o), void *arg)
 {
     struct order *o = MEM_NEW(struct order);
     *o = (struct order){.d = d, .done = done, .arg = arg, .line = mem_str(line)};
-    unsigned words = 0;
-    for (char *save = NULL, *w = strtok_r(o->line, " \t\n", &save); w; w = strtok_r(NULL, " \t\n", &save), words++)
-        if (words < ORDER_WORDS)
-            o->words[o->count++] = w;
-    const struct order_row *row = find(o);
-    if (strlen(line) > ORDER_LINE_MAX || words == 0)
-        finish(o, why_set(&o->why, ERR_INVALID, words ? "the line is too long" : "the line is empty"));
-    else if (!row)
-        finish(o, why_set(&o->why, ERR_INVALID, "there is no command '%.60s'", o->words[0]));
-    else if (words - 1 < row->least || words - 1 > row->most)
-        finish(o, why_set(&o->why, ERR_INVALID, "the command is: %s %s", row->word, row->operands));
+    int r = ctl_parse_order(o->line, &o->words, &o->why);
+    if (r < 0)
+        finish(o, r);
     else
-        row->run(o);
+        runs[o->words.verb](o);
 }
 
 /* ---- from the mount ---- */

@@ -6,16 +6,13 @@
 #ifndef CMD_DAEMON_ORDER_H
 #define CMD_DAEMON_ORDER_H
 
+#include "cmd/daemon/ctl_parse.h"
 #include "cmd/daemon/daemon_state.h"
-
-#define ORDER_WORDS    8
-#define ORDER_LINE_MAX 4096
 
 struct order {
     struct daemon *d;
     char *line; /* owned; words point into it */
-    unsigned count;
-    char *words[ORDER_WORDS];
+    struct order_line words;
     struct buf answer; /* text, for the mount */
     json_t *info;      /* an object, for the control socket */
     int result;
@@ -28,8 +25,6 @@ struct order {
 
 /* Carries it out; done() comes now or later. `line` is copied. */
 void order_run(struct daemon *d, const char *line, void (*done)(struct order *o), void *arg);
-/* The table as text, a line each: what reading .p2p/ctl shows. */
-void order_help(struct buf *out);
 /* A peer by petname or id. ERR_INVALID with a sentence. */
 int order_peer(struct daemon *d, const char *text, struct peer_id *ret, struct why *why);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/daemon/target.h"
 
+#include "cmd/daemon/ctl_parse.h"
+
 #include <stdlib.h>
 
 /* The answer of the mount finds its way by this, also when the task has gone meanwhile. */
@@ -8,43 +10,27 @@ struct target_wait {
     struct target *target; /* NULL: gone */
 };
 
-static const char *skip(const char *path, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return strncmp(path, prefix, n) == 0 ? path + n : path;
-}
-
-static bool is_share(const char *path)
-{
-    return strncmp(path, "share", 5) == 0 && (path[5] == 0 || path[5] == '/');
-}
-
 bool target_begin(struct target *t, struct ctl_request *q)
 {
-    const char *path = ctl_param(q, "path");
+    const char *text = ctl_param(q, "path");
+    struct ctl_path path;
     struct why why = {""};
     *t = (struct target){.rest = NULL};
-    if (!path || !*path) {
-        ctl_fail(q, ERR_INVALID, NULL, "the parameter 'path' is missing");
+    if (!text || !*text) {
+        ctl_fail(q, ERR_INVALID, "p2p ls share", text ? "the path is empty" : "the parameter 'path' is missing");
         return false;
     }
-    path = skip(path, "/");
-    if (is_share(path)) {
-        if (!q->d->mount) {
-            ctl_fail(q, ERR_UNSUPPORTED, "a CID", "share/ is part of the mount, and the node runs without one");
-            return false;
-        }
-        t->rest = mem_str(path);
-        t->pending = true;
-        return true;
-    }
-    path = skip(path, "ipfs/");
-    size_t n = strcspn(path, "/");
-    if (cid_from_text(span_of(path, n), &t->root, &why) < 0) {
-        ctl_fail(q, ERR_INVALID, "p2p ls share", "'%.200s' is not a path: %s", path, why.text);
+    if (ctl_parse_path(text, &path, &why) < 0) {
+        ctl_fail(q, ERR_INVALID, "p2p ls share", "%s", why.text);
         return false;
     }
-    t->rest = mem_str(path + n);
+    if (path.is_share && !q->d->mount) {
+        ctl_fail(q, ERR_UNSUPPORTED, "a CID", "share/ is part of the mount, and the node runs without one");
+        return false;
+    }
+    t->root = path.root;
+    t->rest = mem_str(path.rest);
+    t->is_share = t->pending = path.is_share;
     return true;
 }
 
@@ -80,7 +66,7 @@ int target_resolve(struct target *t, struct cid *ret, uint64_t *ret_tsize)
         return TASK_WAIT;
     if (t->result < 0)
         return why_set(&t->task->why, t->result, "%s: %s", t->rest, err_text(t->result));
-    if (is_share(t->rest)) {
+    if (t->is_share) {
         *ret = t->root;
         return 0;
     }

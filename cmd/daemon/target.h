@@ -13,6 +13,7 @@ struct target {
     struct task *task;
     struct cid root; /* known unless pending */
     char *rest;      /* path below it */
+    bool is_share;   /* `rest` is share/… */
     bool pending;    /* the mount was asked for the CID of share/… */
     int result;      /* of that */
     struct target_wait *wait;

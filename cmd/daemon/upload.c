@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/daemon/upload.h"
 
+#include "cmd/daemon/ctl_parse.h"
 #include "cmd/daemon/task.h"
 
 #include <stddef.h>
@@ -74,21 +75,22 @@ bool upload_start(struct upload *s, struct ctl_request *q, const void *kind, voi
 
 struct upload *upload_find(struct ctl_request *q, const void *kind, const char **ret_op)
 {
-    char *end;
-    unsigned long long id = strtoull(q->rest, &end, 10);
+    uint64_t id = 0; /* no upload has it */
+    const char *op = "";
+    (void)ctl_parse_upload(q->rest, &id, &op); /* malformed: there is none of that name */
     struct upload *s = q->d->uploads ? q->d->uploads->first : NULL;
     while (s && (s->id != id || s->kind != kind))
         s = s->next;
     if (!s) {
-        ctl_fail(q, ERR_NOT_FOUND, NULL, "there is no upload %.30s (or it was not used for a minute)", q->rest);
+        ctl_fail(q, ERR_NOT_FOUND, NULL, "there is no upload '%.30s' (or it was not used for a minute)", q->rest);
         return NULL;
     }
     if (s->busy) {
-        ctl_fail(q, ERR_BUSY, NULL, "the upload %llu is busy with another request", id);
+        ctl_fail(q, ERR_BUSY, NULL, "the upload %llu is busy with another request", (unsigned long long)id);
         return NULL;
     }
     s->used = mono_now();
-    *ret_op = *end == '/' ? end + 1 : end;
+    *ret_op = op;
     return s;
 }
 
