@@ -39,7 +39,7 @@ static int ask_node(struct cli *c, const char *path, struct cid *ret)
     struct why why = {""};
     if (api_socket_path(socket_path, &why) < 0 || http_client_open(&h, socket_path) < 0)
         return 0;
-    struct api a = {c, h};
+    struct api a = {.c = c, .http = h};
     json_t *status = NULL, *answer = NULL;
     struct buf below = BUF_INIT, target = BUF_INIT;
     int r = api_json(&a, "GET", "/v1/status", SPAN_NONE, &status);

@@ -4,6 +4,7 @@
  * read it again. */
 #include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
+#include "cmd/daemon/settings.h"
 #include "cmd/subs.h"
 #include "store/repo/config.h"
 #include "store/repo/repo.h"
@@ -16,8 +17,8 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_column columns[] = {
-    {"key", "key", CLI_TEXT},      {"value", "value", CLI_TEXT}, {"set", "set", CLI_YES},
-    {"meaning", "help", CLI_TEXT}, {NULL, NULL, CLI_TEXT},
+    {"key", "key", CLI_TEXT},       {"value", "value", CLI_TEXT}, {"set", "set", CLI_YES},
+    {"meaning", "help", CLI_PROSE}, {NULL, NULL, CLI_TEXT},
 };
 
 static void print_one(struct cli *c, struct cli_table *t, const struct config *cfg, int id)
@@ -48,14 +49,22 @@ static void print_all(struct cli *c, const struct config *cfg)
 static int set(struct cli *c, const char *path, const char *key, const char *value)
 {
     struct why why = {""};
-    int r = config_set(path, key, value, &why);
+    struct config *candidate = config_new();
+    int r = config_load(candidate, path, &why);
+    if (r == 0 && value)
+        r = config_override(candidate, key, value, &why);
+    if (r == 0 && value)
+        r = settings_check(candidate, &why);
+    config_free(candidate);
+    if (r == 0 || !value) /* a key can be taken out of a file that is not in order: config_set looks at what remains */
+        r = config_set(path, key, value, &why);
     if (r < 0)
         return cli_fail(c, r, "p2p config", "%s", why.text);
     char socket_path[PATH_MAX];
     struct http_client *h = NULL;
     if (api_socket_path(socket_path, &why) < 0 || http_client_open(&h, socket_path) < 0)
         return 0; /* no node runs: it reads the file when it starts */
-    struct api a = {c, h};
+    struct api a = {.c = c, .http = h};
     json_t *answer = NULL;
     r = api_json(&a, "POST", "/v1/config/reload", SPAN_NONE, &answer);
     if (r == 0 && *api_text(answer, "restart"))
@@ -83,7 +92,7 @@ static int run(struct cli *c)
     struct config *cfg = config_new();
     r = config_load(cfg, paths.config, &why);
     if (r < 0)
-        cli_fail(c, r, NULL, "%s", why.text);
+        cli_fail(c, r, "p2p doctor", "%s", why.text);
     else if (key)
         print_one(c, NULL, cfg, id);
     else

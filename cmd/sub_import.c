@@ -94,6 +94,7 @@ static int run(struct cli *c)
     cli_catch_interrupts();
     unsigned failed = 0;
     for (unsigned i = 0; i < c->count && r != ERR_INTERRUPTED; i++) {
+        a.about = c->operands[i];
         int one = import_file(&a, c->operands[i]);
         failed += one < 0;
         r = one < 0 ? one : r;

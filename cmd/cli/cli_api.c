@@ -31,6 +31,8 @@ int api_open(struct api *a, struct cli *c)
     r = http_client_open(&a->http, path);
     if (r == ERR_NOT_RUNNING)
         return cli_fail(c, r, "p2p up", "the node is not running (no answer at %s)", path);
+    if (r == ERR_DENIED)
+        return cli_fail(c, r, "p2p doctor", "%s is another user's: nothing was sent to it", path);
     if (r < 0)
         return cli_fail(c, r, "p2p doctor", "cannot reach the node at %s: %s", path, err_text(r));
     return 0;
@@ -98,12 +100,13 @@ static int code_by_name(const char *name)
     return ERR_FAILED;
 }
 
-int api_say(const struct cli *c, json_t *error)
+/* An error object {"error", "message", "try"} in the node's words; its code. */
+static int say(const struct api *a, json_t *error)
 {
     int code = code_by_name(api_text(error, "error"));
-    const char *message = api_text(error, "message");
-    const char *hint = api_text(error, "try");
-    return cli_fail(c, code, hint, "%s", *message ? message : err_text(code));
+    const char *message = api_text(error, "message"), *about = a->about ? a->about : "";
+    return cli_fail(a->c, code, api_text(error, "try"), "%s%s%s", about, *about ? ": " : "",
+                    *message ? message : err_text(code));
 }
 
 static int say_transport(struct api *a, int err)
@@ -123,7 +126,7 @@ static int say_body(struct api *a, int status)
     json_error_t je;
     json_t *error = r == 0 ? json_loadb(buf_cstr(&body), buf_len(&body), 0, &je) : NULL;
     if (json_is_object(error))
-        r = api_say(a->c, error);
+        r = say(a, error);
     else
         r = cli_fail(a->c, status == 404 ? ERR_UNSUPPORTED : ERR_FAILED, "p2p version", "the node answered with status %d",
                      status);
@@ -180,7 +183,7 @@ static int one_line(struct api *a, struct span line, int (*each)(void *, json_t 
     json_t *row = json_loadb((const char *)line.data, line.len, 0, &je);
     if (!row)
         return cli_fail(a->c, ERR_PROTOCOL, NULL, "the node's answer is not JSON: %s", je.text);
-    int r = json_object_get(row, "error") && json_object_get(row, "message") ? api_say(a->c, row) : each(arg, row);
+    int r = json_object_get(row, "error") && json_object_get(row, "message") ? say(a, row) : each(arg, row);
     json_decref(row);
     return r;
 }

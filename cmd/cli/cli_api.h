@@ -16,6 +16,7 @@
 struct api {
     struct cli *c;
     struct http_client *http;
+    const char *about; /* the operand that is worked on, said before what the node says; NULL: none */
 };
 
 /* The control socket's path: 0 or ERR_INVALID with a sentence. `path` takes PATH_MAX. */
@@ -40,8 +41,6 @@ int api_json(struct api *a, const char *method, const char *target, struct span 
 int api_lines(struct api *a, const char *method, const char *target, int (*each)(void *arg, json_t *row), void *arg);
 /* Why did the answer break off (http_read gave `err`)? Asks the node, says it, returns the code. */
 int api_broken(struct api *a, int err);
-/* Says an error object {"error", "message", "try"}; returns its code. */
-int api_say(const struct cli *c, json_t *error);
 
 /* Common shapes of subcommands */
 struct cli_column;
@@ -51,6 +50,6 @@ int api_print_record(struct cli *c, const char *method, const char *target, cons
 const char *api_text(json_t *object, const char *key); /* "" when missing */
 /* The same for bytes that need not be UTF-8 (`key` or `key_encoded`, see p2p-control(7)): into `space`, as a C string. */
 const char *api_bytes(json_t *object, const char *key, struct buf *space);
-uint64_t api_u64(json_t *object, const char *key);     /* 0 when missing */
+uint64_t api_u64(json_t *object, const char *key); /* 0 when missing */
 
 #endif

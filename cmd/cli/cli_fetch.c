@@ -87,7 +87,7 @@ static void ask(void *arg, bool stalled, char note[PROGRESS_TEXT])
     struct http_client *h = NULL;
     if (api_socket_path(path, NULL) < 0 || http_client_open(&h, path) < 0)
         return;
-    struct api a = {main_api->c, h};
+    struct api a = {.c = main_api->c, .http = h};
     if (stalled)
         (void)api_lines(&a, "GET", "/v1/waiting", note_why, note); /* without an answer there is just no reason to show */
     json_t *status = NULL;

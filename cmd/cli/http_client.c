@@ -27,6 +27,17 @@ struct http_client {
     bool first_chunk, keep;
 };
 
+/* The folder of sockets may lie in /tmp, where anybody can have made it before us: what we send is only for a node of our own
+ * or of root. Root may also ask another user's node, if it names it: P2P_HOME. */
+static bool is_ours(int fd)
+{
+    struct ucred who;
+    socklen_t len = sizeof who;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+        return false;
+    return who.uid == geteuid() || who.uid == 0 || (geteuid() == 0 && getenv("P2P_HOME"));
+}
+
 static int connect_to(const char *path)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -34,10 +45,12 @@ static int connect_to(const char *path)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_from_errno(errno);
-    if (connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0)
+    int number = connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0 ? 0 : errno;
+    if (number == 0 && is_ours(fd))
         return fd;
-    int number = errno;
     close(fd);
+    if (number == 0)
+        return ERR_DENIED;
     return number == ENOENT || number == ECONNREFUSED || number == ENOTDIR ? ERR_NOT_RUNNING : err_from_errno(number);
 }
 

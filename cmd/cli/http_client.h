@@ -22,7 +22,8 @@ struct http_tick {
 
 #define HTTP_HEAD_MAX 65536 /* response head */
 
-/* ERR_NOT_RUNNING: nobody listens there; ERR_DENIED; ERR_IO. Connects once; requests reconnect when the server closed. */
+/* ERR_NOT_RUNNING: nobody listens there; ERR_DENIED: we may not, or who listens is neither we nor root; ERR_IO.
+ * Connects once; requests reconnect when the server closed. */
 int http_client_open(struct http_client **ret, const char *socket_path);
 struct http_client *http_client_close(struct http_client *h); /* NULL accepted */
 void http_client_tick(struct http_client *h, struct http_tick tick);
