@@ -35,22 +35,29 @@ struct message {
     struct why why;
 };
 
-static void tour(struct cli *c, const char *id, const char *mount)
+static void tour(const char *id, const char *mount)
 {
     printf("The node %s is up.\n", id);
     if (!*mount) {
         printf("There is no mount. 'p2p add FILE' shares a file, 'p2p down' stops the node.\n");
         return;
     }
-    printf("It is mounted at %s:\n\n"
-           "  cp FILE %s/share/          share a file\n"
-           "  p2p cid %s/share/FILE      the CID under which everybody can get it\n"
-           "  cat %s/ipfs/CID            get what somebody shares\n"
-           "  ls %s/peers                who is here\n"
-           "  cat %s/README              a page about the rest\n"
-           "  p2p down                   stop the node\n",
-           mount, mount, mount, mount, mount, mount);
-    (void)c;
+    static const struct {
+        const char *before, *after, *meaning;
+    } lines[] = {
+        {"cp FILE ", "/share/", "share a file"},
+        {"p2p cid ", "/share/FILE", "the CID under which everybody can get it"},
+        {"cat ", "/ipfs/CID", "get what somebody shares"},
+        {"ls ", "/peers", "who is here"},
+        {"cat ", "/README", "a page about the rest"},
+    };
+    int width = (int)(strlen(mount) + strlen("p2p cid /share/FILE"));
+    printf("It is mounted at %s:\n\n", mount);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        int n = printf("  %s%s%s", lines[i].before, mount, lines[i].after);
+        printf("%*s  %s\n", n < width + 2 ? width + 2 - n : 0, "", lines[i].meaning);
+    }
+    printf("  %-*s  stop the node\n", width, "p2p down");
 }
 
 static void report(struct cli *c, const char *id, const char *mount)
@@ -62,7 +69,7 @@ static void report(struct cli *c, const char *id, const char *mount)
         cli_record(c, columns, v);
         json_decref(v);
     } else {
-        tour(c, id, mount);
+        tour(id, mount);
     }
     fflush(stdout);
 }
@@ -74,10 +81,11 @@ static const char *hint_for(int err)
         const char *hint;
     } hints[] = {
         {ERR_LOCKED, "p2p status, or another P2P_HOME"},
-        {ERR_DENIED, "p2p doctor, or p2p up --no-mount"},
+        {ERR_DENIED, "p2p doctor"},
         {ERR_VERSION, "the newer p2p"},
         {ERR_NOT_EMPTY, "an empty folder"},
         {ERR_BUSY, "p2p doctor"},
+        {ERR_USAGE, "p2p config"},
     };
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
         if (hints[i].err == err)

@@ -128,25 +128,24 @@ static void text_of(json_t *object, struct buf *out)
 
 /* ---- limits ---- */
 
-static void add_limit(json_t *rows, const char *name, const char *value, const char *used)
+static void add_limit(json_t *rows, const char *name, const char *value, uint64_t used)
 {
-    json_array_append_new(rows, json_pack("{ss ss ss}", "name", name, "value", value, "used", used));
+    json_array_append_new(rows, json_pack("{ss ss sI}", "name", name, "value", value, "used", (json_int_t)used));
 }
 
 json_t *view_limits(struct daemon *d)
 {
     struct blockstore_stats s;
-    char a[UNITS_TEXT_SIZE], b[UNITS_TEXT_SIZE], n[24], m[24];
+    char a[UNITS_TEXT_SIZE], n[24];
     json_t *rows = json_array();
     uint64_t up = config_u64(d->config, CONFIG_UPLOAD_LIMIT), down = config_u64(d->config, CONFIG_DOWNLOAD_LIMIT);
     blockstore_stats(d->store, &s);
-    add_limit(rows, "memory", size_text_exact(budget_limit(d->budget), a), size_text(budget_used(d->budget), b));
-    add_limit(rows, "quota", s.quota_bytes ? size_text_exact(s.quota_bytes, a) : "none", size_text(s.bytes, b));
-    add_limit(rows, "upload", up ? size_text_exact(up, a) : "none", size_text(d->view ? d->view->rate_out : 0, b));
-    add_limit(rows, "download", down ? size_text_exact(down, a) : "none", size_text(d->view ? d->view->rate_in : 0, b));
+    add_limit(rows, "memory", size_text_exact(budget_limit(d->budget), a), budget_used(d->budget));
+    add_limit(rows, "quota", s.quota_bytes ? size_text_exact(s.quota_bytes, a) : "none", s.bytes);
+    add_limit(rows, "upload", up ? size_text_exact(up, a) : "none", d->view ? d->view->rate_out : 0);
+    add_limit(rows, "download", down ? size_text_exact(down, a) : "none", d->view ? d->view->rate_in : 0);
     snprintf(n, sizeof n, "%llu", (unsigned long long)config_u64(d->config, CONFIG_MAX_CONNECTIONS));
-    snprintf(m, sizeof m, "%u", d->view ? d->view->connections : 0);
-    add_limit(rows, "connections", n, m);
+    add_limit(rows, "connections", n, d->view ? d->view->connections : 0);
     return rows;
 }
 
@@ -155,9 +154,9 @@ static void limits_text(struct daemon *d, struct buf *out)
     json_t *rows = view_limits(d), *row;
     size_t i;
     buf_add_str(out, "# limit\tvalue\tused\n");
-    json_array_foreach(rows, i, row)
-        buf_printf(out, "%s\t%s\t%s\n", json_string_value(json_object_get(row, "name")),
-                   json_string_value(json_object_get(row, "value")), json_string_value(json_object_get(row, "used")));
+    json_array_foreach(rows, i, row) buf_printf(out, "%s\t%s\t%lld\n", json_string_value(json_object_get(row, "name")),
+                                                json_string_value(json_object_get(row, "value")),
+                                                (long long)json_integer_value(json_object_get(row, "used")));
     json_decref(rows);
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The command line as a user meets it: the built program, nodes without a mount on loopback, no other network."""
-import contextlib, hashlib, http.client, json, os, pathlib, pty, random, select, shutil, signal, socket, subprocess, sys, tempfile, time
+import contextlib, fcntl, hashlib, http.client, json, os, pathlib, pty, random, select, shutil, signal, socket, struct, subprocess
+import sys, tempfile, termios, time
 import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -134,6 +135,10 @@ class WithoutNode(Base):
         before = (h.dir / "config").read_bytes()
         self.fails(h.run("config", "upload-limit", "fast"), 2, "upload-limit")
         self.fails(h.run("config", "nonsense", "1"), 2, "nonsense")
+        self.fails(h.run("config", "listen", "/x"), 2, "listen", "'/x'")
+        self.fails(h.run("config", "mount", "relative/x"), 2, "mount", "'relative/x'")
+        self.fails(h.run("up", "--no-mount", "-o", "listen=/ip4/127.0.0.1/udp/1"), 2, "listen")
+        self.fails(h.run("up", "--no-mount", "-o", "nonsense=1"), 2, "nonsense")
         self.assertEqual((h.dir / "config").read_bytes(), before, "a refused value changes nothing")
         h.ok("config", "--unset", "upload-limit")
         self.assertEqual(h.ok("config", "upload-limit").strip(), "none")
@@ -153,6 +158,42 @@ class WithoutNode(Base):
         with open("/dev/full", "wb") as full:
             p = subprocess.run([P2P, "config"], env=h.env, stdout=full, stderr=subprocess.PIPE)
         self.fails(p, 8, "cannot write")
+
+
+class Strangers(Base):
+    @unittest.skipUnless(os.geteuid() == 0, "needs root: two users")
+    def test_a_socket_of_another_user_gets_nothing(self):
+        """/tmp is anybody's: who makes the folder first must not be told what the node would be."""
+        h = Home(self)
+        run = pathlib.Path(tempfile.mkdtemp(prefix="p2p-run-"))
+        self.addCleanup(shutil.rmtree, run, ignore_errors=True)
+        (run / "p2p").mkdir()
+        for p in (h.dir, run, run / "p2p"):
+            p.chmod(0o777)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(run / "p2p" / "control"))
+            s.listen(4)
+            (run / "p2p" / "control").chmod(0o777)
+            os.chown(run / "p2p" / "control", 1, 1)
+            env = {"HOME": str(h.dir), "XDG_RUNTIME_DIR": str(run), "PATH": os.environ["PATH"]}
+            (h.dir / "secret").write_text("secret")
+            (h.dir / "secret").chmod(0o644)
+            listener = os.fork()
+            if listener == 0: # the credentials of a listening socket are those of listen()
+                os.setresuid(1, 1, 1)
+                s.listen(4)
+                os.kill(os.getpid(), signal.SIGSTOP)
+                os._exit(0)
+            os.waitpid(listener, os.WUNTRACED)
+            try:
+                p = subprocess.run([P2P, "add", "secret"], env=env, capture_output=True, cwd=h.dir, timeout=30)
+                self.fails(p, 6, "another user's")
+                s.settimeout(5)
+                c, _ = s.accept()
+                self.assertEqual(c.recv(100), b"")
+            finally:
+                os.kill(listener, signal.SIGKILL)
+                os.waitpid(listener, 0)
 
 
 class State(Base):
@@ -298,7 +339,7 @@ class WithNode(Base):
             self.assertIn(p.returncode, (1, 2), (path, p.stderr))
             self.assertTrue(p.stderr.startswith(b"p2p: "), p.stderr)
         (h.dir / "bad.car").write_bytes(b"\x3a\xa2eroots\x81")
-        self.fails(h.run("import", "bad.car"), 1, "byte")
+        self.fails(h.run("import", "bad.car"), 7, "bad.car: ", "byte")
         (h.dir / "f").write_bytes(os.urandom(100000))
         cid = h.ok("add", "f").split()[0]
         h.ok("export", cid, "-o", "good.car")
@@ -307,8 +348,12 @@ class WithNode(Base):
         (h.dir / "bad.car").write_bytes(car)
         self.fails(h.run("import", "bad.car"), 7, "hash")
         (h.dir / "bad.car").write_bytes(car[:-10])
-        self.fails(h.run("import", "bad.car"), 1, "byte")
-        self.fails(h.run("connect", "/ip4/1.2.3.4/udp"), 2)
+        self.fails(h.run("import", "bad.car"), 7, "byte")
+        self.fails(h.run("connect", "/ip4/1.2.3.4/udp"), 2, "'/ip4/1.2.3.4/udp' is not an address")
+        self.fails(h.run("connect", "/ip4/127.0.0.1/tcp/1"), 4, "cannot connect to /ip4/127.0.0.1/tcp/1")
+        self.fails(h.run("disconnect", "12D3KooWMR8TVHfvTGVe8d4gHKRAwJHVPGFQy6Z4Kkb9kQodeAUn"), 3, "it is not connected")
+        self.fails(h.run("ls", cid), 1, cid + " is not a directory")
+        self.fails(h.run("cat", "/ipfs/"), 2, "'/ipfs/' names no CID")
         self.fails(h.run("connect", "no peer"), 2, "no peer")
         self.fails(h.run("limits", "nonsense", "1"), 2, "nonsense")
         self.fails(h.run("limits", "memory", "1"), 2, "memory")
@@ -346,6 +391,8 @@ class WithNode(Base):
         h.ok("limits", "quota", "1G")
         h.ok("limits", "memory", "64M")
         rows = {r["name"]: r["value"] for r in h.lines("limits")}
+        self.assertTrue(all(isinstance(r["used"], int) for r in h.lines("limits")), "JSON has bytes")
+        self.assertTrue(all(line.split("\t")[2].isdigit() for line in h.ok("limits").splitlines()), "so has a pipe")
         self.assertEqual((rows["quota"], rows["memory"]), ("1G", "64M"))
         h.ok("down")
         h.up()
@@ -372,6 +419,71 @@ class WithNode(Base):
         self.assertTrue(text.startswith(b"type"), text)
         self.assertIn(b"4.77 MiB", text)
         self.assertNotIn(b"\x1b", text, "escape sequences in names do not reach the terminal")
+
+    def on_terminal(self, *args, columns, feed=lambda: False):
+        """What the command writes to a terminal so wide; feed() is called now and then until it says False."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        p = subprocess.Popen([P2P, *map(str, args)], env=dict(self.h.env, NO_COLOR="1"), stdout=slave, stderr=slave, stdin=slave,
+                             cwd=self.h.dir)
+        os.close(slave)
+        text, feeding = b"", True
+        while True:
+            feeding = feeding and feed()
+            if select.select([master], [], [], 0.05 if feeding else 30)[0]:
+                try:
+                    got = os.read(master, 65536)
+                except OSError:  # the other end is closed
+                    break
+                if not got:
+                    break
+                text += got
+        os.close(master)
+        self.assertEqual(p.wait(30), 0, text)
+        return text
+
+    def test_progress_is_one_line(self):
+        """A name longer than the terminal: what is drawn can be drawn over."""
+        h = self.h
+        (h.dir / "f").write_bytes(os.urandom(1 << 20))
+        cid = h.ok("add", "f").split()[0]
+        car, name = h.run("export", cid).stdout, "a-long-name-" * 12 + ".car"
+        os.mkfifo(h.dir / name)
+        out = None
+        sent = 0
+
+        def feed():
+            nonlocal out, sent
+            if out is None:
+                out = open(h.dir / name, "wb", buffering=0)
+            piece = car[sent:sent + len(car) // 40 + 1]
+            out.write(piece)
+            sent += len(piece)
+            if sent == len(car):
+                out.close()
+                return False
+            return True
+
+        text = self.on_terminal("import", name, columns=60, feed=feed)
+        drawn = [s for s in text.split(b"\r\x1b[K")[1:] if b"KiB" in s and b".car" in s.split(b"\r\n")[0]]
+        self.assertTrue(drawn, text)
+        for s in drawn[:-1]:
+            self.assertLess(len(s.decode()), 60, s)
+            self.assertNotIn(b"\n", s)
+
+    def test_wide_tables(self):
+        h = self.h
+        lines = self.on_terminal("config", columns=80).decode().split("\r\n")
+        for line in lines:
+            if "tumblerd" not in line: # one value longer than any terminal
+                self.assertLessEqual(len(line), 80, line)
+        (h.dir / "tree").mkdir()
+        (h.dir / "tree" / "a file with quite a long name").write_bytes(b"x")
+        tree = h.ok("add", "tree").split()[0]
+        lines = self.on_terminal("ls", tree, columns=80).decode().split("\r\n")
+        self.assertIn("    a file with quite a long name", lines)
+        lines = self.on_terminal("ls", tree, columns=120).decode().split("\r\n")
+        self.assertEqual(len(lines), 3, lines)
 
     def test_events_follow(self):
         p = subprocess.Popen([P2P, "events", "--follow", "--json"], env=self.h.env, stdout=subprocess.PIPE, text=True)
