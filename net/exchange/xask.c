@@ -24,6 +24,7 @@
 #define RATE_WINDOW   (100 * MONO_MS)
 #define TARGET_MIN    (2u << 20)
 #define TARGET_MAX    (32u << 20)
+#define FAR_BEHIND    (4u << 20)      /* bytes: more than our server has read and not sent for a peer */
 #define TARGET_TIME   (200 * MONO_MS) /* beyond the round trip: what hides the peer's own delays */
 
 struct ask *ask_of(const struct item *i, const struct exchange_peer *p)
@@ -116,12 +117,28 @@ void ask_send(struct exchange *x, struct item *i, struct exchange_peer *p, bool 
     ask_queue(x, a);
 }
 
+/* So much was asked of the peer before this that it cannot be on its way yet */
+static bool far_behind(const struct ask *a)
+{
+    const struct ask *b;
+    uint64_t before = 0;
+    TAILQ_FOREACH(b, &a->peer->asked, by_peer)
+    {
+        if (b == a || before >= FAR_BEHIND)
+            break;
+        before += b->estimate;
+    }
+    return before >= FAR_BEHIND;
+}
+
+/* The peer learns the new priority; but a want that it is answering already would be answered twice. */
 void ask_hurry(struct exchange *x, struct ask *a)
 {
     a->due = mono_min(a->due, x->now + patience(a->peer, a->item->priority));
     if (a->item->priority == WANT_NOW && a->urgent_at == MONO_NEVER)
         a->urgent_at = x->now;
-    ask_queue(x, a); /* the peer learns the new priority */
+    if (a->queued || !a->sent || far_behind(a))
+        ask_queue(x, a);
 }
 
 void ask_free(struct exchange *x, struct ask *a, bool tell)

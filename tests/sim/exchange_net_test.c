@@ -211,6 +211,33 @@ Test(exchange_net, silent_haver_does_not_hold_a_reader)
     simnet_free(n);
 }
 
+/* A reader catches up with its read-ahead: what is on its way already is not sent again. */
+Test(exchange_net, read_ahead_comes_once)
+{
+    struct simnet *n = simnet_new(72);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid cids[30];
+    uint8_t *data = mem_new(256 << 10);
+    for (unsigned i = 0; i < 30; i++) {
+        data[0] = (uint8_t)i;
+        cids[i] = simnet_put(n, a, CODEC_RAW, span_of(data, 256 << 10));
+    }
+    free(data);
+    simnet_link(n, a, b, &wan);
+    simnet_run(n, 200 * MONO_MS);
+    for (unsigned i = 0; i < 30; i++)
+        (void)simnet_want(n, b, WANT_BLOCK, WANT_AHEAD, &cids[i], &cids[0], 60 * MONO_S);
+    simnet_run(n, 60 * MONO_MS);
+    for (unsigned i = 0; i < 30; i++)
+        cr_assert(simnet_run_until(n, simnet_want(n, b, WANT_BLOCK, WANT_NOW, &cids[i], &cids[0], 60 * MONO_S), 10 * MONO_S));
+    simnet_run(n, MONO_S);
+    struct exchange_ledger l;
+    simnet_ledger(n, b, a, &l);
+    cr_assert_eq(l.blocks_received, 30);
+    cr_assert_eq(l.duplicates, 0);
+    simnet_free(n);
+}
+
 Test(exchange_net, only_peer_frozen_and_back)
 {
     struct simnet *n = simnet_new(9);
