@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bitswap (PROTOCOLS.md section 19): wrong messages, floods of wants, blocks that nobody asked for, readers that do not read. */
+ * Bitswap (PROTOCOLS.md section 19): wrong messages, floods of wants, blocks that nobody asked for, readers that do not
+ * read. */
 #include "net/exchange/bitswap_codec.h"
 #include "store/base/uvarint.h"
 #include "store/block/block.h"

@@ -139,7 +139,10 @@ void link_verdict(struct link *l)
     l->deaf = false;
     if (!l->closed && !l->resets)
         (void)link_wait(l, LINK_LISTEN);
-    if (l->goaway && l->goaway_code)
+    bool nothing = !l->closed && !l->resets;
+    if (nothing && hostile_over(l->h) && l->h->tally.rounds)
+        (void)0; /* cut short by the end: it says nothing about the node */
+    else if (l->goaway && l->goaway_code)
         hostile_note(l->h, GOT_GOAWAY);
     else if (l->closed)
         hostile_note(l->h, GOT_CLOSED);

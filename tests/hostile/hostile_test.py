@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Hostile peers beside an honest transfer.
 
-Node 1 has a file, node 2 reads it through its mount, and namespace 3 attacks one of them from many addresses (hostile_main.c has the
-attacks). After each group of attacks: both nodes are alive and answer, their budget was kept, memory and descriptors are bounded, and
-every byte arrived. What the node did and the transfer's speed, relative to transfers without attack right before and after, are printed.
+Node 1 has a file, node 2 reads it through its mount, and namespace 3 attacks one of them from many addresses (hostile_main.c
+has the attacks). After each group of attacks: both nodes are alive and answer, their budget was kept, memory and descriptors
+are bounded, and every byte arrived. What the node did is printed, and the transfer's speed relative to transfers without
+attack right before and after.
 
 By hand: P2P_TEST_HOSTILE=256 (MiB) P2P_TEST_HOSTILE_SECONDS=10 hostile_test.py [Hostile.test_GROUP with _ for -]
 """
@@ -19,7 +20,7 @@ SECONDS = float(os.environ.get("P2P_TEST_HOSTILE_SECONDS", "2"))
 MEMORY = int(os.environ.get("P2P_TEST_HOSTILE_MEMORY", "64")) << 20
 SLACK = 48 << 20       # code, stacks, allocator, mount: what a node is beside its budget
 # With AddressSanitizer freed memory is kept for a while, and each allocation has a fence: only the budget says something
-SANITIZED = b"__asan_init" in pathlib.Path(os.environ.get("P2P_BIN", HOSTILE)).read_bytes() if os.path.exists(HOSTILE) else False
+SANITIZED = os.path.exists(HOSTILE) and b"__asan_init" in pathlib.Path(os.environ.get("P2P_BIN", HOSTILE)).read_bytes()
 FILES = 256 + 128      # max-connections, and the node's own
 SOURCES = 24           # addresses of the attacker
 
@@ -138,7 +139,8 @@ class Hostile(unittest.TestCase):
     def attack(self, group, attacks):
         target = self.nodes[1] if group.startswith("liar") else self.nodes[0]
         address = target.address().split("/")
-        (target.mount / "share" / "held").write_bytes(b"".join(pattern(64 << 20, "held")) if group == "slow-readers" else b"held")
+        held = b"".join(pattern(64 << 20, "held")) if group == "slow-readers" else b"held"
+        (target.mount / "share" / "held").write_bytes(held)
         root = target.cid(target.mount / "share" / "held")
         before = self.quiet
         offered = self.offer()
@@ -146,9 +148,10 @@ class Hostile(unittest.TestCase):
         used = [w.cpu() for w in watches]
         start = time.monotonic()
         seconds = max(SECONDS, 0.3 * len(attacks))
-        hostile = self.lab.popen(3, ["nice", "-n", "10", HOSTILE, "run", "--seconds", 60 if len(attacks) == 1 else seconds,
-                                     "--from", "10.77.0.100", "--sources", SOURCES, "--root", root,
-                                     f"{address[2]}:{address[4]}", *[a for a, _ in attacks]], stdout=subprocess.PIPE, text=True)
+        command = ["nice", "-n", "10", HOSTILE, "run", "--seconds", 60 if len(attacks) == 1 else seconds,
+                   "--from", "10.77.0.100", "--sources", SOURCES, "--root", root,
+                   f"{address[2]}:{address[4]}", *[a for a, _ in attacks]]
+        hostile = self.lab.popen(3, command, stdout=subprocess.PIPE, text=True)
         time.sleep(0.5)
         during = self.fetch(offered)
         if len(attacks) == 1:
@@ -164,7 +167,8 @@ class Hostile(unittest.TestCase):
         done = [json.loads(line) for line in out.splitlines()]
         what = "; ".join(self.words(d, len(attacks) > 1) for d in done)
         w = watches[self.nodes.index(target)]
-        self.rows.append(f"{group:18}{2 * during / (before + after):7.2f}{cpu:6.2f}{w.used >> 20:6} M{w.anon >> 20:5} M{w.files:5}  {what}")
+        ratio = 2 * during / (before + after)
+        self.rows.append(f"{group:18}{ratio:7.2f}{cpu:6.2f}{w.used >> 20:6} M{w.anon >> 20:5} M{w.files:5}  {what}")
         self.assertEqual(hostile.returncode, 0)
         self.assertEqual([d["attack"] for d in done], [a for a, _ in attacks])
         for n, w in zip(self.nodes, watches):
@@ -179,7 +183,8 @@ class Hostile(unittest.TestCase):
 
     @staticmethod
     def words(d, named):
-        did = ", ".join(f"{k} {d[k]}" for k in ("refused", "goaway", "closed", "reset", "throttled", "answered", "ignored") if d[k])
+        outcomes = ("refused", "goaway", "closed", "reset", "throttled", "answered", "ignored")
+        did = ", ".join(f"{k} {d[k]}" for k in outcomes if d[k])
         rest = "".join(f", {d[k]} {k}" for k in ("units", "open") if d[k])
         return (d["attack"] + ": " if named else "") + did + rest
 
