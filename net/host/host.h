@@ -188,7 +188,8 @@ struct host_peer_info {
 struct host_stats {
     unsigned connections, pending, peers, wants;
     uint64_t bytes_in, bytes_out;
-    uint64_t changes; /* grows with every change worth showing */
+    struct exchange_ledger blocks; /* of all peers, those that are gone too */
+    uint64_t changes;              /* grows with every change worth showing */
 };
 /* Calls `each` for connected peers, then for others that are known, most recently used first, `most` in all. */
 void host_each_peer(struct host *h, unsigned most, mono_ns now, void (*each)(void *arg, const struct host_peer_info *p),

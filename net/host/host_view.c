@@ -79,6 +79,7 @@ void host_stats(const struct host *h, struct host_stats *ret)
                                .wants = x.wants,
                                .bytes_in = h->bytes_in,
                                .bytes_out = h->bytes_out,
+                               .blocks = x.total,
                                .changes = h->changes};
 }
 
