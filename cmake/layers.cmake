@@ -53,7 +53,7 @@ p2p_library(net/secure     USES store/base store/content net/addr net/wire WITH 
 p2p_library(net/mux        USES store/base)
 p2p_library(net/conn       USES store/base net/addr net/negotiate net/secure net/mux)
 p2p_library(net/proto      USES store/base store/content net/addr net/wire)
-p2p_library(net/discover   USES store/base net/addr)
+p2p_library(net/discover   USES store/base net/addr net/wire)
 p2p_library(net/exchange   USES store/base store/content store/codec store/block net/addr net/wire)
 p2p_library(net/swarm      USES store/base store/content net/addr net/wire)
 p2p_library(net/host       USES store/base store/content store/codec store/block net/addr net/wire net/conn net/proto

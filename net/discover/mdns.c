@@ -8,7 +8,7 @@
  * source address cannot tell when several nodes live on one machine. */
 #include "net/discover/mdns.h"
 
-#include "net/discover/mdns_packet.h"
+#include "net/wire/dns_packet.h"
 
 #include <stdlib.h>
 #include <sys/queue.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * mDNS peer discovery (PROTOCOLS.md section 13, github.com/libp2p/specs/blob/master/discovery/mdns.md): the schedule and
- * the rules. The packets are mdns_packet.h's.
+ * the rules. The packets are net/wire/dns_packet.h's.
  *
  * On each interface it asks `PTR _p2p._udp.local` at once, then after 1, 2, 4 … s up to every MDNS_PERIOD_MAX, and answers
  * the questions of others (also the meta query) with our TXT records of `dnsaddr=`. The host owns the sockets: UDP 5353

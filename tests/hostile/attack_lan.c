@@ -2,7 +2,7 @@
  *
  * mDNS (PROTOCOLS.md section 13): packets to the group from this machine's address, as fast as asked. */
 #include "net/discover/mdns.h"
-#include "net/discover/mdns_packet.h"
+#include "net/wire/dns_packet.h"
 #include "tests/hostile/hostile.h"
 
 #include <arpa/inet.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/discover/mdns.h"
 
-#include "net/discover/mdns_packet.h"
+#include "net/wire/dns_packet.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -317,38 +317,7 @@ Test(mdns, many_addresses_fit_a_frame)
     mdns_free(m);
 }
 
-/* Compression as go and js use it, and loops as nobody should */
-Test(mdns_packet, names)
-{
-    static const uint8_t packet[] = "\x03"
-                                    "foo\x05"
-                                    "LOCAL\x00" /* 0 */
-                                    "\x03"
-                                    "bar\xc0\x04" /* 11: bar.local */
-                                    "\xc0\x11"    /* 17: itself */
-                                    "\xc0\x15"    /* 19: forward */
-                                    "\x03"
-                                    "a.b\x00"   /* 21: a dot in a label */
-                                    "\x40x\x00" /* 26: reserved bits */
-                                    "\x05"
-                                    "abc"; /* 29: cut */
-    struct span p = span_of(packet, sizeof packet - 1);
-    char name[DNS_NAME_SIZE];
-    cr_assert(dns_read_name(p, 0, name) == 11 && strcmp(name, "foo.local") == 0);
-    cr_assert(dns_read_name(p, 11, name) == 6 && strcmp(name, "bar.local") == 0);
-    cr_assert_eq(dns_read_name(p, 17, name), ERR_INVALID);
-    cr_assert_eq(dns_read_name(p, 19, name), ERR_INVALID);
-    cr_assert(dns_read_name(p, 21, name) == 5 && strcmp(name, "a?b") == 0);
-    cr_assert_eq(dns_read_name(p, 26, name), ERR_INVALID);
-    cr_assert_eq(dns_read_name(p, 29, name), ERR_INVALID);
-    cr_assert_eq(dns_read_name(p, p.len, name), ERR_INVALID);
-    uint8_t longest[300];
-    for (unsigned i = 0; i < 300; i++)
-        longest[i] = i % 64 ? 'a' : 63;
-    cr_assert_eq(dns_read_name(span_of(longest, sizeof longest), 0, name), ERR_INVALID, "over 255");
-}
-
-Test(mdns_packet, truncations_are_refused)
+Test(mdns, truncations_are_refused)
 {
     struct rng rng;
     struct mdns *m = node(&rng, 6, ID_A), *other = node(&rng, 7, ID_B);

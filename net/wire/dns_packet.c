@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "net/discover/mdns_packet.h"
+#include "net/wire/dns_packet.h"
 
 #include <assert.h>
 
@@ -27,9 +27,16 @@ int dns_read(struct dns_reader *r, struct span packet)
 
 static char plain(uint8_t byte)
 {
-    if (byte >= 'A' && byte <= 'Z')
-        return (char)(byte + ('a' - 'A'));
-    return byte > ' ' && byte < 0x7f && byte != '.' ? (char)byte : '?';
+    return byte > ' ' && byte != 0x7f && byte != '.' ? (char)byte : '?';
+}
+
+static void lower(char *name)
+{
+    for (; *name; name++)
+        if (*name >= 'A' && *name <= 'Z')
+            *name = (char)(*name + ('a' - 'A'));
+        else if ((uint8_t)*name > 0x7f)
+            *name = '?';
 }
 
 int dns_read_name(struct span packet, size_t at, char name[DNS_NAME_SIZE])
@@ -75,6 +82,7 @@ int dns_next_question(struct dns_reader *r, struct dns_question *ret)
     if (used < 0 || r->packet.len - r->at - (size_t)used < 4)
         return ERR_INVALID;
     r->at += (size_t)used;
+    lower(ret->name);
     ret->type = u16_at(r->packet, r->at);
     ret->class = u16_at(r->packet, r->at + 2);
     r->at += 4;
@@ -96,6 +104,7 @@ int dns_next_record(struct dns_reader *r, struct dns_record *ret)
     if (used < 0 || r->packet.len - r->at - (size_t)used < 10)
         return ERR_INVALID;
     size_t at = r->at + (size_t)used;
+    lower(ret->name);
     ret->type = u16_at(r->packet, at);
     ret->class = u16_at(r->packet, at + 2);
     ret->ttl = (uint32_t)u16_at(r->packet, at + 4) << 16 | u16_at(r->packet, at + 6);
@@ -124,6 +133,12 @@ void dns_add_u16(struct buf *out, uint16_t v)
 {
     buf_add_u8(out, (uint8_t)(v >> 8));
     buf_add_u8(out, (uint8_t)v);
+}
+
+void dns_add_u32(struct buf *out, uint32_t v)
+{
+    dns_add_u16(out, (uint16_t)(v >> 16));
+    dns_add_u16(out, (uint16_t)v);
 }
 
 void dns_add_header(struct buf *out, const struct dns_header *h)
@@ -160,8 +175,7 @@ size_t dns_begin_record(struct buf *out, const char *name, uint16_t type, uint16
     dns_add_name(out, name);
     dns_add_u16(out, type);
     dns_add_u16(out, class);
-    dns_add_u16(out, (uint16_t)(ttl >> 16));
-    dns_add_u16(out, (uint16_t)ttl);
+    dns_add_u32(out, ttl);
     size_t length_at = buf_len(out);
     dns_add_u16(out, 0);
     return length_at;
