@@ -69,6 +69,7 @@ p2p_library(fs/node        USES store/base store/content store/block store/unixf
 
 # ---- cmd ----
 p2p_library(cmd/cli        USES store/base store/content store/codec store/block store/unixfs store/repo WITH PkgConfig::JANSSON PkgConfig::EVENT)
+p2p_library(cmd/dns        USES store/base store/content net/wire net/addr WITH PkgConfig::EVENT)
 p2p_library(cmd/daemon     USES store/base store/content store/codec store/block store/unixfs store/tree store/repo
-                                net/addr net/engine fs/fuse fs/inode fs/node cmd/cli
+                                net/wire net/addr net/engine fs/fuse fs/inode fs/node cmd/cli cmd/dns
                            WITH PkgConfig::JANSSON PkgConfig::EVENT)
