@@ -108,6 +108,7 @@ static int want_missing(struct task *t, struct block_source *s)
 {
     unsigned posted = 0;
     int r = 0;
+    t->damaged = s->damaged;
     for (unsigned i = 0; i < s->missing_count; i++) {
         const struct cid *root = cid_is_none(&t->root) ? &s->missing[i] : &t->root;
         r = wants_add(t->d->wants, &t->waiter, &s->missing[i], root, WANT_NOW);
@@ -173,10 +174,15 @@ static void fail(struct task *t, int err)
     unsigned seconds = (unsigned)((mono_now() - t->progress + MONO_S / 2) / MONO_S);
     unsigned peers = t->d->view ? t->d->view->connections : 0;
     struct ctl_request *q = t->q;
+    if (t->damaged && (err == ERR_TIMEOUT || err == ERR_OFFLINE || err == ERR_UNREACHABLE))
+        err = ERR_CORRUPT;
     if (t->why.text[0])
         ctl_fail(q, err, hint_for(err), "%s", t->why.text);
     else if (err == ERR_TIMEOUT && !cid_is_none(&t->waits_for))
         ctl_fail(q, err, hint_for(err), "cannot fetch %s: no peer has it (asked %u in %u s)", cid_text(&t->waits_for, cid),
+                 peers, seconds);
+    else if (err == ERR_CORRUPT && t->damaged)
+        ctl_fail(q, err, hint_for(err), "%s: a block is damaged on the disk, and no peer has it (asked %u in %u s)", q->what,
                  peers, seconds);
     else if (!cid_is_none(&t->waits_for) && t->failure)
         ctl_fail(q, err, hint_for(err), "cannot fetch %s: %s", cid_text(&t->waits_for, cid), err_text(err));

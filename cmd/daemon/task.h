@@ -29,6 +29,7 @@ struct task {
     void (*done)(struct task *t);   /* frees the whole */
     struct cid root;                /* what is being read, for grouping; none: each block for itself */
     struct cid waits_for;           /* the first of the missing */
+    bool damaged;                   /* one of the missing was here and had to be dropped */
     struct why why;                 /* a step may set it before it fails */
     int failure;                    /* a want that ended badly; 0: none */
     mono_ns began, progress, again; /* `again`: run at that time */

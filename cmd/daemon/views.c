@@ -38,6 +38,12 @@ static void state_sentence(struct daemon *d, const struct blockstore_stats *s, c
                  size_text(s->live_bytes, a), size_text(s->quota_bytes, b));
     else if (d->view && !d->view->online)
         snprintf(out, 320, "offline: no network is up; what is held works");
+    else if (s->damaged)
+        snprintf(
+            out, 320,
+            "working; %llu damaged %s found on the disk and dropped; peers are asked for them when they are needed. Try: p2p "
+            "verify, and another disk",
+            (unsigned long long)s->damaged, s->damaged == 1 ? "block was" : "blocks were");
     else if (keeping)
         snprintf(out, 320, "working; %u kept %s not all here yet", keeping, keeping == 1 ? "DAG is" : "DAGs are");
     else

@@ -14,6 +14,7 @@ struct pending {
     struct cid root;
     char comm[17];
     bool for_blocks; /* waits for wants; else for wait_on or room */
+    bool damaged;    /* some of them were here and had to be dropped */
     bool interrupted;
     bool running;
 };
@@ -82,9 +83,16 @@ static void remove_pending(struct pending_table *t, struct pending *p)
     free(p);
 }
 
+/* What was damaged here and cannot be had from peers is damaged, not absent. */
+static int cause(const struct pending *p, int err)
+{
+    bool unreachable = err == ERR_TIMEOUT || err == ERR_OFFLINE || err == ERR_UNREACHABLE;
+    return p->for_blocks && p->damaged && unreachable ? ERR_CORRUPT : err;
+}
+
 static void finish(struct pending_table *t, struct pending *p, int err)
 {
-    request_error(p->r, err);
+    request_error(p->r, cause(p, err));
     remove_pending(t, p);
 }
 
@@ -119,6 +127,7 @@ static int want_missing(struct pending_table *t, struct pending *p)
 static int arm(struct pending_table *t, struct pending *p, int rc, mono_ns now)
 {
     p->for_blocks = rc == ERR_MISSING;
+    p->damaged = p->for_blocks && t->o.source->damaged;
     p->root = p->r->root ? *p->r->root : (struct cid){0};
     p->r->root = NULL;
     if (p->for_blocks) {

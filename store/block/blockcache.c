@@ -37,10 +37,17 @@ static int cache_get(struct block_source *self, const struct cid *cid, struct sp
     return c->below ? c->below->get(c->below, cid, ret) : ERR_MISSING;
 }
 
+static bool cache_has(struct block_source *self, const struct cid *cid)
+{
+    struct blockcache *c = (struct blockcache *)self;
+    return blockcache_get(c, cid) || (c->below && source_has(c->below, cid));
+}
+
 struct blockcache *blockcache_new(struct budget *budget, size_t limit_bytes, struct block_source *below)
 {
     struct blockcache *c = MEM_NEW(struct blockcache);
     c->source.get = cache_get;
+    c->source.has = cache_has;
     c->below = below;
     c->budget = budget;
     c->limit = limit_bytes;

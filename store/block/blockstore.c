@@ -605,6 +605,7 @@ static void free_parts(struct blockstore *bs)
 {
     mailbox_free(bs->inbox);
     hold_table_free(bs->holds);
+    vouched_free(bs->vouched);
     store_env_close(&bs->env);
     free(bs);
 }
@@ -612,6 +613,7 @@ static void free_parts(struct blockstore *bs)
 int blockstore_open(struct blockstore **ret, const struct blockstore_options *o, struct why *why)
 {
     struct blockstore *bs = MEM_NEW(struct blockstore);
+    bs->vouched = vouched_new();
     int r = store_env_open(&bs->env, o->dir, why);
     if (r == 0 && (r = begin_epoch(bs)))
         why_set(why, r, "cannot start the block store in %s: %s", o->dir, err_text(r));

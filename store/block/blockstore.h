@@ -44,8 +44,9 @@ struct store_reader *store_reader_free(struct store_reader *r);
  * reused. Nested begin/end pairs count. */
 int  store_read_begin(struct store_reader *r);
 void store_read_end(struct store_reader *r);
-/* 0, ERR_MISSING, ERR_IO, ERR_CORRUPT. The span points into the map. Marks the block as used (coarsely, without writing
- * now). */
+/* 0, ERR_MISSING, ERR_IO, ERR_CORRUPT: its bytes are, or were, damaged. A block that has not been read since the start is
+ * hashed first; a damaged one is dropped, and wanted when something refers to it. The span points into the map. Marks the
+ * block as used (coarsely, without writing now). */
 int  store_get(struct store_reader *r, const struct cid *cid, struct span *ret);
 bool store_has(struct store_reader *r, const struct cid *cid);
 int  store_size(struct store_reader *r, const struct cid *cid, uint64_t *ret); /* 0, ERR_MISSING */
@@ -109,6 +110,7 @@ struct blockstore_stats {
     uint64_t pending;                   /* blocks whose children's counts are still to be changed */
     uint64_t evicted_blocks, evicted_bytes; /* since the start */
     uint64_t commits;                   /* since the start */
+    uint64_t damaged;                   /* blocks found damaged since the start, and dropped */
     bool     collecting;
     uint64_t quota_bytes;
     uint64_t disk_bytes;                /* size of the data file */

@@ -15,18 +15,21 @@ int source_get(struct block_source *s, const struct cid *cid, struct span *ret)
     if (cid_inline(cid, ret))
         return 0;
     int r = s->get(s, cid, ret);
-    if (r == ERR_MISSING)
-        note_missing(s, cid);
-    return r;
+    if (r != ERR_MISSING && r != ERR_CORRUPT)
+        return r;
+    s->damaged = s->damaged || r == ERR_CORRUPT;
+    note_missing(s, cid);
+    return ERR_MISSING;
 }
 
 bool source_has(struct block_source *s, const struct cid *cid)
 {
     struct span ignored;
-    return cid_inline(cid, &ignored) || s->get(s, cid, &ignored) == 0;
+    return cid_inline(cid, &ignored) || (s->has ? s->has(s, cid) : s->get(s, cid, &ignored) == 0);
 }
 
 void source_forget_missing(struct block_source *s)
 {
     s->missing_count = 0;
+    s->damaged = false;
 }

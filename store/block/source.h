@@ -17,13 +17,16 @@
 #define MISSING_MAX 64
 
 struct block_source {
-    /* 0, ERR_MISSING, or a store's error (ERR_IO, ERR_CORRUPT) */
+    /* 0, ERR_MISSING, ERR_CORRUPT: it is not held because it was damaged; or a store's error (ERR_IO) */
     int (*get)(struct block_source *self, const struct cid *cid, struct span *ret);
+    /* Is it held? Cheaper than get: the bytes are not looked at. NULL: get is asked */
+    bool (*has)(struct block_source *self, const struct cid *cid);
+    bool damaged; /* one of the missing blocks was damaged: what to tell when it cannot be had */
     unsigned missing_count;
     struct cid missing[MISSING_MAX];
 };
 
-/* Identity CIDs are answered from themselves. ERR_MISSING notes the CID (once). */
+/* Identity CIDs are answered from themselves. ERR_MISSING notes the CID (once); a damaged block is a missing one. */
 int  source_get(struct block_source *s, const struct cid *cid, struct span *ret);
 bool source_has(struct block_source *s, const struct cid *cid); /* without noting */
 void source_forget_missing(struct block_source *s);

@@ -35,7 +35,8 @@ static int collect_child(void *arg, const struct cid *child)
     return 0;
 }
 
-/* Links `from` … `from + most`. A block that cannot be read or parsed has those that come before the damage. */
+/* Links `from` … `from + most`. A block that cannot be parsed has those that come before the mistake. ERR_VERIFY: its bytes are
+ * damaged. */
 static int links_run(struct store_txn *txn, const struct cid *cid, struct run *run)
 {
     struct span data;
@@ -50,6 +51,8 @@ static int links_run(struct store_txn *txn, const struct cid *cid, struct run *r
         }
         if (r)
             return r;
+        if (store_vouch(txn->bs, cid, data) != 0)
+            return ERR_VERIFY;
     }
     (void)links_of(cid, data, collect_child, run); /* damage: what was reported before it counts; 1: the run is full */
     return 0;
@@ -86,6 +89,12 @@ static int advance(struct store_txn *txn, struct span hash, enum lane lane)
     struct run run = {.most = up ? RUN_MAX : done - from, .skip = from};
     if (row.held)
         r = links_run(txn, &cid, &run);
+    if (r == ERR_VERIFY && up) { /* its children are counted when it comes back */
+        r = row_drop_damaged(txn, hash, &row);
+        return r ? r : 1;
+    }
+    if (r == ERR_VERIFY) /* children stay counted that nobody refers to: too much is kept, until p2p verify --repair */
+        r = 0;
     unsigned counted = run.count;
     if (r == 0)
         r = count_children(txn, &run, lane, up ? 1 : -1);

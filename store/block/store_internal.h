@@ -31,6 +31,8 @@
 #include "store/block/blockstore_txn.h"
 #include "store/block/pin.h"
 #include "store/block/store_evict.h"
+#include "store/block/store_slot.h"
+#include "store/block/vouched.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -109,6 +111,7 @@ struct lane_state {
 
 struct row {
     bool exists, held, inline_block;
+    bool damaged; /* not held because its bytes were damaged, and not come again */
     uint32_t codec, size;
     uint32_t roots; /* of lane[LANE_LIVE].count: from outside (pins, records) */
     uint64_t stamp; /* place in the eviction order, when evictable */
@@ -137,6 +140,7 @@ static inline bool row_is_wanted(const struct row *row)
 int row_count(struct store_txn *txn, const struct cid *cid, enum lane lane, int delta, bool root);
 int row_touch(struct store_txn *txn, struct span hash, struct row *row);      /* moves it to the end of the eviction order */
 int row_drop_block(struct store_txn *txn, struct span hash, struct row *row); /* no longer held; row saved */
+int row_drop_damaged(struct store_txn *txn, struct span hash, struct row *row); /* the same; remembered while it is live */
 /* The CID of a row: its multihash with its codec */
 int row_cid(struct span hash, const struct row *row, struct cid *ret);
 
@@ -159,25 +163,10 @@ static inline uint64_t get_be64(const uint8_t in[8])
 /* Counts up to about `links` links, the live lane first; returns how many, 0 when all is settled. */
 int cascade_step(struct store_txn *txn, unsigned links);
 
-/* ---- store_reader.c ---- */
+/* ---- verify.c ---- */
 
-#define TOUCH_RING 128 /* power of two */
-
-/* Single producer (the reader's thread), single consumer (the committer) */
-struct touch_ring {
-    atomic_uint head, tail;
-    struct {
-        uint8_t len;
-        uint8_t bytes[MULTIHASH_MAX];
-    } entry[TOUCH_RING];
-};
-
-struct reader_slot {
-    atomic_bool taken;
-    atomic_bool active; /* between begin and end: the committer keeps its hands off */
-    MDB_txn *txn;       /* reset between uses; the committer's to abort when the gate is shut and active is false */
-    struct touch_ring *_Atomic ring; /* kept from the first use until blockstore_close */
-};
+/* Does what the disk gave have its hash? (vouched.h) 0, or ERR_CORRUPT. Functions that we cannot compute are believed. */
+int store_vouch(struct blockstore *bs, const struct cid *cid, struct span data);
 
 /* ---- blockstore.c ---- */
 
@@ -212,13 +201,14 @@ struct blockstore {
     mono_ns refresh_at, sync_at, retry_at; /* retry_at: of maintenance that failed */
 
     /* shared */
+    struct vouched *vouched;
     atomic_bool gate;  /* shut while the environment is being reopened */
     atomic_bool poked; /* a touch poke is under way */
     struct reader_slot readers[READERS_MAX];
     _Atomic uint64_t quota;
     struct {
         _Atomic uint64_t blocks, bytes, live_blocks, live_bytes, wanted, pins, pins_incomplete, pending, evicted_blocks,
-            evicted_bytes, commits, disk_bytes, disk_free;
+            evicted_bytes, commits, disk_bytes, disk_free, damaged;
         atomic_bool collecting;
         atomic_int fault;
     } stats;

@@ -71,6 +71,7 @@ void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
         .evicted_blocks = atomic_load(&bs->stats.evicted_blocks),
         .evicted_bytes = atomic_load(&bs->stats.evicted_bytes),
         .commits = atomic_load(&bs->stats.commits),
+        .damaged = atomic_load(&bs->stats.damaged),
         .collecting = atomic_load(&bs->stats.collecting),
         .quota_bytes = atomic_load(&bs->quota),
         .disk_bytes = atomic_load(&bs->stats.disk_bytes),

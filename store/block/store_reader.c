@@ -4,6 +4,7 @@
  * the gate is shut: a reader that wants to begin announces itself first and then looks at the gate, the committer shuts
  * the gate first and then looks for announcements; both orders are sequentially consistent, so one of them sees the other. */
 #include "store/block/store_internal.h"
+#include "store/block/verify.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -24,6 +25,11 @@ static int reader_get(struct block_source *self, const struct cid *cid, struct s
     return store_get((struct store_reader *)self, cid, ret);
 }
 
+static bool reader_has(struct block_source *self, const struct cid *cid)
+{
+    return store_has((struct store_reader *)self, cid);
+}
+
 int store_reader_new(struct blockstore *bs, struct store_reader **ret)
 {
     struct reader_slot *slot = NULL;
@@ -38,6 +44,7 @@ int store_reader_new(struct blockstore *bs, struct store_reader **ret)
         atomic_store(&slot->ring, MEM_NEW(struct touch_ring));
     struct store_reader *r = MEM_NEW(struct store_reader);
     r->source.get = reader_get;
+    r->source.has = reader_has;
     r->bs = bs;
     r->slot = slot;
     *ret = r;
@@ -158,16 +165,30 @@ static int find(struct store_reader *r, enum store_db db, struct span key, struc
     return 0;
 }
 
+/* ERR_MISSING, or ERR_CORRUPT when it was here and had to be dropped. */
+static int why_missing(struct store_reader *r, const struct cid *cid)
+{
+    struct span found;
+    struct row row;
+    if (find(r, DB_ROWS, cid_hash(cid), &found) == 0 && row_parse(found, 0, &row) == 0 && row.damaged)
+        return ERR_CORRUPT;
+    return ERR_MISSING;
+}
+
 int store_get(struct store_reader *r, const struct cid *cid, struct span *ret)
 {
     struct span found;
     if (cid_inline(cid, ret))
         return 0;
     int result = find(r, DB_BLOCKS, cid_hash(cid), &found);
+    if (result == ERR_MISSING)
+        return why_missing(r, cid);
+    if (result == 0)
+        result = store_vouch(r->bs, cid, found);
+    if (result == ERR_CORRUPT)
+        blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
     if (result)
         return result;
-    if (found.len > BLOCK_MAX)
-        return ERR_CORRUPT;
     note_use(r, cid);
     *ret = found;
     return 0;

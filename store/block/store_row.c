@@ -20,6 +20,7 @@
 #define ROW_LIVE_QUEUED 0x08
 #define ROW_HELD_ALL    0x10
 #define ROW_HELD_QUEUED 0x20
+#define ROW_DAMAGED     0x40 /* older versions drop it and call the block missing */
 
 #define ROW_SHORT 36
 #define ROW_LONG  52
@@ -56,6 +57,7 @@ int row_parse(struct span in, uint32_t epoch, struct row *ret)
         .exists = true,
         .held = flags & ROW_HELD,
         .inline_block = flags & ROW_INLINE,
+        .damaged = flags & ROW_DAMAGED,
         .codec = get32(in.data + 4),
         .size = get32(in.data + 8),
         .roots = get32(in.data + 12),
@@ -80,9 +82,9 @@ size_t row_format(const struct row *row, uint32_t epoch, uint8_t out[ROW_SIZE_MA
 {
     const struct lane_state *live = &row->lane[LANE_LIVE], *held = &row->lane[LANE_HELD];
     memset(out, 0, ROW_SIZE_MAX);
-    out[0] =
-        (uint8_t)((row->held ? ROW_HELD : 0) | (row->inline_block ? ROW_INLINE : 0) | (live->all ? ROW_LIVE_ALL : 0) |
-                  (live->queued ? ROW_LIVE_QUEUED : 0) | (held->all ? ROW_HELD_ALL : 0) | (held->queued ? ROW_HELD_QUEUED : 0));
+    out[0] = (uint8_t)((row->held ? ROW_HELD : 0) | (row->inline_block ? ROW_INLINE : 0) | (row->damaged ? ROW_DAMAGED : 0) |
+                       (live->all ? ROW_LIVE_ALL : 0) | (live->queued ? ROW_LIVE_QUEUED : 0) | (held->all ? ROW_HELD_ALL : 0) |
+                       (held->queued ? ROW_HELD_QUEUED : 0));
     put32(out + 4, row->codec);
     put32(out + 8, row->size);
     put32(out + 12, row->roots);
@@ -271,6 +273,21 @@ static bool over_quota(struct store_txn *txn, size_t len)
     return true;
 }
 
+/* A held block comes again: are the bytes on the disk those at hand? 1, 0 or an error. Looked at once since the start. */
+static int still_sound(struct store_txn *txn, const struct cid *cid, struct span data)
+{
+    struct span held;
+    if (vouched_has(txn->bs->vouched, cid))
+        return 1;
+    int r = store_txn_get(txn, txn->bs->env.db[DB_BLOCKS], cid_hash(cid), &held);
+    if (r)
+        return r == ERR_NOT_FOUND ? 0 : r;
+    if (!span_eq(held, data))
+        return 0;
+    vouched_add(txn->bs->vouched, cid);
+    return 1;
+}
+
 static int put_again(struct store_txn *txn, const struct cid *cid, struct row *row)
 {
     uint32_t codec = row->codec;
@@ -295,8 +312,10 @@ int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data
     int r = row_load(txn, hash, &row);
     if (r)
         return r;
-    if (row.held)
-        return put_again(txn, cid, &row);
+    if (row.held && (r = still_sound(txn, cid, data)) != 0)
+        return r < 0 ? r : put_again(txn, cid, &row);
+    if (row.held && (r = row_drop_damaged(txn, hash, &row)))
+        return r;
     if (over_quota(txn, data.len))
         return ERR_QUOTA;
     uint8_t *at;
@@ -305,8 +324,11 @@ int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data
         return r;
     if (data.len)
         memcpy(at, data.data, data.len);
+    if (!row.damaged) /* there may be readers whose snapshot has the damaged bytes */
+        vouched_add(txn->bs->vouched, cid);
     adopt_codec(&row, cid);
     row.held = true;
+    row.damaged = false;
     row.size = (uint32_t)data.len;
     txn->t.blocks++;
     txn->t.bytes += data.len;
@@ -344,4 +366,11 @@ int row_drop_block(struct store_txn *txn, struct span hash, struct row *row)
     row->held = false; /* what was counted of its links stays true: when it comes back it has the same bytes */
     row->size = 0;
     return r ? r : row_save(txn, hash, row);
+}
+
+int row_drop_damaged(struct store_txn *txn, struct span hash, struct row *row)
+{
+    int r = row->lane[LANE_LIVE].count > 0 ? pins_none_complete(txn) : 0;
+    row->damaged = true;
+    return r ? r : row_drop_block(txn, hash, row);
 }

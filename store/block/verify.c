@@ -6,6 +6,7 @@
  * for a wrong line in a report. */
 #include "store/block/verify.h"
 
+#include "store/base/log.h"
 #include "store/block/store_internal.h"
 #include "store/codec/links.h"
 #include "store/content/hasher.h"
@@ -164,9 +165,7 @@ static int apply_drop(struct store_op *op, struct store_txn *txn)
         return r ? r : ERR_EXISTS;
     if (!row.held) /* a block without its row */
         return store_txn_del(txn, txn->bs->env.db[DB_BLOCKS], hash);
-    if (row.lane[LANE_LIVE].count > 0 && (r = pins_none_complete(txn)))
-        return r;
-    return row_drop_block(txn, hash, &row);
+    return row_drop_damaged(txn, hash, &row);
 }
 
 /* The indexes of one row, as the row says */
@@ -212,6 +211,21 @@ static int check_bytes(const struct cid *cid, struct span data)
     return r == ERR_VERIFY ? ERR_CORRUPT : r;
 }
 
+int store_vouch(struct blockstore *bs, const struct cid *cid, struct span data)
+{
+    if (vouched_has(bs->vouched, cid))
+        return 0;
+    int r = check_bytes(cid, data);
+    if (r == ERR_CORRUPT) {
+        static struct log_limit limit;
+        char text[CID_TEXT_SIZE];
+        log_limited(&limit, "store.damaged", "block=%s next=\"p2p verify\"", cid_text(cid, text));
+        return r;
+    }
+    vouched_add(bs->vouched, cid);
+    return 0;
+}
+
 int store_check(struct store_reader *r, const struct cid *cid)
 {
     struct span data;
@@ -221,6 +235,7 @@ int store_check(struct store_reader *r, const struct cid *cid)
 
 struct drop_op {
     struct repair_op repair;
+    struct blockstore *bs;
     void (*done)(void *arg, int result);
     void *arg;
 };
@@ -229,6 +244,8 @@ static void drop_finish(struct mail *m, void *owner)
 {
     (void)owner;
     struct drop_op *d = (struct drop_op *)m;
+    if (d->repair.op.result == 0)
+        atomic_fetch_add(&d->bs->stats.damaged, 1);
     if (d->done)
         d->done(d->arg, d->repair.op.result);
     free(d);
@@ -240,6 +257,7 @@ void blockstore_drop_damaged(struct blockstore *bs, const struct cid *cid, struc
     struct drop_op *d = MEM_NEW(struct drop_op);
     d->repair.op = (struct store_op){.mail.run = drop_finish, .apply = apply_drop, .reply = reply, .cost = sizeof *d};
     d->repair.cid = *cid;
+    d->bs = bs;
     d->done = done;
     d->arg = arg;
     blockstore_submit(bs, &d->repair.op);
@@ -257,6 +275,7 @@ static int found(struct store_verify *v, struct verify_event *e)
 static int found_damaged(struct store_verify *v, const struct cid *cid, struct verify_event *e)
 {
     *e = (struct verify_event){.problem = VERIFY_DAMAGED, .cid = *cid};
+    vouched_drop(v->bs->vouched, cid); /* whoever reads it next is told as well */
     if (v->repair)
         repair_submit(v, repair_new(v, cid, apply_drop));
     return found(v, e);

@@ -778,6 +778,139 @@ Test(blockstore, verify_finds_and_repairs)
     check_tampered("rows", SIZE_MAX, 0, VERIFY_DAMAGED, true); /* the row itself */
 }
 
+/* ---- bits that rot on the disk ---- */
+
+static int get_once(struct blockstore *bs, const struct cid *cid)
+{
+    struct store_reader *r;
+    struct span data;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    int result = store_get(r, cid, &data);
+    store_read_end(r);
+    store_reader_free(r);
+    return result;
+}
+
+struct rotten {
+    struct folder f;
+    struct small_dag d;
+    struct blockstore *bs;
+};
+
+/* A store with a pinned DAG, closed, one bit of block `which` flipped, opened again */
+static void rot(struct rotten *r, struct block *(*which)(struct small_dag *d))
+{
+    folder_make(&r->f);
+    small_dag(&r->d, 1);
+    r->bs = store_open(r->f.path, 0);
+    struct block *all[] = {r->d.root, r->d.a, r->d.b, r->d.leaf1, r->d.leaf2};
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(do_put(r->bs, all[i]), 0);
+    cr_assert_eq(do_simple(r->bs, DO_PIN, &r->d.root->cid), 0);
+    settle(r->bs);
+    blockstore_close(r->bs);
+    struct block *b = which(&r->d);
+    tamper(&r->f, "blocks", cid_hash(&b->cid), b->len - 1, 0x10);
+    r->bs = store_open(r->f.path, 0);
+}
+
+static void rot_done(struct rotten *r)
+{
+    do_sync(r->bs);
+    settle(r->bs);
+    cr_assert_eq(verify_all(r->bs, false, NULL), 0);
+    cr_assert_eq(do_collect(r->bs).blocks, 0);
+    blockstore_close(r->bs);
+    small_dag_free(&r->d);
+    folder_remove(&r->f);
+}
+
+static struct block *the_leaf(struct small_dag *d)
+{
+    return d->leaf2;
+}
+
+static struct block *the_root(struct small_dag *d)
+{
+    return d->root;
+}
+
+Test(blockstore, a_rotten_block_is_never_handed_out)
+{
+    struct rotten t;
+    struct blockstore_stats s;
+    rot(&t, the_leaf);
+    cr_assert_eq(get_once(t.bs, &t.d.leaf1->cid), 0);
+    cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), ERR_CORRUPT);
+    do_sync(t.bs);
+    blockstore_stats(t.bs, &s);
+    cr_assert_eq(s.damaged, 1);
+    cr_assert_eq(s.wanted_blocks, 1); /* a pin misses it now */
+    cr_assert_eq(s.pins_incomplete, 1);
+    cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), ERR_CORRUPT); /* not simply missing */
+    t.bs = (blockstore_close(t.bs), store_open(t.f.path, 0));
+    cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), ERR_CORRUPT); /* also after a restart */
+    cr_assert_eq(do_put(t.bs, t.d.leaf2), 0);                   /* a peer had it */
+    cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), 0);
+    rot_done(&t);
+}
+
+Test(blockstore, a_rotten_block_is_mended_by_a_put)
+{
+    struct rotten t;
+    rot(&t, the_leaf);
+    cr_assert_eq(do_put(t.bs, t.d.leaf2), 0); /* it is held: but not like that */
+    cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), 0);
+    rot_done(&t);
+}
+
+/* Children are counted from the bytes of their parent: not from damaged ones. */
+Test(blockstore, a_rotten_block_does_not_spoil_counts)
+{
+    struct rotten t;
+    struct blockstore_stats s;
+    rot(&t, the_root);
+    cr_assert_eq(do_simple(t.bs, DO_UNPIN, &t.d.root->cid), 0);
+    s = settle(t.bs);
+    cr_assert_eq(s.live_blocks, 4); /* rather too much is kept */
+    enum verify_problem first;
+    cr_assert_geq(verify_all(t.bs, true, &first), 1);
+    do_sync(t.bs);
+    settle(t.bs);
+    (void)verify_all(t.bs, true, NULL);
+    do_sync(t.bs);
+    s = settle(t.bs);
+    cr_assert_eq(s.live_blocks, 0);
+    cr_assert_eq(do_put(t.bs, t.d.root), 0);
+    cr_assert_eq(do_simple(t.bs, DO_PIN, &t.d.root->cid), 0);
+    s = settle(t.bs);
+    cr_assert_eq(s.live_blocks, 5);
+    rot_done(&t);
+}
+
+/* The same, when the damaged one becomes live: it is dropped at once, and its children are counted when it came back. */
+Test(blockstore, a_rotten_block_is_not_counted)
+{
+    struct rotten t;
+    struct blockstore_stats s;
+    rot(&t, the_root);
+    cr_assert_eq(do_put(t.bs, t.d.root), 0); /* mended: only to be unpinned properly */
+    cr_assert_eq(do_simple(t.bs, DO_UNPIN, &t.d.root->cid), 0);
+    settle(t.bs);
+    blockstore_close(t.bs);
+    tamper(&t.f, "blocks", cid_hash(&t.d.root->cid), t.d.root->len - 1, 0x10);
+    t.bs = store_open(t.f.path, 0);
+    cr_assert_eq(do_simple(t.bs, DO_PIN, &t.d.root->cid), 0);
+    s = settle(t.bs);
+    cr_assert_eq(s.live_blocks, 0);
+    cr_assert_eq(s.wanted_blocks, 1);
+    cr_assert_eq(do_put(t.bs, t.d.root), 0);
+    s = settle(t.bs);
+    cr_assert_eq(s.live_blocks, 5);
+    rot_done(&t);
+}
+
 /* Reading never crashes on rows of any length or content. */
 Test(blockstore, damaged_rows_are_errors)
 {
