@@ -144,6 +144,10 @@ void serve_want(struct exchange *x, struct exchange_stream *s, const struct bits
             serve_free(x, t);
         return;
     }
+    if (t && (p->flags & EXCHANGE_REFUSED)) {
+        serve_free(x, t); /* with a read that is under way, or a block that is not sent */
+        t = NULL;
+    }
     bool more = t && t->want == BITSWAP_WANT_HAVE && in->want == BITSWAP_WANT_BLOCK;
     if (!t)
         t = add(x, p, &in->cid);
