@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs the fuzz targets by hand, adds up their executions, and minimises the corpora.
+
+    cmake --preset fuzz && ninja -C build/fuzz
+    tests/fuzz/campaign.py run STATE [--seconds 60] [--rounds 1] [NAME ...]   each target so long, in turn
+    tests/fuzz/campaign.py report STATE                                       executions and coverage of each so far
+    tests/fuzz/campaign.py merge STATE [NAME ...]                             what STATE found, minimised, becomes the corpus here
+
+STATE is a folder that keeps what was found, crashes, and `executions`, a line for each run that ended well or with a finding: name,
+executions, coverage. Status 1 when something was found.
+"""
+import argparse, pathlib, re, shutil, subprocess, sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+INPUT_MAX = 4096  # of a checked in input; larger ones add time and hardly an edge
+
+
+def programs(build, names):
+    found = {p.name.removesuffix("_fuzz"): p for p in sorted((build / "tests").glob("*_fuzz"))}
+    return {n: found[n] for n in names} if names else found
+
+
+def run_one(state, name, program, seconds):
+    work = state / name
+    work.mkdir(parents=True, exist_ok=True)
+    (state / "crashes").mkdir(exist_ok=True)
+    p = subprocess.run(["nice", "-n", "19", program, f"-max_total_time={seconds}", "-print_final_stats=1", "-timeout=300",
+                        "-rss_limit_mb=1500", f"-artifact_prefix={state}/crashes/{name}-", f"-max_len={INPUT_MAX}", work,
+                        HERE / "corpus" / name], capture_output=True, text=True, errors="replace")
+    count = re.search(r"number_of_executed_units: (\d+)", p.stderr)
+    covered = re.findall(r"cov: (\d+)", p.stderr)
+    if count:
+        with open(state / "executions", "a") as f:
+            f.write(f"{name}\t{count.group(1)}\t{covered[-1] if covered else 0}\n")
+    if p.returncode != 0:
+        print(f"{name}: status {p.returncode}\n{p.stderr[-3000:]}", flush=True)
+    return p.returncode == 0
+
+
+def report(state):
+    total = {}
+    for line in (state / "executions").read_text().splitlines():
+        name, count, covered = line.split("\t")
+        n, c = total.get(name, (0, 0))
+        total[name] = n + int(count), max(c, int(covered))
+    for name, (n, c) in sorted(total.items()):
+        print(f"{name:16}{n:15,}{c:8} edges")
+    print(f"{'all':16}{sum(n for n, _ in total.values()):15,}")
+
+
+def merge(state, name, program):
+    fresh = state / "merged" / name
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    (state / name).mkdir(parents=True, exist_ok=True)
+    corpus = HERE / "corpus" / name
+    subprocess.run([program, "-merge=1", f"-max_len={INPUT_MAX}", fresh, corpus, state / name], check=True, capture_output=True)
+    shutil.rmtree(corpus)
+    shutil.copytree(fresh, corpus)
+    print(f"{name}: {len(list(corpus.iterdir()))} inputs")
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("verb", choices=("run", "report", "merge"))
+    p.add_argument("state", type=pathlib.Path)
+    p.add_argument("names", nargs="*")
+    p.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build" / "fuzz")
+    p.add_argument("--seconds", type=int, default=60)
+    p.add_argument("--rounds", type=int, default=1)
+    a = p.parse_args()
+    a.state = a.state.resolve()
+    if a.verb == "report":
+        return report(a.state)
+    well = True
+    for _ in range(a.rounds if a.verb == "run" else 1):
+        for name, program in programs(a.build, a.names).items():
+            if a.verb == "merge":
+                merge(a.state, name, program)
+            else:
+                well = run_one(a.state, name, program, a.seconds) and well
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
