@@ -199,6 +199,8 @@ static int apply_totals(struct store_op *op, struct store_txn *txn)
     txn->t.live_blocks += d->live_blocks;
     txn->t.live_bytes += d->live_bytes;
     txn->t.wanted += d->wanted;
+    txn->t.pins += d->pins;
+    txn->t.pins_incomplete += d->pins_incomplete;
     txn->wrote = true;
     return 0;
 }
@@ -590,8 +592,25 @@ static int step_rows(struct store_verify *v, unsigned rows, struct verify_event 
 
 /* ---- FINISH ---- */
 
+/* All pins in one step: they are few beside blocks. */
+static int count_pins(struct store_verify *v)
+{
+    struct cid at = {.len = 0};
+    struct pin pin;
+    int r;
+    v->counted.pins = v->counted.pins_incomplete = 0;
+    while ((r = store_pin_next(v->reader, &at, &pin)) == 1) {
+        v->counted.pins++;
+        v->counted.pins_incomplete += !pin.complete;
+    }
+    return r;
+}
+
 static int step_finish(struct store_verify *v, struct verify_event *e)
 {
+    int r = count_pins(v);
+    if (r)
+        return r;
     store_read_end(v->reader);
     v->snapshot = false;
     v->phase = DONE;
@@ -601,7 +620,9 @@ static int step_finish(struct store_verify *v, struct verify_event *e)
                        .bytes = b->bytes - a->bytes,
                        .live_blocks = b->live_blocks - a->live_blocks,
                        .live_bytes = b->live_bytes - a->live_bytes,
-                       .wanted = b->wanted - a->wanted};
+                       .wanted = b->wanted - a->wanted,
+                       .pins = b->pins - a->pins,
+                       .pins_incomplete = b->pins_incomplete - a->pins_incomplete};
     const struct totals none = {0};
     if (memcmp(&d, &none, sizeof d) == 0)
         return 0;

@@ -2,6 +2,7 @@
 #include "tests/unit/store/block/store_fixture.h"
 
 #include "store/block/fault.h"
+#include "store/block/store_internal.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -909,6 +910,31 @@ Test(blockstore, a_rotten_block_is_not_counted)
     s = settle(t.bs);
     cr_assert_eq(s.live_blocks, 5);
     rot_done(&t);
+}
+
+Test(blockstore, verify_counts_pins)
+{
+    struct folder f;
+    struct blockstore_stats s;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *b = raw_block(1, 100);
+    cr_assert_eq(do_put(bs, b), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &b->cid), 0);
+    settle(bs);
+    bs = blockstore_close(bs);
+    tamper(&f, "info", span_str("totals"), offsetof(struct totals, pins), 2);
+    bs = store_open(f.path, 0);
+    enum verify_problem first;
+    cr_assert_eq(verify_all(bs, true, &first), 1);
+    cr_assert_eq(first, VERIFY_TOTAL);
+    do_sync(bs);
+    blockstore_stats(bs, &s);
+    cr_assert_eq(s.pins, 1);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(b);
+    folder_remove(&f);
 }
 
 /* Reading never crashes on rows of any length or content. */

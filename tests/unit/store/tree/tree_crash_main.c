@@ -1,24 +1,55 @@
 /* SPDX-License-Identifier: MIT
  *
- * A child works on a tree and dies in the middle: killed from outside, or in a write of the store. Afterwards the tree must be
- * sound, and exactly as it was after one of its operations, not an earlier one than the last sync that was answered.
- * Operations come from a seed, so the parent does them again in another store and compares root CIDs.
- * Usage: tree_crash_main [rounds [seed]] */
+ * A child works on a tree and on pinned blocks and dies in the middle: killed from outside, between two writes of the store, or
+ * between or within two writes to the disk; or it comes to its end, and then the power fails at some earlier moment (powercut.h).
+ * Afterwards the store must be sound by a full recount, what was pinned must be there, and the tree must be exactly as it was
+ * after one of its operations, not an earlier one than the last sync that was answered. Operations come from a seed, so the
+ * parent does them again in another store and compares root CIDs. At last everything is removed: then nothing may be left.
+ *
+ * Usage: tree_crash_main [rounds [seed]]; P2P_CRASH_ROUNDS in the environment for long runs. */
 #include "store/block/fault.h"
+#include "store/block/pin.h"
+#include "store/block/verify.h"
+#include "tests/unit/store/tree/powercut.h"
 #include "tests/unit/store/tree/treemodel.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #define OPERATIONS 1500u
+#define CUTS         8 /* of one recording */
+#define PIN_EVERY    16
+#define STORE_WRITES 12000 /* about as many as a child makes */
+#define DISK_CALLS   2000
+
+enum death { BY_SIGNAL, IN_STORE, IN_DISK, NO_POWER, DEATHS };
+
+struct progress {
+    uint64_t recorded; /* bytes of the record when it was known */
+    uint32_t done;
+};
 
 /* ---- the child ---- */
 
+static struct block *pinned_block(uint64_t seed, uint32_t i)
+{
+    struct rng rng;
+    rng_init_seed(&rng, seed * 1000003 + i);
+    uint32_t len = 100 + (uint32_t)rng_below(&rng, i % 3 ? 3000 : 60000);
+    struct block *b = block_new(NULL, BUDGET_STORE, len);
+    CHECK(b);
+    for (uint32_t k = 0; k < len; k++)
+        b->data[k] = (uint8_t)rng_below(&rng, 256);
+    b->len = len;
+    cid_of(&b->cid, CODEC_RAW, block_span(b));
+    return b;
+}
+
 static void report(int fd, uint32_t done)
 {
-    ssize_t n = write(fd, &done, sizeof done);
-    if (n != (ssize_t)sizeof done)
+    struct progress p = {atomic_load(&disk_shim()->recorded), done};
+    ssize_t n = write(fd, &p, sizeof p);
+    if (n != (ssize_t)sizeof p)
         _exit(1);
 }
 
@@ -35,7 +66,15 @@ static void tell_synced(void *arg, int result)
     free(w);
 }
 
-static void child(struct bed *b, uint64_t seed, unsigned long die_at, int fd)
+static void pin_one(struct bed *b, uint64_t seed, uint32_t i)
+{
+    struct block *block = pinned_block(seed, i);
+    struct cid cid = block->cid;
+    blockstore_put(b->bs, block, NULL, NULL, NULL);
+    blockstore_pin(b->bs, &cid, "pinned", NULL, NULL, NULL);
+}
+
+static void child(struct bed *b, uint64_t seed, int fd)
 {
     struct rng rng, when;
     struct model *m = MEM_NEW(struct model);
@@ -43,10 +82,11 @@ static void child(struct bed *b, uint64_t seed, unsigned long die_at, int fd)
     rng_init_seed(&when, seed + 1);
     bed_open(b);
     model_init(m);
-    fault_arm(die_at, FAULT_EXIT);
     for (uint32_t i = 1; i <= OPERATIONS; i++) {
         step_any(b, m, &rng);
-        if (tree_pending(b->t) > 300)
+        if (i % PIN_EVERY == 0)
+            pin_one(b, seed, i);
+        if (tree_pending(b->t) > 300 || rng_below(&when, 12) == 0) /* many commits are more places to die at */
             bed_settle(b);
         if (rng_below(&when, 20) == 0) { /* not waited for: the answer may come any time */
             struct waiting *w = MEM_NEW(struct waiting);
@@ -57,11 +97,25 @@ static void child(struct bed *b, uint64_t seed, unsigned long die_at, int fd)
             bed_pump(b);
     }
     bed_settle(b);
+    CHECK_EQ(bed_sync(b), 0);
     report(fd, OPERATIONS);
     _exit(0);
 }
 
-/* ---- the parent ---- */
+static void arm(enum death death, struct rng *rng, const char *dir, const char *record)
+{
+    struct disk_shim *s = disk_shim();
+    if (death == IN_STORE)
+        fault_arm(1 + rng_below(rng, STORE_WRITES), FAULT_EXIT);
+    if (death != IN_DISK && death != NO_POWER)
+        return;
+    disk_shim_begin(dir, death == NO_POWER ? record : NULL);
+    atomic_store(&s->kinds, DISK_WRITE | DISK_SYNC | DISK_NAME);
+    atomic_store(&s->action, rng_below(rng, 2) ? DISK_KILL : DISK_KILL_HALF);
+    atomic_store(&s->strike_at, death == IN_DISK ? 1 + rng_below(rng, DISK_CALLS) : 0);
+}
+
+/* ---- what should be ---- */
 
 static struct cid root_cid(struct bed *b)
 {
@@ -72,88 +126,284 @@ static struct cid root_cid(struct bed *b)
     return root.cid;
 }
 
-/* Does some state from `synced` on look like that? */
-static bool replay(uint64_t seed, uint32_t synced, const struct cid *want)
+/* The root after each operation */
+static struct cid *replay(uint64_t seed)
 {
     struct bed b;
     struct rng rng;
     struct model *m = MEM_NEW(struct model);
-    bool found = false;
+    struct cid *roots = mem_array(OPERATIONS + 1, sizeof *roots);
     rng_init_seed(&rng, seed);
     bed_new(&b);
     model_init(m);
-    for (uint32_t i = 0; i <= OPERATIONS && !found; i++) {
+    for (uint32_t i = 0; i <= OPERATIONS; i++) {
         if (i > 0)
             step_any(&b, m, &rng);
         if (tree_pending(b.t) > 300)
             bed_settle(&b);
-        if (i < synced)
-            continue;
-        struct cid now = root_cid(&b);
-        found = cid_eq(&now, want);
+        roots[i] = root_cid(&b);
     }
     free(m);
     bed_free(&b);
-    return found;
+    return roots;
 }
 
-static uint32_t watch(pid_t pid, int fd, unsigned reports_until_kill)
+/* ---- what is ---- */
+
+static void check_sound(struct bed *b)
 {
-    uint32_t synced = 0, got;
-    for (unsigned n = 0; read(fd, &got, sizeof got) == (ssize_t)sizeof got; n++) {
-        CHECK(got >= synced);
-        synced = got;
-        if (n == reports_until_kill)
+    struct store_verify *v;
+    struct verify_event e;
+    int r;
+    CHECK_EQ(store_verify_new(&v, b->bs, false), 0);
+    while ((r = store_verify_step(v, 100, &e)) != ERR_CLOSED) {
+        if (r == 1)
+            fprintf(stderr, "verify: %s, expected %llu, found %llu\n", verify_problem_text(e.problem),
+                    (unsigned long long)e.expected, (unsigned long long)e.found);
+        CHECK(r == 0 || r == ERR_AGAIN);
+    }
+    store_verify_free(v);
+}
+
+/* Those that were synced are there and whole; those that are there are counted. */
+static void check_pins(struct bed *b, uint64_t seed, uint32_t synced)
+{
+    struct cid at = {.len = 0};
+    struct pin pin;
+    struct span data;
+    struct blockstore_stats stats;
+    uint64_t count = 0;
+    CHECK_EQ(store_read_begin(b->reader), 0);
+    while (store_pin_next(b->reader, &at, &pin) == 1)
+        count++;
+    for (uint32_t i = PIN_EVERY; i <= synced; i += PIN_EVERY) {
+        struct block *want = pinned_block(seed, i);
+        CHECK_EQ(store_pin_get(b->reader, &want->cid, &pin), 0);
+        CHECK_EQ(store_get(b->reader, &want->cid, &data), 0);
+        CHECK(span_eq(data, block_span(want)));
+        block_unref(want);
+    }
+    store_read_end(b->reader);
+    blockstore_stats(b->bs, &stats);
+    CHECK_EQ(stats.pins, count);
+}
+
+#define ENTRIES_MAX 64
+
+struct listed {
+    struct tree_entry e[ENTRIES_MAX];
+    char name[ENTRIES_MAX][16];
+    unsigned count;
+};
+
+static bool list_one(void *arg, const struct tree_entry *e)
+{
+    struct listed *l = arg;
+    CHECK(e->name.len < sizeof l->name[0]);
+    l->e[l->count] = *e;
+    memcpy(l->name[l->count], e->name.data, e->name.len);
+    l->name[l->count][e->name.len] = 0;
+    return ++l->count < ENTRIES_MAX;
+}
+
+static void remove_below(struct bed *b, uint64_t dir)
+{
+    for (;;) {
+        struct listed l = {.count = 0};
+        CHECK_EQ(tree_readdir(b->t, dir, 0, list_one, &l), 0);
+        if (l.count == 0)
+            return;
+        for (unsigned i = 0; i < l.count; i++) {
+            struct tree_place at = place(dir, l.name[i]);
+            int r;
+            if (l.e[i].type == TREE_DIR)
+                remove_below(b, l.e[i].id);
+            PATIENT(b, r, l.e[i].type == TREE_DIR ? tree_rmdir(b->t, at, 1) : tree_unlink(b->t, at, 1));
+            CHECK_EQ(r, 0);
+            tree_forget(b->t, l.e[i].id);
+        }
+    }
+}
+
+static void note_collected(void *arg, const struct collect_result *r)
+{
+    CHECK_EQ(r->result, 0);
+    *(int *)arg = 0;
+}
+
+/* A count that is too high by one would keep something for ever. */
+static void check_nothing_leaks(struct bed *b)
+{
+    struct cid at = {.len = 0};
+    struct pin pin;
+    struct blockstore_stats s;
+    int collected = 1;
+    remove_below(b, TREE_ROOT);
+    CHECK_EQ(store_read_begin(b->reader), 0);
+    while (store_pin_next(b->reader, &at, &pin) == 1)
+        blockstore_unpin(b->bs, &pin.cid, NULL, NULL, NULL);
+    store_read_end(b->reader);
+    blockstore_collect(b->bs, b->mb, note_collected, &collected);
+    while (collected) {
+        CHECK(mailbox_wait(b->mb, mono_now() + 60 * MONO_S));
+        bed_pump(b);
+    }
+    bed_settle(b);
+    CHECK_EQ(bed_sync(b), 0);
+    blockstore_stats(b->bs, &s);
+    CHECK_EQ(s.pins, 0);
+    CHECK_EQ(s.live_blocks, 0);
+    CHECK_EQ(s.live_bytes, 0);
+    CHECK_EQ(s.wanted_blocks, 0);
+    CHECK_EQ(s.blocks, 0);
+    CHECK_EQ(s.bytes, 0);
+    check_sound(b);
+}
+
+/* Returns after which operation it looks like. */
+static uint32_t check_after(struct bed *b, uint64_t seed, uint32_t synced, const struct cid *roots)
+{
+    struct why why = {""};
+    struct tree_count count;
+    bed_open(b);
+    if (tree_check(b->t, &count, &why) < 0)
+        fprintf(stderr, "%s\n", why.text);
+    CHECK_EQ(why.text[0], 0);
+    bed_settle(b); /* orphans are let go of */
+    CHECK_EQ(tree_check(b->t, &count, &why), 0);
+    CHECK_EQ(count.orphans, 0);
+    check_sound(b);
+    check_pins(b, seed, synced);
+    struct cid after = root_cid(b);
+    uint32_t i = synced;
+    while (i <= OPERATIONS && !cid_eq(&roots[i], &after))
+        i++;
+    CHECK(i <= OPERATIONS);
+    check_nothing_leaks(b);
+    return i;
+}
+
+/* ---- rounds ---- */
+
+struct watched {
+    struct progress p[OPERATIONS + 2];
+    unsigned count;
+};
+
+static void watch(pid_t pid, int fd, unsigned reports_until_kill, struct watched *ret)
+{
+    struct progress got;
+    while (read(fd, &got, sizeof got) == (ssize_t)sizeof got) {
+        CHECK(ret->count == 0 || got.done >= ret->p[ret->count - 1].done);
+        CHECK(ret->count < OPERATIONS + 2);
+        ret->p[ret->count++] = got;
+        if (ret->count == reports_until_kill)
             kill(pid, SIGKILL);
     }
+}
+
+static uint32_t synced_at(const struct watched *w, uint64_t recorded)
+{
+    uint32_t synced = 0;
+    for (unsigned i = 0; i < w->count && w->p[i].recorded <= recorded; i++)
+        synced = w->p[i].done;
     return synced;
+}
+
+/* Between two records: any is as likely, however long it is. */
+static size_t random_cut(const struct recording *r, struct rng *rng)
+{
+    size_t at = 0;
+    uint64_t count = 0;
+    for (; at < r->len; count++)
+        at += sizeof(struct disk_record) + record_at(r, at).len;
+    at = 0;
+    for (uint64_t left = rng_below(rng, count + 1); left > 0; left--)
+        at += sizeof(struct disk_record) + record_at(r, at).len;
+    return at;
+}
+
+/* In memory when there is room: a sync that waits for a disk would show nothing more. */
+static void make_dir(struct bed *b)
+{
+    snprintf(b->dir, sizeof b->dir, "%s/treebed.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    CHECK(mkdtemp(b->dir));
+}
+
+static void cut_power(const char *record, uint64_t seed, const struct watched *w, const struct cid *roots, struct rng *rng)
+{
+    struct recording r = recording_read(record);
+    char path[128];
+    for (int i = 0; i < CUTS; i++) {
+        struct bed b = {.budget = budget_new(BUDGET_MIN)};
+        size_t cut = random_cut(&r, rng);
+        enum luck luck = (enum luck)(i % LUCKS);
+        uint32_t synced = synced_at(w, cut);
+        make_dir(&b);
+        snprintf(path, sizeof path, "%s/data.mdb", b.dir);
+        powercut_make(&r, cut, luck, rng, path);
+        printf("  cut at %zu of %zu, luck %d, %u synced:", cut, r.len, (int)luck, synced);
+        fflush(stdout);
+        printf(" as after %u\n", check_after(&b, seed, synced, roots));
+        bed_free(&b);
+    }
+    free(r.bytes);
+}
+
+static pid_t start(struct bed *b, uint64_t seed, enum death death, struct rng *rng, int *ret_fd)
+{
+    int fds[2];
+    char record[128];
+    CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
+    snprintf(record, sizeof record, "%s.record", b->dir);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        arm(death, rng, b->dir, record);
+        child(b, seed, fds[1]);
+    }
+    close(fds[1]);
+    *ret_fd = fds[0];
+    return pid;
 }
 
 static void round_of(uint64_t seed)
 {
+    static const char *const told[] = {"killed", "died in the store", "died in a disk write", "lost power"};
     struct bed b = {.budget = budget_new(BUDGET_MIN)};
+    struct watched *w = MEM_NEW(struct watched);
     struct rng rng;
-    int fds[2], status;
+    int fd, status;
+    char record[128];
     rng_init_seed(&rng, seed ^ 0x5eed);
-    unsigned long die_at = seed % 2 ? 1 + rng_below(&rng, 9000) : 0;
-    unsigned kill_at = seed % 2 ? UINT32_MAX : (unsigned)rng_below(&rng, 50);
-    snprintf(b.dir, sizeof b.dir, "/tmp/treebed.XXXXXX");
-    CHECK(mkdtemp(b.dir));
-    CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0)
-        child(&b, seed, die_at, fds[1]);
-    close(fds[1]);
-    uint32_t synced = watch(pid, fds[0], kill_at);
-    close(fds[0]);
+    enum death death = (enum death)(seed % DEATHS);
+    make_dir(&b);
+    snprintf(record, sizeof record, "%s.record", b.dir);
+    printf("seed %llu: %s", (unsigned long long)seed, told[death]);
+    fflush(stdout);
+    pid_t pid = start(&b, seed, death, &rng, &fd);
+    watch(pid, fd, death == BY_SIGNAL ? 1 + (unsigned)rng_below(&rng, 50) : UINT32_MAX, w);
+    close(fd);
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     bool ended = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == FAULT_EXIT_STATUS);
     CHECK(ended || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-
-    struct why why = {""};
-    struct tree_count count;
-    bed_open(&b);
-    if (tree_check(b.t, &count, &why) < 0)
-        fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, why.text);
-    CHECK_EQ(why.text[0], 0);
-    bed_settle(&b); /* orphans are let go of */
-    CHECK_EQ(tree_check(b.t, &count, &why), 0);
-    CHECK_EQ(count.orphans, 0);
-    struct cid after = root_cid(&b);
-    printf("seed %llu: %s after %u synced operations, %llu files\n", (unsigned long long)seed,
-           WIFSIGNALED(status)   ? "killed"
-           : WEXITSTATUS(status) ? "died in a write"
-                                 : "ended",
-           synced, (unsigned long long)count.files);
+    struct cid *roots = replay(seed);
+    uint32_t synced = synced_at(w, UINT64_MAX);
+    printf("%s after %u synced operations", ended && WEXITSTATUS(status) == 0 ? ", not before its end," : "", synced);
     fflush(stdout);
-    CHECK(replay(seed, synced, &after));
+    printf(", as after %u\n", check_after(&b, seed, synced, roots));
+    if (death == NO_POWER)
+        cut_power(record, seed, w, roots, &rng);
+    unlink(record);
     bed_free(&b);
+    free(roots);
+    free(w);
 }
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 10;
+    const char *wish = getenv("P2P_CRASH_ROUNDS");
+    unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : wish ? (unsigned)strtoul(wish, NULL, 10) : 40;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     for (unsigned i = 0; i < rounds; i++)
         round_of(seed + i);

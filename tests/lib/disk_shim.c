@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The calls are wrapped by definitions that come before libc's; what is below is reached with dlsym. Descriptors are known by
+ * number from their open: nothing else of the process is touched. */
+#include "tests/lib/disk_shim.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define DESCRIPTORS 4096
+#define BIG         (64 << 10)
+
+enum { UNKNOWN, KNOWN = 1, DATA = 2, DSYNC = 4 };
+
+static struct disk_shim own;
+static struct disk_shim *shim = &own;
+static char root[PATH_MAX];
+static int record_fd = -1;
+static unsigned char known[DESCRIPTORS];
+static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
+
+#define NEXT(type, name, ...)                                                                                                  \
+    static type (*next)(__VA_ARGS__);                                                                                          \
+    if (!next)                                                                                                                 \
+    next = (type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
+
+struct disk_shim *disk_shim(void)
+{
+    return shim;
+}
+
+void disk_shim_begin(const char *folder, const char *record_path)
+{
+    memset(known, 0, sizeof known);
+    snprintf(root, sizeof root, "%s", folder);
+    record_fd = -1;
+    if (!record_path)
+        return;
+    int fd = open(record_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    record_fd = fd;
+    atomic_store(&shim->recorded, 0);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    const char *control = getenv("DISK_SHIM"), *folder = getenv("DISK_SHIM_ROOT");
+    if (!control || !folder)
+        return;
+    int fd = open(control, O_RDWR | O_CLOEXEC);
+    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof own, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        fprintf(stderr, "disk_shim: cannot map %s: %s\n", control, strerror(errno));
+        _exit(99);
+    }
+    close(fd);
+    shim = map;
+    disk_shim_begin(folder, getenv("DISK_SHIM_RECORD"));
+}
+
+/* ---- striking ---- */
+
+enum strike { PASS, FAIL, HALF, DIE_HALF };
+
+static enum strike strike(enum disk_kind kind)
+{
+    if (!(atomic_load(&shim->kinds) & (uint32_t)kind))
+        return PASS;
+    uint64_t n = atomic_fetch_add(&shim->calls, 1) + 1, at = atomic_load(&shim->strike_at), more = atomic_load(&shim->more);
+    if (at == 0 || n < at || (more != UINT64_MAX && n > at + more))
+        return PASS;
+    atomic_fetch_add(&shim->struck, 1);
+    switch (atomic_load(&shim->action)) {
+    case DISK_FAIL:
+        errno = (int)atomic_load(&shim->error);
+        return FAIL;
+    case DISK_SHORT:
+        return kind == DISK_WRITE ? HALF : PASS;
+    case DISK_KILL_HALF:
+        if (kind == DISK_WRITE)
+            return DIE_HALF;
+        break;
+    default:
+        break;
+    }
+    kill(getpid(), SIGKILL);
+    for (;;)
+        pause();
+}
+
+static void die(void)
+{
+    kill(getpid(), SIGKILL);
+    for (;;)
+        pause();
+}
+
+/* ---- knowing ---- */
+
+static bool below_root(const char *path)
+{
+    char where[PATH_MAX];
+    size_t len = strlen(root);
+    if (len == 0 || !path)
+        return false;
+    if (path[0] != '/') {
+        if (!getcwd(where, sizeof where))
+            return false;
+        return strncmp(where, root, len) == 0;
+    }
+    return strncmp(path, root, len) == 0 && (path[len] == '/' || path[len] == 0);
+}
+
+static void know(int fd, const char *path, int flags)
+{
+    if (fd < 0 || fd >= DESCRIPTORS)
+        return;
+    const char *name = strrchr(path, '/');
+    bool data = strcmp(name ? name + 1 : path, "data.mdb") == 0;
+    known[fd] = (unsigned char)(KNOWN | (data ? DATA : 0) | ((flags & O_DSYNC) ? DSYNC : 0));
+}
+
+static int knows(int fd)
+{
+    return fd >= 0 && fd < DESCRIPTORS ? known[fd] : UNKNOWN;
+}
+
+static void record(int fd, uint32_t kind, uint64_t at, const struct iovec *iov, int count, size_t len)
+{
+    if (record_fd < 0 || !(knows(fd) & DATA))
+        return;
+    NEXT(ssize_t, "write", int, const void *, size_t);
+    struct disk_record r = {kind, kind == DISK_WRITE && (knows(fd) & DSYNC), at, len};
+    pthread_mutex_lock(&record_lock);
+    ssize_t n = next(record_fd, &r, sizeof r);
+    for (int i = 0; i < count && n > 0 && len > 0; i++) {
+        size_t part = iov[i].iov_len < len ? iov[i].iov_len : len;
+        n = part ? next(record_fd, iov[i].iov_base, part) : 1;
+        len -= part;
+    }
+    if (n <= 0)
+        _exit(98); /* a record with a hole proves nothing */
+    atomic_fetch_add(&shim->recorded, sizeof r + r.len);
+    pthread_mutex_unlock(&record_lock);
+}
+
+/* ---- writes ---- */
+
+/* `at` < 0: at the descriptor's place */
+static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
+{
+    NEXT(ssize_t, "pwritev", int, const struct iovec *, int, off_t);
+    static ssize_t (*plain)(int, const struct iovec *, int);
+    if (!plain)
+        plain = (ssize_t(*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
+    if (!knows(fd))
+        return at < 0 ? plain(fd, iov, count) : next(fd, iov, count, at);
+    size_t total = 0;
+    for (int i = 0; i < count; i++)
+        total += iov[i].iov_len;
+    off_t place = at < 0 ? lseek(fd, 0, SEEK_CUR) : at;
+    enum strike s = strike(DISK_WRITE);
+    if (s == FAIL)
+        return -1;
+    ssize_t n;
+    if (s == PASS) {
+        n = at < 0 ? plain(fd, iov, count) : next(fd, iov, count, at);
+    } else { /* half of the first piece, or of the one */
+        struct iovec half = {iov[0].iov_base, count > 1 ? iov[0].iov_len : iov[0].iov_len / 2};
+        n = at < 0 ? plain(fd, &half, 1) : next(fd, &half, 1, at);
+        if (s == DIE_HALF)
+            die();
+    }
+    if (n >= 0)
+        record(fd, DISK_WRITE, (uint64_t)place, iov, count, (size_t)n);
+    return n;
+}
+
+ssize_t write(int fd, const void *data, size_t len)
+{
+    NEXT(ssize_t, "write", int, const void *, size_t);
+    struct iovec one = {(void *)(uintptr_t)data, len};
+    return knows(fd) ? put(fd, &one, 1, -1) : next(fd, data, len);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+    return put(fd, iov, count, -1);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+{
+    struct iovec one = {(void *)(uintptr_t)data, len};
+    return put(fd, &one, 1, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
+{
+    return pwrite(fd, data, len, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
+{
+    return put(fd, iov, count, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *iov, int count, off_t at)
+{
+    return put(fd, iov, count, at);
+}
+
+int ftruncate(int fd, off_t size)
+{
+    NEXT(int, "ftruncate", int, off_t);
+    if (knows(fd) && strike(DISK_WRITE) == FAIL)
+        return -1;
+    int rc = next(fd, size);
+    if (rc == 0)
+        record(fd, DISK_NAME, (uint64_t)size, NULL, 0, 0);
+    return rc;
+}
+
+int ftruncate64(int fd, off_t size)
+{
+    return ftruncate(fd, size);
+}
+
+int posix_fallocate(int fd, off_t at, off_t len)
+{
+    NEXT(int, "posix_fallocate", int, off_t, off_t);
+    return knows(fd) && strike(DISK_WRITE) == FAIL ? errno : next(fd, at, len);
+}
+
+int posix_fallocate64(int fd, off_t at, off_t len)
+{
+    return posix_fallocate(fd, at, len);
+}
+
+/* ---- syncs ---- */
+
+static int synced(int fd, int rc)
+{
+    if (rc == 0)
+        record(fd, DISK_SYNC, 0, NULL, 0, 0);
+    return rc;
+}
+
+int fdatasync(int fd)
+{
+    NEXT(int, "fdatasync", int);
+    return knows(fd) && strike(DISK_SYNC) == FAIL ? -1 : synced(fd, next(fd));
+}
+
+int fsync(int fd)
+{
+    NEXT(int, "fsync", int);
+    return knows(fd) && strike(DISK_SYNC) == FAIL ? -1 : synced(fd, next(fd));
+}
+
+/* ---- names ---- */
+
+static int open_known(int (*next)(const char *, int, ...), const char *path, int flags, mode_t mode)
+{
+    bool ours = below_root(path);
+    if (ours && strike(DISK_NAME) == FAIL)
+        return -1;
+    int fd = next(path, flags, mode);
+    if (fd >= 0 && fd < DESCRIPTORS)
+        known[fd] = UNKNOWN; /* a number that is used again */
+    if (ours && (flags & O_ACCMODE) != O_RDONLY)
+        know(fd, path, flags);
+    return fd;
+}
+
+int open(const char *path, int flags, ...)
+{
+    NEXT(int, "open", const char *, int, ...);
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? (mode_t)va_arg(ap, int) : 0;
+    va_end(ap);
+    return open_known(next, path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    NEXT(int, "open64", const char *, int, ...);
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? (mode_t)va_arg(ap, int) : 0;
+    va_end(ap);
+    return open_known(next, path, flags, mode);
+}
+
+int close(int fd)
+{
+    NEXT(int, "close", int);
+    if (fd >= 0 && fd < DESCRIPTORS)
+        known[fd] = UNKNOWN;
+    return next(fd);
+}
+
+int rename(const char *from, const char *to)
+{
+    NEXT(int, "rename", const char *, const char *);
+    return below_root(to) && strike(DISK_NAME) == FAIL ? -1 : next(from, to);
+}
+
+int unlink(const char *path)
+{
+    NEXT(int, "unlink", const char *);
+    return below_root(path) && strike(DISK_NAME) == FAIL ? -1 : next(path);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    NEXT(int, "mkdir", const char *, mode_t);
+    return below_root(path) && strike(DISK_NAME) == FAIL ? -1 : next(path, mode);
+}
+
+/* ---- big buffers ---- */
+
+#ifdef DISK_SHIM_MEMORY
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+
+static bool refused(size_t size)
+{
+    return size >= BIG && strike(DISK_MEMORY) == FAIL;
+}
+
+void *malloc(size_t size)
+{
+    return refused(size) ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return size && refused(count > SIZE_MAX / size ? SIZE_MAX : count * size) ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    return refused(size) ? NULL : __libc_realloc(old, size);
+}
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A disk that can be made to fail, to end the process, and to be looked at: what a program writes below one folder passes
+ * through here. Linked into a test, or preloaded (libdisk_shim.so) into a whole node, whose own code knows nothing of it.
+ *
+ * Every call of the kinds in `kinds` counts one; when `calls` reaches `strike_at` the action is done, for that call and the
+ * `more` ones after it. All of it is in one struct, which a preloaded node maps from the file that DISK_SHIM names, so that
+ * tests can read the count and arm it while the node runs. DISK_SHIM_ROOT: the folder.
+ *
+ * With `record_path` (DISK_SHIM_RECORD) every change of the file data.mdb is appended to that file as a struct disk_record and
+ * its bytes, in the order in which they were done: for replays that lose what was not synced.
+ */
+#ifndef TESTS_LIB_DISK_SHIM_H
+#define TESTS_LIB_DISK_SHIM_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum disk_kind {
+    DISK_WRITE = 1,  /* write, pwrite, writev, ftruncate, posix_fallocate */
+    DISK_SYNC = 2,   /* fsync, fdatasync, msync */
+    DISK_NAME = 4,   /* open, rename, unlink, mkdir */
+    DISK_MEMORY = 8, /* malloc, calloc, realloc of at least 64 KiB; not under sanitizers, and only preloaded */
+};
+
+enum disk_action {
+    DISK_FAIL,      /* the call fails with `error` */
+    DISK_SHORT,     /* a write takes half; other calls pass */
+    DISK_KILL,      /* SIGKILL before the call */
+    DISK_KILL_HALF, /* a write takes half, then SIGKILL */
+};
+
+struct disk_shim {
+    _Atomic uint64_t calls, strike_at; /* strike_at 0: disarmed */
+    _Atomic uint64_t more;             /* UINT64_MAX: until disarmed */
+    _Atomic uint64_t struck;           /* how often it did */
+    _Atomic uint32_t kinds, action, error;
+    _Atomic uint32_t unused;
+    _Atomic uint64_t recorded; /* bytes of the record */
+};
+
+struct disk_record {
+    uint32_t kind;   /* DISK_WRITE, DISK_SYNC; DISK_NAME: the file was cut to `at` */
+    uint32_t synced; /* a write through O_DSYNC */
+    uint64_t at, len;
+};
+
+struct disk_shim *disk_shim(void);
+/* For a test that it is linked into; before the first file is opened, and after fork in the child */
+void disk_shim_begin(const char *root, const char *record_path);
+
+#endif
