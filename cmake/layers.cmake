@@ -55,12 +55,13 @@ p2p_library(net/conn       USES store/base net/addr net/negotiate net/secure net
 p2p_library(net/proto      USES store/base store/content net/addr net/wire)
 p2p_library(net/discover   USES store/base net/addr net/wire)
 p2p_library(net/exchange   USES store/base store/content store/codec store/block net/addr net/wire)
+p2p_library(net/service    USES store/base net/addr)
 p2p_library(net/swarm      USES store/base store/content net/addr net/wire)
 p2p_library(net/host       USES store/base store/content store/codec store/block net/addr net/wire net/conn net/proto
-                                net/discover net/exchange net/swarm)
+                                net/discover net/exchange net/swarm net/service)
 p2p_library(net/io         USES store/base WITH PkgConfig::EVENT)
 p2p_library(net/transport  USES store/base net/addr net/io WITH PkgConfig::EVENT)
-p2p_library(net/engine     USES store/base store/content store/block net/addr net/host net/io net/transport)
+p2p_library(net/engine     USES store/base store/content store/block net/addr net/service net/host net/io net/transport)
 
 # ---- fs ----
 p2p_library(fs/fuse        USES store/base store/content store/block WITH PkgConfig::FUSE3)
@@ -71,5 +72,5 @@ p2p_library(fs/node        USES store/base store/content store/block store/unixf
 p2p_library(cmd/cli        USES store/base store/content store/codec store/block store/unixfs store/repo WITH PkgConfig::JANSSON PkgConfig::EVENT)
 p2p_library(cmd/dns        USES store/base store/content net/wire net/addr WITH PkgConfig::EVENT)
 p2p_library(cmd/daemon     USES store/base store/content store/codec store/block store/unixfs store/tree store/repo
-                                net/wire net/addr net/engine fs/fuse fs/inode fs/node cmd/cli cmd/dns
+                                net/wire net/addr net/service net/engine fs/fuse fs/inode fs/node cmd/cli cmd/dns
                            WITH PkgConfig::JANSSON PkgConfig::EVENT)
