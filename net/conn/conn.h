@@ -125,6 +125,7 @@ int conn_open(struct conn *c, const char *const *ids, unsigned count, mono_ns no
 int conn_write(struct conn *c, uint32_t stream,
                struct span data); /* bytes taken, ≥ 0; ERR_NOT_FOUND; ERR_CLOSED after close_write */
 size_t conn_write_room(const struct conn *c, uint32_t stream); /* what conn_write would take now */
+void conn_want_room(struct conn *c, uint32_t stream);          /* CONN_WRITABLE when there is some, as if a write took less */
 size_t conn_unsent(const struct conn *c, uint32_t stream);     /* bytes taken that conn_output has not given yet */
 int conn_consume(struct conn *c, uint32_t stream, size_t n);   /* n bytes of DATA are done with */
 int conn_close_write(struct conn *c, uint32_t stream);         /* our FIN, after what was written */

@@ -274,6 +274,12 @@ size_t conn_write_room(const struct conn *c, uint32_t stream)
     return s && !s->write_held ? yamux_write_room(c->yamux, stream) : 0;
 }
 
+void conn_want_room(struct conn *c, uint32_t stream)
+{
+    if (c->yamux)
+        yamux_want_room(c->yamux, stream);
+}
+
 size_t conn_unsent(const struct conn *c, uint32_t stream)
 {
     return c->yamux ? yamux_unsent(c->yamux, stream) : 0;

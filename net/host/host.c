@@ -50,7 +50,14 @@ struct host *host_new(const struct host_config *c, mono_ns now)
         h->config.max_connections = HOST_MAX_CONNECTIONS;
     if (!h->config.max_connections_per_ip)
         h->config.max_connections_per_ip = HOST_CONNECTIONS_PER_IP;
+    if (!h->config.limits.streams_in)
+        h->config.limits.streams_in = HOST_RAW_STREAMS;
+    if (!h->config.limits.streams_out)
+        h->config.limits.streams_out = HOST_RAW_STREAMS;
+    if (!h->config.limits.hold_max)
+        h->config.limits.hold_max = HOST_RAW_HOLD_MAX;
     h->last = &h->first;
+    h->opens_end = &h->opens;
     h->peer_buckets = mem_array(PEER_BUCKETS, sizeof *h->peer_buckets);
     h->limit = connlimit_new(h->config.max_connections, h->config.max_connections_per_ip);
     h->store = peerstore_new();
@@ -65,6 +72,7 @@ struct host *host_new(const struct host_config *c, mono_ns now)
     h->tick.kind = TIMER_TICK;
     h->push.kind = TIMER_PUSH;
     h->starved.kind = TIMER_STARVED;
+    h->opens_timer.kind = TIMER_OPENS;
     timer_set(&h->timers, &h->tick, mono_after(now, TICK));
     return h;
 }
@@ -79,6 +87,7 @@ void host_stop(struct host *h, mono_ns now)
         next = l->next;
         hconn_close(LINK_OF(l, struct host_conn, link), ERR_CANCELLED);
     }
+    raw_opens_cancel(h);
     exchange_stop(h->exchange);
 }
 
@@ -98,6 +107,8 @@ static void forget_queue(struct host *h)
         h->first = q->next;
         if (q->action.type == HOST_CLOSE)
             hconn_free(q->action.conn);
+        if (q->action.type == HOST_STREAM_END)
+            raw_free(q->action.raw);
         queued_free(q);
     }
     h->last = &h->first;
@@ -129,6 +140,7 @@ struct host *host_free(struct host *h)
     timerheap_done(&h->timers);
     buf_done(&h->record_near);
     buf_done(&h->record_far);
+    buf_done(&h->raw_spare);
     free(h->peer_buckets);
     free(h);
     return NULL;
@@ -156,6 +168,18 @@ struct host_action *host_queue(struct host *h, enum host_action_type type)
     return &q->action;
 }
 
+static struct queued *queued_of(struct host_action *a)
+{
+    return (struct queued *)(void *)((char *)a - offsetof(struct queued, action));
+}
+
+struct host_action *host_queue_text(struct host *h, enum host_action_type type, const char *text)
+{
+    struct host_action *a = host_queue(h, type);
+    a->text = queued_of(a)->text = mem_str(text);
+    return a;
+}
+
 void host_event(struct host *h, const char *kind, const char *fmt, ...)
 {
     char text[512];
@@ -163,12 +187,8 @@ void host_event(struct host *h, const char *kind, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args); /* longer texts are cut */
     va_end(args);
-    struct host_action *a = host_queue(h, HOST_EVENT);
-    struct queued *q = (struct queued *)(void *)((char *)a - offsetof(struct queued, action));
-    q->kind = mem_str(kind);
-    q->text = mem_str(text);
-    a->kind = q->kind;
-    a->text = q->text;
+    struct host_action *a = host_queue_text(h, HOST_EVENT, text);
+    a->kind = queued_of(a)->kind = mem_str(kind);
 }
 
 static bool take_queued(struct host *h, struct host_action *ret)
@@ -193,13 +213,16 @@ bool host_next(struct host *h, struct host_action *ret, mono_ns now)
     h->now = now;
     *ret = (struct host_action){.type = HOST_NONE};
     for (;;) {
-        if (take_queued(h, ret))
+        if (take_queued(h, ret)) {
+            if (ret->type == HOST_STREAM_END && !raw_take_end(ret))
+                continue;
             return true;
+        }
         if (exchange_pull(h, ret))
             return true;
         if (h->first)
             continue; /* what the exchange had for us made actions */
-        if (lan_pull(h, ret))
+        if (lan_pull(h, ret) || raw_pull(h, ret))
             return true;
         if (!h->first && !hconn_settle_dirty(h))
             break;
@@ -246,6 +269,9 @@ static void timer_fired(struct host *h, struct timer *t)
         break;
     case TIMER_PUSH:
         identify_push_all(h);
+        break;
+    case TIMER_OPENS:
+        raw_opens_again(h);
         break;
     case TIMER_STARVED:
         hconn_starved_again(h);

@@ -21,15 +21,17 @@
 #include "net/conn/conn.h"
 #include "net/exchange/exchange.h"
 #include "net/swarm/peerstore.h"
+#include "net/service/service.h"
 #include "net/swarm/selfaddrs.h"
 #include "store/base/rng.h"
 
 struct host;
 struct host_conn;
+struct host_raw;
 
 #define HOST_LAN_PEERS_MAX      64              /* peers on the LAN that we connect to by ourselves */
 #define HOST_PEER_CONNS_MAX     8               /* connections with one peer */
-#define HOST_CALLS_MAX          256             /* calls that wait */
+#define HOST_CALLS_MAX          4096            /* calls that wait */
 #define HOST_IDLE_CLOSE         (60 * MONO_S)   /* without streams, when there are more connections than the low water mark */
 #define HOST_IDLE_CLOSE_CALM    (1800 * MONO_S) /* and when there are fewer */
 #define HOST_GRACE              (20 * MONO_S)   /* a new connection is not pruned */
@@ -45,6 +47,7 @@ struct host_config {
     unsigned max_connections, max_connections_per_ip; /* 0: the default */
     uint64_t upload_limit, download_limit;            /* bytes of blocks per second, 0: none */
     struct conn_limits limits;                        /* 0 in a field: the default of conn.h */
+    const struct services *services;                  /* borrowed, NULL: none; host_services_changed tells of changes */
     wall_ns wall;                                     /* the wall clock at `now` of host_new */
 };
 
@@ -100,7 +103,7 @@ void host_stored(struct host *h, const struct cid *cid, int result, mono_ns now)
 
 /* ---- commands ---- */
 
-enum host_verb { HOST_CONNECT, HOST_DISCONNECT, HOST_PING, HOST_FORGET, HOST_PROTECT, HOST_LIMITS };
+enum host_verb { HOST_CONNECT, HOST_DISCONNECT, HOST_PING, HOST_FORGET, HOST_PROTECT, HOST_LIMITS, HOST_OPEN };
 #define HOST_CALL_TIMEOUT (15 * MONO_S)
 
 struct host_call {
@@ -111,13 +114,16 @@ struct host_call {
     bool on;                               /* PROTECT */
     uint64_t upload_limit, download_limit; /* LIMITS */
     unsigned max_connections;              /* LIMITS; 0: unchanged */
+    char protocol[SERVICE_ID_SIZE];        /* OPEN */
+    struct host_raw *raw;                  /* OPEN: the answer, see host_raw.h */
     mono_ns deadline;                      /* 0: HOST_CALL_TIMEOUT from now */
     /* ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY, ERR_REFUSED, ERR_LIMIT, ERR_NOT_FOUND, ERR_INVALID,
-     * ERR_CANCELLED */
+     * ERR_CANCELLED, ERR_DENIED (OPEN: the peer does not offer it to us) */
     int result;
     mono_ns rtt; /* PING */
     struct why why;
-    struct host_call *next; /* the host's while it has the call */
+    struct host_call *next; /* these two: the host's while it has the call */
+    bool again;
 };
 /* Comes back by HOST_CALLED, exactly once. */
 void host_call(struct host *h, struct host_call *take_c, mono_ns now);
@@ -126,22 +132,25 @@ void host_call(struct host *h, struct host_call *take_c, mono_ns now);
 
 enum host_action_type {
     HOST_NONE,
-    HOST_DIAL,      /* dial, addr: connect, then host_dialed */
-    HOST_ABORT,     /* dial: not needed any more; no answer is expected (one is ignored) */
-    HOST_RESOLVE,   /* dial, addr: look the name up, then host_resolved */
-    HOST_SEND,      /* conn: host_output has bytes */
-    HOST_HOLD,      /* conn: stop reading */
-    HOST_RESUME,    /* conn: read again */
-    HOST_CLOSE,     /* owner: close the socket; the host_conn is gone */
-    HOST_MULTICAST, /* datagram, to (v6, iface): to the mDNS group */
-    HOST_UNICAST,   /* datagram, to */
-    HOST_LOAD,      /* cid, tag, most: as EXCHANGE_LOAD, then host_loaded */
-    HOST_VERIFY,    /* block, prefix, tag: exchange_verify_block on a worker, then host_verified */
-    HOST_STORE,     /* block (one reference), then host_stored */
-    HOST_SETTLE,    /* want: to its asker */
-    HOST_CALLED,    /* call: to its asker */
-    HOST_EVENT,     /* kind, text: one line of .p2p/events */
-    HOST_SAVE,      /* the peerstore changed: host_save_peers some time */
+    HOST_DIAL,         /* dial, addr: connect, then host_dialed */
+    HOST_ABORT,        /* dial: not needed any more; no answer is expected (one is ignored) */
+    HOST_RESOLVE,      /* dial, addr: look the name up, then host_resolved */
+    HOST_SEND,         /* conn: host_output has bytes */
+    HOST_HOLD,         /* conn: stop reading */
+    HOST_RESUME,       /* conn: read again */
+    HOST_CLOSE,        /* owner: close the socket; the host_conn is gone */
+    HOST_MULTICAST,    /* datagram, to (v6, iface): to the mDNS group */
+    HOST_UNICAST,      /* datagram, to */
+    HOST_LOAD,         /* cid, tag, most: as EXCHANGE_LOAD, then host_loaded */
+    HOST_VERIFY,       /* block, prefix, tag: exchange_verify_block on a worker, then host_verified */
+    HOST_STORE,        /* block (one reference), then host_stored */
+    HOST_SETTLE,       /* want: to its asker */
+    HOST_CALLED,       /* call: to its asker */
+    HOST_EVENT,        /* kind, text: one line of .p2p/events */
+    HOST_SAVE,         /* the peerstore changed: host_save_peers some time */
+    HOST_STREAM_CAME,  /* raw, peer, text: its protocol id. These three: host_raw.h */
+    HOST_STREAM_READY, /* raw, owner */
+    HOST_STREAM_END,   /* owner, result */
 };
 
 struct host_action {
@@ -157,6 +166,9 @@ struct host_action {
     struct exchange_prefix prefix;
     struct want *want;
     struct host_call *call;
+    struct host_raw *raw;
+    struct peer_id peer;
+    int result;
     const char *kind, *text;
 };
 

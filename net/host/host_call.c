@@ -155,10 +155,28 @@ static void do_ping(struct host *h, struct host_call *call)
         dial_known(h, call, p);
 }
 
+/* ---- open ---- */
+
+void raw_open(struct host *h, struct host_call *call)
+{
+    call->raw = NULL;
+    if (peer_id_is_none(&call->peer) || peer_id_eq(&call->peer, &h->config.identity->id)) {
+        call_answer(h, call, why_set(&call->why, ERR_INVALID, "that is no other peer"));
+        return;
+    }
+    struct host_peer *p = peer_get(h, &call->peer);
+    if (!peer_best_conn(p) || !raw_start(h, call, p))
+        dial_known(h, call, p);
+}
+
 void call_dialed(struct host *h, struct host_call *call, struct host_peer *p)
 {
     if (call->verb == HOST_PING)
         start_ping(h, call, p);
+    else if (call->verb == HOST_OPEN && !raw_start(h, call, p))
+        call_answer(h, call, ERR_CLOSED);
+    else if (call->verb == HOST_OPEN)
+        return;
     else
         connected(h, call, p);
 }
@@ -206,12 +224,14 @@ static void do_limits(struct host *h, struct host_call *call)
 void host_call(struct host *h, struct host_call *take_c, mono_ns now)
 {
     static void (*const verbs[])(struct host * h, struct host_call * call) = {
-        [HOST_CONNECT] = do_connect, [HOST_DISCONNECT] = do_disconnect, [HOST_PING] = do_ping,
-        [HOST_FORGET] = do_forget,   [HOST_PROTECT] = do_protect,       [HOST_LIMITS] = do_limits,
+        [HOST_CONNECT] = do_connect, [HOST_DISCONNECT] = do_disconnect, [HOST_PING] = do_ping,  [HOST_FORGET] = do_forget,
+        [HOST_PROTECT] = do_protect, [HOST_LIMITS] = do_limits,         [HOST_OPEN] = raw_open,
     };
     h->now = now;
     h->call_count++;
     take_c->next = NULL;
+    take_c->raw = NULL;
+    take_c->again = false;
     take_c->why.text[0] = 0;
     if (!take_c->deadline)
         take_c->deadline = mono_after(now, HOST_CALL_TIMEOUT);
@@ -221,4 +241,28 @@ void host_call(struct host *h, struct host_call *take_c, mono_ns now)
         call_answer(h, take_c, ERR_LIMIT);
     else
         verbs[take_c->verb](h, take_c);
+}
+
+/* ---- cancelling ---- */
+
+static bool unlink_call(struct host_call **at, const struct host_call *c)
+{
+    while (*at && *at != c)
+        at = &(*at)->next;
+    if (!*at)
+        return false;
+    *at = c->next;
+    return true;
+}
+
+void host_call_cancel(struct host *h, struct host_call *c, mono_ns now)
+{
+    h->now = now;
+    if (raw_call_cancel(h, c))
+        return;
+    bool found = false;
+    for (struct link *l = h->dials.first; l && !found; l = l->next)
+        found = unlink_call(&LINK_OF(l, struct host_dial, link)->calls, c);
+    if (found)
+        call_answer(h, c, ERR_CANCELLED);
 }

@@ -16,12 +16,6 @@
 
 #define STARVED_PAUSE (50 * MONO_MS)
 
-static const struct conn_protocols *protocols_of(struct host *h)
-{
-    h->protocols = *stream_protocols();
-    return &h->protocols;
-}
-
 static struct host_conn *conn_make(struct host *h, void *owner, const struct multiaddr *remote, const struct multiaddr *local,
                                    const struct host_dial *dial)
 {
@@ -38,9 +32,10 @@ static struct host_conn *conn_make(struct host *h, void *owner, const struct mul
     c->inbound = dial == NULL;
     c->opened_at = c->used_at = h->now;
     c->timer.kind = TIMER_CONN;
+    raw_set_protocols(c);
     struct conn_config cfg = {.role = dial ? CONN_DIALER : CONN_LISTENER,
                               .identity = h->config.identity,
-                              .protocols = protocols_of(h),
+                              .protocols = &c->protocols,
                               .rng = &h->rng,
                               .budget = h->config.budget,
                               .limits = h->config.limits};
@@ -182,6 +177,7 @@ static void conn_is_now_ready(struct host_conn *c)
         return;
     }
     peer_conn_ready(p, c);
+    raw_set_protocols(c);
     dial_conn_ready(c);
     identify_ask(c);
 }
@@ -255,7 +251,7 @@ void hconn_expire(struct host_conn *c)
 static void charge(struct host_conn *c)
 {
     struct budget *b = c->host->config.budget;
-    size_t held = conn_memory(c->conn);
+    size_t held = conn_memory(c->conn) + c->raw_held;
     if (held < c->charged)
         budget_give(b, BUDGET_NET, c->charged - held);
     if (held > c->charged && !budget_take(b, BUDGET_NET, held - c->charged)) {
@@ -310,12 +306,13 @@ static void settle(struct host_conn *c)
         return;
     }
     charge(c);
-    bool take = takes_input(c);
+    bool take = takes_input(c) || (raw_unstick(c) && takes_input(c));
     if (take == c->told_hold) {
         c->told_hold = !take;
         tell(c, take ? HOST_RESUME : HOST_HOLD);
     }
-    timer_set(&h->timers, &c->timer, conn_deadline(c->conn));
+    mono_ns look = !take && c->raw_held ? mono_after(h->now, MONO_S) : MONO_NEVER; /* again for readers that stand still */
+    timer_set(&h->timers, &c->timer, mono_min(conn_deadline(c->conn), look));
 }
 
 bool hconn_settle_dirty(struct host *h)
@@ -359,5 +356,6 @@ void hconn_free(struct host_conn *c)
     chain_remove(&h->dirty, &c->dirty);
     chain_remove(&h->conns, &c->link);
     conn_free(c->conn);
+    free(c->protocol_memory);
     free(c);
 }

@@ -35,7 +35,8 @@ static unsigned told_addrs(struct host *h, bool near, struct multiaddr *ret, uns
     return count;
 }
 
-#define TOLD_MAX IDENTIFY_ADDRS_MAX
+#define TOLD_MAX       IDENTIFY_ADDRS_MAX
+#define TOLD_PROTOCOLS 1400 /* bytes: beside key and agent, in the first 2 KiB. Services beyond can be dialed, unlisted */
 
 static struct span sealed_record(struct host *h, bool near, struct multiaddr *addrs, unsigned count)
 {
@@ -67,10 +68,12 @@ static void build(struct host_conn *c, struct buf *out)
                            .addr_count = count};
     for (unsigned i = 0; i < count; i++)
         own.addrs[i] = multiaddr_span(&addrs[i]);
-    const struct conn_protocols *speak = stream_protocols();
-    for (unsigned i = 0; i < speak->count; i++)
-        own.protocols[own.protocol_count++] = span_str(speak->ids[i]);
-    (void)identify_build(&own, out); /* five protocols always fit */
+    size_t told = 0;
+    for (unsigned i = 0; i < c->protocols.count && told < TOLD_PROTOCOLS; i++) {
+        own.protocols[own.protocol_count++] = span_str(c->protocols.ids[i]);
+        told += strlen(c->protocols.ids[i]) + 2;
+    }
+    (void)identify_build(&own, out); /* so many always fit */
     buf_done(&encoded);
     free(addrs);
 }
@@ -90,12 +93,17 @@ void identify_ask(struct host_conn *c)
     (void)stream_open(c, STREAM_IDENTIFY_OUT, ids, 1); /* a fresh connection has room for a stream, or is dying */
 }
 
+void identify_push_soon(struct host *h)
+{
+    timer_set(&h->timers, &h->push, mono_after(h->now, PUSH_DELAY));
+}
+
 void identify_changed(struct host *h)
 {
     buf_done(&h->record_near);
     buf_done(&h->record_far);
     host_changed(h);
-    timer_set(&h->timers, &h->push, mono_after(h->now, PUSH_DELAY));
+    identify_push_soon(h);
 }
 
 void identify_push_all(struct host *h)

@@ -226,7 +226,7 @@ void peer_timer_fired(struct host_peer *p)
 
 bool peer_is_kept(const struct host_peer *p)
 {
-    if (p->entry->is_friend || p->wanted_by_user || p->entry->lan_until > p->host->now)
+    if (p->entry->is_friend || p->wanted_by_user || p->raws || p->entry->lan_until > p->host->now)
         return true;
     struct exchange_ledger ledger = {0};
     if (p->xp)

@@ -6,6 +6,7 @@
  *   host_conn.c      connections: bytes, budget, limits, death
  *   host_stream.c    streams: what each protocol does with its bytes
  *   host_identify.c  identify and push: what we say, what we believe
+ *   host_raw.c       streams of services
  *   host_exchange.c  the block exchange's actions and wants
  *   host_peer.c      the table of peers, which connections are kept
  *   host_dial.c      attempts to reach a peer
@@ -24,6 +25,7 @@
 #include "net/discover/mdns.h"
 #include "net/exchange/timerheap.h"
 #include "net/host/host.h"
+#include "net/host/host_raw.h"
 #include "net/proto/identify.h"
 #include "net/proto/ping.h"
 #include "net/swarm/connlimit.h"
@@ -49,7 +51,7 @@ void chain_remove(struct chain *c, struct link *l); /* not in it: nothing */
 #define LINK_OF(l, type, member) ((type *)(void *)((char *)(l)-offsetof(type, member)))
 
 /* ---- timers: what a struct timer is embedded in ---- */
-enum { TIMER_CONN, TIMER_STREAM, TIMER_DIAL, TIMER_PEER, TIMER_TICK, TIMER_PUSH, TIMER_STARVED };
+enum { TIMER_CONN, TIMER_STREAM, TIMER_DIAL, TIMER_PEER, TIMER_TICK, TIMER_PUSH, TIMER_STARVED, TIMER_OPENS };
 
 /* ---- connections ---- */
 
@@ -74,7 +76,11 @@ struct host_conn {
     unsigned pings_in;
     size_t charged; /* to BUDGET_NET */
     uint64_t bytes_in, bytes_out;
-    struct multiaddr observed; /* counted in host->observed; len 0: none */
+    struct multiaddr observed;       /* counted in host->observed; len 0: none */
+    struct conn_protocols protocols; /* what this peer may open */
+    char *protocol_memory;
+    int open_err;    /* why stream_open could not, the last time */
+    size_t raw_held; /* bytes of raw streams that their readers did not take yet */
 };
 
 /* ---- peers ---- */
@@ -92,6 +98,7 @@ struct host_peer {
     bool no_bitswap;          /* refused it lately */
     bool wanted_by_user;      /* `connect`: kept until disconnected */
     bool announced;           /* "peer.connected" was told */
+    unsigned raws;            /* streams of services */
     char **protocols;         /* by identify */
     unsigned protocol_count;
     struct host_dial *dial;
@@ -115,9 +122,8 @@ struct host {
     wall_ns wall;
     mono_ns wall_at;
     mono_ns now; /* of the running call: handlers deep inside need it */
-    struct conn_protocols protocols;
     struct timerheap timers;
-    struct timer tick, push, starved;
+    struct timer tick, push, starved, opens_timer;
 
     struct chain conns, dirty, peers, idle, dials;
     struct host_peer **peer_buckets;
@@ -127,6 +133,11 @@ struct host {
     struct selfaddrs self;
     struct exchange *exchange;
     struct mdns *mdns; /* NULL: off */
+
+    struct chain raw_ready;               /* to be told HOST_STREAM_READY */
+    struct buf raw_spare;                 /* memory for the next stream that has something to hold */
+    struct host_call *opens, **opens_end; /* that wait until a stream may be opened; */
+    mono_ns opens_at;                     /* the earliest of their deadlines */
 
     unsigned flying; /* dials on their way */
     uint64_t dial_number;
@@ -149,6 +160,7 @@ struct host {
 
 /* host.c */
 struct host_action *host_queue(struct host *h, enum host_action_type type);
+struct host_action *host_queue_text(struct host *h, enum host_action_type type, const char *text); /* copied */
 void host_event(struct host *h, const char *kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 wall_ns host_wall(const struct host *h);
 static inline void host_changed(struct host *h)
@@ -171,8 +183,27 @@ void identify_ask(struct host_conn *c);
 void identify_answer(struct host_stream *s);
 void identify_came(struct host_stream *s, bool push);
 void identify_changed(struct host *h); /* our addresses changed: push soon */
+void identify_push_soon(struct host *h);
 void identify_push_all(struct host *h);
 void identify_unobserve(struct host_conn *c);
+
+/* host_raw.c */
+void raw_open(struct host *h, struct host_call *call);                       /* host_call.c */
+bool raw_start(struct host *h, struct host_call *call, struct host_peer *p); /* false: it is not connected after all */
+void raw_opens_again(struct host *h);
+void raw_opens_cancel(struct host *h);
+bool raw_call_cancel(struct host *h, struct host_call *call); /* false: it is not here */
+bool raw_pull(struct host *h, struct host_action *ret);
+bool raw_take_end(struct host_action *a);
+void raw_free(struct host_raw *r);
+void raw_opened(struct host_stream *s, const char *id);
+void raw_data(struct host_stream *s, struct span in);
+void raw_fin(struct host_stream *s);
+void raw_writable(struct host_stream *s);
+void raw_end(struct host_stream *s, int err);
+void raw_expire(struct host_stream *s);
+bool raw_unstick(struct host_conn *c); /* resets one that stands still; false: none does */
+void raw_set_protocols(struct host_conn *c);
 
 /* host_exchange.c */
 bool exchange_pull(struct host *h, struct host_action *ret); /* does what is ours; true: *ret is for the owner */

@@ -8,7 +8,6 @@
  */
 #include "net/host/host_state.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #define EXCHANGE_TIMEOUT (10 * MONO_S) /* identify and push: from opening to the end */
@@ -50,7 +49,8 @@ static void stream_timeout(struct host_stream *s, mono_ns at)
 struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, const char *const *ids, unsigned count)
 {
     uint32_t number;
-    if (c->closing || c->doom || conn_open(c->conn, ids, count, c->host->now, &number) < 0)
+    c->open_err = c->closing || c->doom ? ERR_CLOSED : conn_open(c->conn, ids, count, c->host->now, &number);
+    if (c->open_err < 0)
         return NULL;
     hconn_touch(c);
     struct host_stream *s = stream_new(c, number, kind);
@@ -258,11 +258,16 @@ static const struct {
     [STREAM_PING_OUT] = {.data = pong_data, .end = call_ping_ended},
     [STREAM_BITSWAP_IN] = {.opened = bitswap_opened, .data = bitswap_data, .fin = bitswap_in_data, .end = bitswap_in_ended},
     [STREAM_BITSWAP_OUT] = {.data = ignore_data, .fin = bitswap_out_fin, .writable = bitswap_out_pump, .end = bitswap_out_end},
+    [STREAM_RAW_IN] = {.data = raw_data, .fin = raw_fin, .writable = raw_writable, .end = raw_end},
+    [STREAM_RAW_OUT] = {.data = raw_data, .fin = raw_fin, .writable = raw_writable, .end = raw_end, .timer = raw_expire},
 };
 
 void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protocol)
 {
-    assert(protocol < PROTOCOL_COUNT);
+    if (protocol >= PROTOCOL_COUNT) {
+        raw_opened(stream_new(c, number, STREAM_RAW_IN), c->protocols.ids[protocol]);
+        return;
+    }
     struct host_stream *s = stream_new(c, number, protocol_kinds[protocol]);
     if (s->kind == STREAM_PING_IN)
         c->pings_in++;

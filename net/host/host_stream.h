@@ -16,6 +16,8 @@ enum stream_kind {
     STREAM_PING_OUT,
     STREAM_BITSWAP_IN,
     STREAM_BITSWAP_OUT,
+    STREAM_RAW_IN,
+    STREAM_RAW_OUT,
     STREAM_KINDS
 };
 
@@ -37,12 +39,13 @@ struct host_stream {
             struct host_call *call; /* NULL: nobody waits any more */
         } ping;                     /* PING_OUT */
         struct exchange_stream *xs; /* BITSWAP_IN; NULL: ended */
+        struct host_raw *raw;       /* RAW_*; NULL: its owner has dropped it */
     } u;
 };
 
-void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protocol);
+void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protocol); /* index in c->protocols */
 struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, const char *const *ids,
-                                unsigned count); /* NULL: not now */
+                                unsigned count); /* NULL: not now, for c->open_err */
 void stream_event(struct host_stream *s, const struct conn_event *ev);
 void stream_send(struct host_stream *s, struct span bytes);
 void stream_finish(struct host_stream *s);       /* our FIN, after what was sent */
@@ -50,6 +53,6 @@ bool stream_pump(struct host_stream *s);         /* writes what waits; true: all
 void stream_reset(struct host_stream *s);        /* and frees it, with its end told to its protocol */
 void stream_end(struct host_stream *s, int err); /* it is gone from the connection: tell and free */
 void stream_expire(struct host_stream *s);
-const struct conn_protocols *stream_protocols(void);
+const struct conn_protocols *stream_protocols(void); /* that any peer may open */
 
 #endif

@@ -107,6 +107,7 @@ int yamux_write(struct yamux *y, uint32_t stream, struct span data); /* bytes ta
 int yamux_write_over(struct yamux *y, uint32_t stream,
                      struct span data); /* all of it, past the bounds: for what is bounded elsewhere */
 size_t yamux_write_room(const struct yamux *y, uint32_t stream);
+void yamux_want_room(struct yamux *y, uint32_t stream); /* WRITABLE when there is some */
 size_t yamux_unsent(const struct yamux *y, uint32_t stream);
 int yamux_consume(struct yamux *y, uint32_t stream, size_t n); /* n bytes of DATA events are done with */
 int yamux_close_write(struct yamux *y, uint32_t stream);

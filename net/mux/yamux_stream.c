@@ -181,6 +181,14 @@ int yamux_open(struct yamux *y, void *user, uint32_t *ret_stream)
     return 0;
 }
 
+static void stream_block(struct yamux *y, struct stream *s)
+{
+    if (s->in_blocked)
+        return;
+    s->in_blocked = true;
+    TAILQ_INSERT_TAIL(&y->blocked, s, blocked);
+}
+
 int yamux_write(struct yamux *y, uint32_t stream, struct span data)
 {
     struct stream *s = stream_find(y, stream);
@@ -190,10 +198,8 @@ int yamux_write(struct yamux *y, uint32_t stream, struct span data)
         return ERR_CLOSED;
     struct span taken = span_sub(data, 0, write_room(y, s));
     queue_add(y, s, taken);
-    if (taken.len < data.len && !s->in_blocked) {
-        s->in_blocked = true;
-        TAILQ_INSERT_TAIL(&y->blocked, s, blocked);
-    }
+    if (taken.len < data.len)
+        stream_block(y, s);
     stream_update(y, s);
     return (int)taken.len;
 }
@@ -214,6 +220,13 @@ size_t yamux_write_room(const struct yamux *y, uint32_t stream)
 {
     const struct stream *s = stream_find(y, stream);
     return s && !s->fin_wanted && !y->err ? write_room(y, s) : 0;
+}
+
+void yamux_want_room(struct yamux *y, uint32_t stream)
+{
+    struct stream *s = stream_find(y, stream);
+    if (s && !s->fin_wanted && !y->err)
+        stream_block(y, s);
 }
 
 size_t yamux_unsent(const struct yamux *y, uint32_t stream)

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Raw streams of the host: what services (/x/…, net/service) speak, bytes both ways after the protocol's negotiation.
+ *
+ * Ours begin with a host_call of verb HOST_OPEN, whose answer has the stream; theirs with the action HOST_STREAM_CAME, told
+ * only for what the registry allows to that peer. Either way the owner then calls host_raw_own, or host_raw_reset.
+ *
+ *   HOST_STREAM_READY  bytes or the end came, or there is room to write again: look, with what is below, and do what can be
+ *                      done. Told again only after something new happened.
+ *   HOST_STREAM_END    it is gone: 0 when both sides finished and everything was taken, or why. The handle ends with it.
+ *
+ * What was not consumed counts against the stream's window, so a slow reader stops its own sender. When slow readers together
+ * hold more than HOST_RAW_HOLD_MAX of one connection, the one that has stood still longest is reset, so that they never
+ * stop the whole connection.
+ */
+#ifndef NET_HOST_HOST_RAW_H
+#define NET_HOST_HOST_RAW_H
+
+#include "net/host/host.h"
+
+#define HOST_RAW_HOLD_MAX ((size_t)8 << 20)
+#define HOST_RAW_STREAMS  2048 /* of one connection, in each direction */
+
+void host_raw_own(struct host *h, struct host_raw *r, void *owner); /* READY follows if anything came already */
+struct span host_raw_peek(const struct host_raw *r);                /* what came and was not consumed; until the next call */
+void host_raw_consume(struct host *h, struct host_raw *r, size_t n, mono_ns now); /* n ≤ what peek gave */
+bool host_raw_finished(const struct host_raw *r); /* the peer finished, and everything was consumed */
+int host_raw_write(struct host *h, struct host_raw *r, struct span data, mono_ns now); /* taken, ≥ 0 (READY when there is
+                                                                        room again after less); ERR_CLOSED */
+size_t host_raw_room(const struct host_raw *r);                                        /* what host_raw_write would take now */
+void host_raw_want_room(struct host_raw *r);                                           /* READY when there is some */
+size_t host_raw_unsent(const struct host_raw *r);                                      /* taken, and still here */
+void host_raw_finish(struct host *h, struct host_raw *r, mono_ns now);                 /* our end, after what was written */
+void host_raw_reset(struct host *h, struct host_raw *r, mono_ns now); /* gone at once, without HOST_STREAM_END */
+
+const struct peer_id *host_raw_peer(const struct host_raw *r);
+const struct multiaddr *host_raw_remote(const struct host_raw *r); /* of its connection */
+bool host_raw_is_lan(const struct host_raw *r);
+
+/* The offers changed: tells the peers what they may dial now. */
+void host_services_changed(struct host *h, mono_ns now);
+/* Answers the call with ERR_CANCELLED, if it still waits. */
+void host_call_cancel(struct host *h, struct host_call *c, mono_ns now);
+
+#endif
