@@ -4,7 +4,7 @@
  * there are none. Stopping: the host says goodbye and settles everything, then the thread waits for what workers and the
  * committer still have of it, and ends.
  */
-#include "net/engine/engine_state.h"
+#include "net/engine/engine_bridge.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -72,6 +72,15 @@ static void carry_out(struct engine *e, const struct host_action *a)
     case HOST_EVENT:
         engine_event(e, a->kind, a->text);
         return;
+    case HOST_STREAM_CAME:
+        service_came(e, a);
+        return;
+    case HOST_STREAM_READY:
+        bridges_stream_ready(a->owner);
+        return;
+    case HOST_STREAM_END:
+        bridges_stream_end(a->owner, a->result);
+        return;
     case HOST_SAVE:
         e->save_at = engine_min(e->save_at, mono_after(mono_now(), SAVE_DELAY));
         return;
@@ -107,6 +116,7 @@ static mono_ns turn(void *arg)
         engine_read_ifaces(e, false);
     if (host_deadline(e->host) <= now)
         host_expire(e->host, now);
+    mono_ns next = engine_min(bridges_turn(e, now), forwards_turn(e, now));
     run_host(e);
     if (e->stopping) {
         if (!e->jobs && !atomic_load(&e->open_wants))
@@ -115,7 +125,7 @@ static mono_ns turn(void *arg)
     }
     if (e->save_at <= now)
         save_peers(e);
-    mono_ns next = engine_view_turn(e, now);
+    next = engine_min(next, engine_view_turn(e, now));
     next = engine_min(next, engine_min(e->ifaces_at, e->save_at));
     return engine_min(next, engine_min(host_deadline(e->host), tcp_deadline(e->tcp)));
 }
@@ -149,6 +159,7 @@ static void *engine_main(void *arg)
     struct engine *e = arg;
     say_notes(e);
     engine_net_start(e);
+    services_open(e);
     int err = loop_run(e->loop);
     if (err < 0)
         abort(); /* epoll itself failed: nothing of this thread can go on */
@@ -157,7 +168,7 @@ static void *engine_main(void *arg)
 
 /* ---- start and stop ---- */
 
-static struct host *make_host(const struct engine_options *o)
+static struct host *make_host(const struct engine_options *o, const struct services *services)
 {
     struct host_config c = {.identity = o->identity,
                             .budget = o->budget,
@@ -167,6 +178,7 @@ static struct host *make_host(const struct engine_options *o)
                             .max_connections_per_ip = o->max_connections_per_ip,
                             .upload_limit = o->upload_limit,
                             .download_limit = o->download_limit,
+                            .services = services,
                             .wall = wall_now()};
     rng_init_secure(&c.rng);
     return host_new(&c, mono_now());
@@ -194,6 +206,8 @@ static void engine_release(struct engine *e)
         close(e->budget_fd);
     e->tcp = tcp_free(e->tcp);
     e->host = host_free(e->host);
+    services_free(e->services);
+    buf_done(&e->bridge_scratch);
     engine_jobs_close(e);
     loop_free(e->loop);
     mailbox_free(e->answers);
@@ -211,8 +225,9 @@ int engine_start(struct engine **ret, const struct engine_options *o, struct why
     e->inbox = mailbox_new(ENGINE_REQUESTS_MAX, e);
     e->answers = mailbox_new(SIZE_MAX, e);
     e->started = mono_now();
-    e->save_at = e->ifaces_at = MONO_NEVER;
-    e->host = make_host(o);
+    e->save_at = e->ifaces_at = e->bridges_at = e->forwards_at = MONO_NEVER;
+    e->services = services_new();
+    e->host = make_host(o, e->services);
     int err = e->budget_fd < 0 ? ERR_LIMIT : loop_new(&e->loop);
     if (err == 0)
         err = engine_jobs_open(e);
@@ -254,6 +269,7 @@ static void stop_now(struct mail *m, void *owner)
         return;
     save_peers(e);
     e->stopping = true;
+    services_close(e);
     host_stop(e->host, mono_now());
 }
 

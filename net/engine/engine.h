@@ -42,6 +42,38 @@ struct engine_peer {
     mono_ns connected_for;
 };
 
+struct engine_count { /* of a service */
+    unsigned open;
+    uint64_t streams, refused; /* since the start */
+    uint64_t bytes_in, bytes_out;
+    double seconds; /* of all its streams together */
+};
+struct engine_offer {
+    const char *name, *target;     /* "tcp 127.0.0.1:22" */
+    bool datagrams, any;           /* any: every peer may dial */
+    const struct peer_id *allowed; /* may dial, besides */
+    unsigned allowed_count;
+    uint64_t connections_max, rate_max; /* 0: no limit */
+    struct engine_count count;
+};
+struct engine_forward {
+    const char *place; /* "tcp 127.0.0.1:2222" */
+    struct peer_id peer;
+    const char *service;
+    bool listening;
+    const char *fault; /* a sentence; "" works */
+    struct engine_count count;
+};
+struct engine_stream {
+    uint64_t number;
+    struct peer_id peer;
+    const char *service;
+    bool inbound, datagrams, connecting; /* connecting: to the peer, or to the target */
+    const char *local, *remote;          /* what it is joined to here; the peer's address */
+    uint64_t bytes_in, bytes_out;
+    double seconds;
+};
+
 /* A snapshot; immutable; freed with engine_view_free by whoever has it. */
 struct engine_view {
     struct engine_peer *peers;
@@ -54,10 +86,15 @@ struct engine_view {
     unsigned connections;
     uint64_t bytes_in, bytes_out, rate_in, rate_out; /* totals; bytes per second over the last seconds */
     uint64_t wants;                                  /* open */
+    const struct engine_offer *offers;
+    const struct engine_forward *forwards;
+    const struct engine_stream *streams; /* of services; not more than ENGINE_STREAMS_SHOWN, the oldest */
+    unsigned offer_count, forward_count, stream_count;
     mono_ns uptime;
     void *memory; /* the allocation behind it */
 };
 void engine_view_free(struct engine_view *v);
+#define ENGINE_STREAMS_SHOWN 4096
 
 /* Called on the engine thread; must not block: post a message. */
 struct engine_listener {
@@ -82,6 +119,7 @@ struct engine_options {
     unsigned max_connections, max_connections_per_ip;
     uint64_t upload_limit, download_limit; /* bytes per second, 0: none */
     struct span saved_peers;               /* what save_peers gave last time, or nothing */
+    struct span saved_services;            /* lines of net/service/service_line.h, or nothing */
     const char *agent;                     /* "p2pfs/0.1.0" */
 };
 int engine_start(struct engine **ret, const struct engine_options *o, struct why *why); /* ERR_BUSY, ERR_INVALID, ERR_IO */
@@ -101,6 +139,7 @@ enum engine_verb {
     ENGINE_PROTECT,    /* `peer` is a friend: `on` keeps it connected, redials with back-off, never pruned */
     ENGINE_LIMITS,     /* upload_limit, download_limit, max_connections as in the options */
     ENGINE_NETWORK,    /* re-read interfaces now */
+    ENGINE_LOOK,       /* tell a view now, before the answer */
 };
 struct engine_call {
     struct mail mail; /* run() on the asker's thread when done */

@@ -3,7 +3,7 @@
  * What other threads ask for, as messages in the inbox. A message that is still there when the engine is freed is run with
  * owner NULL and gives its asker ERR_CANCELLED.
  */
-#include "net/engine/engine_state.h"
+#include "net/engine/engine_bridge.h"
 
 #include <stdlib.h>
 
@@ -193,8 +193,15 @@ static void answer(struct engine_call *call, int result)
 
 void engine_called(struct engine *e, struct host_call *call)
 {
-    (void)e;
     struct engine_call *asked = call->owner;
+    if (call->verb == HOST_OPEN) {
+        service_opened(e, call);
+        return;
+    }
+    if (!asked) { /* our own: a forward's peer is kept connected */
+        free(call);
+        return;
+    }
     asked->peer = call->peer;
     asked->rtt = call->rtt;
     asked->why = call->why;
@@ -218,6 +225,12 @@ static void run_call(struct mail *m, void *owner)
     free(m);
     if (!e) {
         answer(asked, ERR_CANCELLED);
+        return;
+    }
+    if (asked->verb == ENGINE_LOOK) {
+        e->view_now = true;
+        (void)engine_view_turn(e, mono_now()); /* when the next one is due: the turn asks again */
+        answer(asked, 0);
         return;
     }
     if (asked->verb == ENGINE_NETWORK) {

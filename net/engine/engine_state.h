@@ -6,7 +6,8 @@
  *   engine_ask.c   requests from other threads: wants, commands
  *   engine_net.c   sockets: listening, connections, interfaces, mDNS, names
  *   engine_jobs.c  blocks: read, verify, store
- *   engine_view.c  what is told to the listener
+ *   engine_view.c  what is told to the listener; engine_view_service.c: of services
+ *   engine_service.c, engine_bridge.c, engine_target.c, engine_forward.c   streams of services (engine_bridge.h)
  *
  * Everything but `inbox`, `answers`, `open_wants` and what engine_start wrote once belongs to the engine's thread.
  */
@@ -14,7 +15,7 @@
 #define NET_ENGINE_ENGINE_STATE_H
 
 #include "net/engine/engine.h"
-#include "net/host/host.h"
+#include "net/host/host_raw.h"
 #include "net/io/loop.h"
 #include "net/transport/ifaces.h"
 #include "net/transport/multicast.h"
@@ -64,6 +65,14 @@ struct engine {
     int budget_fd;
     struct engine_conn *dialing;
     struct want_set wants;
+
+    struct services *services;
+    struct bridge *bridges, *bridges_last;
+    unsigned bridge_count;
+    uint64_t bridge_number, service_changes;
+    struct buf bridge_scratch;
+    mono_ns bridges_at, forwards_at; /* deadlines of bridges; listeners that try again */
+
     bool stopping;
 
     struct multiaddr listening[ENGINE_LISTEN_MAX];
@@ -82,7 +91,7 @@ struct engine {
 
     mono_ns started, view_at, view_latest, save_at;
     uint64_t view_changes;
-    bool view_online;
+    bool view_online, view_now;
     struct {
         mono_ns at;
         uint64_t in, out;

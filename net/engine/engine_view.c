@@ -3,7 +3,8 @@
  * Snapshots for those who show things: made on the engine's thread, owned by whoever gets them. All memory of a view hangs
  * on one chain of chunks.
  */
-#include "net/engine/engine_state.h"
+#include "net/engine/engine_bridge.h"
+#include "net/engine/engine_view.h"
 
 #include <stdlib.h>
 
@@ -19,7 +20,7 @@ struct chunk {
     _Alignas(16) uint8_t bytes[];
 };
 
-static void *view_alloc(struct engine_view *v, size_t size)
+void *view_alloc(struct engine_view *v, size_t size)
 {
     struct chunk *c = v->memory;
     size = (size + 15) & ~(size_t)15;
@@ -47,7 +48,7 @@ void engine_view_free(struct engine_view *v)
     free(v);
 }
 
-static const char *copy_text(struct engine_view *v, const char *text)
+const char *view_text(struct engine_view *v, const char *text)
 {
     size_t len = strlen(text) + 1;
     return memcpy(view_alloc(v, len), text, len);
@@ -56,7 +57,7 @@ static const char *copy_text(struct engine_view *v, const char *text)
 static const char *addr_text(struct engine_view *v, const struct multiaddr *addr)
 {
     char text[MULTIADDR_TEXT];
-    return copy_text(v, multiaddr_text(addr, text));
+    return view_text(v, multiaddr_text(addr, text));
 }
 
 static const char **text_array(struct engine_view *v, size_t count)
@@ -110,7 +111,7 @@ static void add_peer(void *arg, const struct host_peer_info *i)
     copy_addrs(v, p, i->entry);
     const char **protocols = text_array(v, i->protocol_count);
     for (unsigned k = 0; k < i->protocol_count; k++)
-        protocols[k] = copy_text(v, i->protocols[k]);
+        protocols[k] = view_text(v, i->protocols[k]);
     p->protocols = protocols;
     p->protocol_count = i->protocol_count;
 }
@@ -167,6 +168,7 @@ static struct engine_view *make_view(struct engine *e, const struct host_stats *
     v->rate_in = (uint64_t)e->rate.rate_in;
     v->rate_out = (uint64_t)e->rate.rate_out;
     v->wants = s->wants;
+    view_add_services(v, e, now);
     v->uptime = now - e->started;
     return v;
 }
@@ -176,12 +178,15 @@ mono_ns engine_view_turn(struct engine *e, mono_ns now)
     struct host_stats s;
     host_stats(e->host, &s);
     bool online = host_online(e->host);
+    s.changes += e->service_changes;
     bool changed = s.changes != e->view_changes || online != e->view_online || !e->view_latest;
     bool figures = s.bytes_in != e->rate.in || s.bytes_out != e->rate.out || e->rate.rate_in + e->rate.rate_out >= 1;
     if (now >= e->view_latest)
         changed |= figures;
-    if (now < e->view_at && changed)
+    if (now < e->view_at && changed && !e->view_now)
         return e->view_at;
+    changed |= e->view_now;
+    e->view_now = false;
     if (changed) {
         measure_rate(e, &s, now);
         host_set_wall(e->host, wall_now(), now);
