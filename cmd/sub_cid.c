@@ -37,7 +37,7 @@ static int ask_node(struct cli *c, const char *path, struct cid *ret)
     char socket_path[PATH_MAX], cwd[PATH_MAX];
     struct http_client *h = NULL;
     struct why why = {""};
-    if (api_socket_path(socket_path, &why) < 0 || http_client_open(&h, socket_path) < 0)
+    if (api_socket_path("control", socket_path, &why) < 0 || http_client_open(&h, socket_path) < 0)
         return 0;
     struct api a = {.c = c, .http = h};
     json_t *status = NULL, *answer = NULL;

@@ -62,7 +62,7 @@ static int set(struct cli *c, const char *path, const char *key, const char *val
         return cli_fail(c, r, "p2p config", "%s", why.text);
     char socket_path[PATH_MAX];
     struct http_client *h = NULL;
-    if (api_socket_path(socket_path, &why) < 0 || http_client_open(&h, socket_path) < 0)
+    if (api_socket_path("control", socket_path, &why) < 0 || http_client_open(&h, socket_path) < 0)
         return 0; /* no node runs: it reads the file when it starts */
     struct api a = {.c = c, .http = h};
     json_t *answer = NULL;

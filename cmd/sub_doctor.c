@@ -340,7 +340,7 @@ static void look_for_node(struct exam *x)
 {
     char path[PATH_MAX];
     struct api a = {.c = x->c};
-    if (api_socket_path(path, NULL) < 0 || http_client_open(&a.http, path) < 0)
+    if (api_socket_path("control", path, NULL) < 0 || http_client_open(&a.http, path) < 0)
         return;
     if (api_json(&a, "GET", "/v1/status", SPAN_NONE, &x->status) < 0)
         x->status = NULL;

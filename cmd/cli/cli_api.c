@@ -9,15 +9,24 @@
 
 #define LINE_MAX_BYTES (UINT32_C(16) << 20)
 
-int api_socket_path(char *path, struct why *why)
+int api_socket_path(const char *name, char *path, struct why *why)
 {
     struct repo_paths paths;
     int r = repo_paths(&paths, why);
     if (r < 0)
         return r;
-    if (snprintf(path, PATH_MAX, "%s/control", paths.run) >= PATH_MAX)
+    if (snprintf(path, PATH_MAX, "%s/%s", paths.run, name) >= PATH_MAX)
         return why_set(why, ERR_NAME_LONG, "the path of the control socket is too long");
     return 0;
+}
+
+int api_no_node(struct cli *c, int err, const char *path)
+{
+    if (err == ERR_NOT_RUNNING)
+        return cli_fail(c, err, "p2p up", "the node is not running (no answer at %s)", path);
+    if (err == ERR_DENIED)
+        return cli_fail(c, err, "p2p doctor", "%s is another user's: nothing was sent to it", path);
+    return cli_fail(c, err, "p2p doctor", "cannot reach the node at %s: %s", path, err_text(err));
 }
 
 int api_open(struct api *a, struct cli *c)
@@ -25,17 +34,11 @@ int api_open(struct api *a, struct cli *c)
     char path[PATH_MAX];
     struct why why = {""};
     *a = (struct api){.c = c};
-    int r = api_socket_path(path, &why);
+    int r = api_socket_path("control", path, &why);
     if (r < 0)
         return cli_fail(c, r, NULL, "%s", why.text);
     r = http_client_open(&a->http, path);
-    if (r == ERR_NOT_RUNNING)
-        return cli_fail(c, r, "p2p up", "the node is not running (no answer at %s)", path);
-    if (r == ERR_DENIED)
-        return cli_fail(c, r, "p2p doctor", "%s is another user's: nothing was sent to it", path);
-    if (r < 0)
-        return cli_fail(c, r, "p2p doctor", "cannot reach the node at %s: %s", path, err_text(r));
-    return 0;
+    return r < 0 ? api_no_node(c, r, path) : 0;
 }
 
 void api_close(struct api *a)
@@ -92,7 +95,7 @@ uint64_t api_u64(json_t *object, const char *key)
     return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
-static int code_by_name(const char *name)
+int api_code(const char *name)
 {
     for (int rank = 1; rank < ERR_RANK_END; rank++)
         if (strcmp(err_name(-rank), name) == 0)
@@ -101,9 +104,9 @@ static int code_by_name(const char *name)
 }
 
 /* An error object {"error", "message", "try"} in the node's words; its code. */
-static int say(const struct api *a, json_t *error)
+int api_say(const struct api *a, json_t *error)
 {
-    int code = code_by_name(api_text(error, "error"));
+    int code = api_code(api_text(error, "error"));
     const char *message = api_text(error, "message"), *about = a->about ? a->about : "";
     return cli_fail(a->c, code, api_text(error, "try"), "%s%s%s", about, *about ? ": " : "",
                     *message ? message : err_text(code));
@@ -126,7 +129,7 @@ static int say_body(struct api *a, int status)
     json_error_t je;
     json_t *error = r == 0 ? json_loadb(buf_cstr(&body), buf_len(&body), 0, &je) : NULL;
     if (json_is_object(error))
-        r = say(a, error);
+        r = api_say(a, error);
     else
         r = cli_fail(a->c, status == 404 ? ERR_UNSUPPORTED : ERR_FAILED, "p2p version", "the node answered with status %d",
                      status);
@@ -183,7 +186,7 @@ static int one_line(struct api *a, struct span line, int (*each)(void *, json_t 
     json_t *row = json_loadb((const char *)line.data, line.len, 0, &je);
     if (!row)
         return cli_fail(a->c, ERR_PROTOCOL, NULL, "the node's answer is not JSON: %s", je.text);
-    int r = json_object_get(row, "error") && json_object_get(row, "message") ? say(a, row) : each(arg, row);
+    int r = json_object_get(row, "error") && json_object_get(row, "message") ? api_say(a, row) : each(arg, row);
     json_decref(row);
     return r;
 }

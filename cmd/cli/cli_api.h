@@ -19,8 +19,8 @@ struct api {
     const char *about; /* the operand that is worked on, said before what the node says; NULL: none */
 };
 
-/* The control socket's path: 0 or ERR_INVALID with a sentence. `path` takes PATH_MAX. */
-int api_socket_path(char *path, struct why *why);
+/* The path of a socket in the run folder (`control`, `streams`): 0 or ERR_INVALID with a sentence. `path` takes PATH_MAX. */
+int api_socket_path(const char *name, char *path, struct why *why);
 
 /* ERR_NOT_RUNNING is said with how to start the node. */
 int api_open(struct api *a, struct cli *c);
@@ -39,6 +39,11 @@ int api_begin(struct api *a, const char *method, const char *target, struct span
 int api_json(struct api *a, const char *method, const char *target, struct span body, json_t **ret);
 /* Each line of the answer as an object, borrowed for the call; each() < 0 ends it. A line with "error" is said and returned. */
 int api_lines(struct api *a, const char *method, const char *target, int (*each)(void *arg, json_t *row), void *arg);
+/* Says an error object of the node, {"error", "message", "try"}; its code. */
+int api_say(const struct api *a, json_t *error);
+int api_code(const char *name); /* "ERR_RESET" → its code */
+/* Says that there is no way to the node, for the error of connecting to `path`. */
+int api_no_node(struct cli *c, int err, const char *path);
 /* Why did the answer break off (http_read gave `err`)? Asks the node, says it, returns the code. */
 int api_broken(struct api *a, int err);
 

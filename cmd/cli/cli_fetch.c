@@ -85,7 +85,7 @@ static void ask(void *arg, bool stalled, char note[PROGRESS_TEXT])
     struct api *main_api = arg;
     char path[PROGRESS_TEXT * 32];
     struct http_client *h = NULL;
-    if (api_socket_path(path, NULL) < 0 || http_client_open(&h, path) < 0)
+    if (api_socket_path("control", path, NULL) < 0 || http_client_open(&h, path) < 0)
         return;
     struct api a = {.c = main_api->c, .http = h};
     if (stalled)

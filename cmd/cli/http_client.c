@@ -38,9 +38,11 @@ static bool is_ours(int fd)
     return who.uid == geteuid() || who.uid == 0 || (geteuid() == 0 && getenv("P2P_HOME"));
 }
 
-static int connect_to(const char *path)
+int http_connect(const char *path)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof sa.sun_path)
+        return ERR_NAME_LONG;
     snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -58,7 +60,7 @@ int http_client_open(struct http_client **ret, const char *socket_path)
 {
     if (strlen(socket_path) >= sizeof((struct http_client *)NULL)->path)
         return ERR_NAME_LONG;
-    int fd = connect_to(socket_path);
+    int fd = http_connect(socket_path);
     if (fd < 0)
         return fd;
     struct http_client *h = MEM_NEW(struct http_client);
@@ -230,7 +232,7 @@ static int prepare(struct http_client *h)
     if (h->fd >= 0)
         return 0;
     h->keep = true;
-    int fd = connect_to(h->path);
+    int fd = http_connect(h->path);
     if (fd < 0)
         return fd;
     h->fd = fd;

@@ -22,6 +22,8 @@ struct http_tick {
 
 #define HTTP_HEAD_MAX 65536 /* response head */
 
+/* A connected socket, the caller's, of our own node or root's; the errors of http_client_open. */
+int http_connect(const char *socket_path);
 /* ERR_NOT_RUNNING: nobody listens there; ERR_DENIED: we may not, or who listens is neither we nor root; ERR_IO.
  * Connects once; requests reconnect when the server closed. */
 int http_client_open(struct http_client **ret, const char *socket_path);

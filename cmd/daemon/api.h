@@ -40,4 +40,10 @@ void api_connect(struct ctl_request *q);
 void api_disconnect(struct ctl_request *q);
 void api_ping(struct ctl_request *q);
 
+/* api_service.c */
+void api_services(struct ctl_request *q);
+void api_offers(struct ctl_request *q);
+void api_forwards(struct ctl_request *q);
+void api_streams(struct ctl_request *q);
+
 #endif

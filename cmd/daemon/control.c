@@ -420,18 +420,20 @@ static int bind_socket(const char *path, struct why *why)
     return why_set(why, err_from_errno(number), "cannot make the control socket %s: %s", path, strerror(number));
 }
 
+int control_bind(const struct daemon *d, const char *name, char path[CTL_PATH_SIZE], struct why *why)
+{
+    if (strlen(d->paths.run) + 1 + strlen(name) >= CTL_PATH_SIZE)
+        return why_set(why, ERR_NAME_LONG, "%s is too long for a unix socket (%zu bytes at most)", d->paths.run,
+                       CTL_PATH_SIZE - strlen(name) - 2);
+    snprintf(path, CTL_PATH_SIZE, "%.90s/%.16s", d->paths.run, name);
+    return bind_socket(path, why);
+}
+
 int control_open(struct control **ret, struct daemon *d, struct why *why)
 {
     struct control *c = MEM_NEW(struct control);
-    int r = 0;
     c->d = d;
-    if (strlen(d->paths.run) + sizeof "/control" > sizeof c->path)
-        r = why_set(why, ERR_NAME_LONG, "%s is too long for a unix socket (%zu bytes at most)", d->paths.run,
-                    sizeof c->path - sizeof "/control");
-    if (r == 0) {
-        snprintf(c->path, sizeof c->path, "%.90s/control", d->paths.run);
-        r = bind_socket(c->path, why);
-    }
+    int r = control_bind(d, "control", c->path, why);
     if (r < 0) {
         free(c);
         return r;

@@ -5,14 +5,17 @@
 
 #include "cmd/daemon/control.h"
 #include "cmd/daemon/eventlog.h"
+#include "cmd/daemon/handover.h"
 #include "cmd/daemon/keeper.h"
 #include "cmd/daemon/order.h"
 #include "cmd/daemon/petnames.h"
 #include "cmd/daemon/sdnotify.h"
+#include "cmd/daemon/service_order.h"
 #include "cmd/daemon/settings.h"
 #include "cmd/daemon/upload.h"
 #include "cmd/daemon/task.h"
 #include "cmd/daemon/views.h"
+#include "net/service/service_line.h"
 #include "store/base/log.h"
 #include "store/repo/identity.h"
 
@@ -492,9 +495,11 @@ static int open_engine(struct daemon *d, struct why *why)
 {
     struct multiaddr *listen = NULL;
     unsigned count = 0;
-    struct buf saved_peers = BUF_INIT;
+    struct buf saved_peers = BUF_INIT, saved_services = BUF_INIT;
     char path[PATH_MAX];
-    int r = settings_listen(d->config, &listen, &count, why);
+    int r = service_orders_saved(d, &saved_services, why);
+    if (r == 0)
+        r = settings_listen(d->config, &listen, &count, why);
     if (r < 0)
         return r;
     (void)repo_read_file(repo_file(d->repo, "peers", path), PEERS_FILE_MAX, &saved_peers, NULL); /* begun anew without it */
@@ -512,11 +517,13 @@ static int open_engine(struct daemon *d, struct why *why)
         .upload_limit = config_u64(d->config, CONFIG_UPLOAD_LIMIT),
         .download_limit = config_u64(d->config, CONFIG_DOWNLOAD_LIMIT),
         .saved_peers = buf_span(&saved_peers),
+        .saved_services = buf_span(&saved_services),
         .agent = AGENT,
     };
     r = engine_start(&d->engine, &o, why);
     free(listen);
     buf_done(&saved_peers);
+    buf_done(&saved_services);
     if (r < 0)
         return r;
     d->port = engine_want_port(d->engine);
@@ -605,6 +612,7 @@ static int open_mount(struct daemon *d, struct why *why)
         return r;
     struct buf help = BUF_INIT;
     ctl_order_help(&help);
+    service_line_help(&help);
     mount_set_text(d->mount, MOUNT_TEXT_CTL, &help);
     buf_done(&help);
     return 0;
@@ -651,12 +659,14 @@ static void close_mount(struct daemon *d)
 
 static int open_control(struct daemon *d, struct why *why)
 {
-    return control_open(&d->control, d, why);
+    int r = control_open(&d->control, d, why);
+    return r < 0 ? r : handover_open(&d->handover, d, why);
 }
 
 static void close_control(struct daemon *d)
 {
     orders_seen(d, MONO_NEVER);
+    d->handover = handover_close(d->handover);
     d->control = control_close(d->control);
     uploads_end_all(d);
 }

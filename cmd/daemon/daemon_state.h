@@ -19,6 +19,7 @@
 
 struct control;
 struct event_log;
+struct handover;
 struct keeper;
 struct order;
 struct petnames;
@@ -57,6 +58,7 @@ struct daemon {
     struct blockcache *cache; /* blocks that came for us and may not be committed yet */
 
     struct control *control;
+    struct handover *handover;
     struct task *tasks, *ready, **ready_end;
     struct order *unseen; /* done, to be answered with the next view */
     struct event_log *events;

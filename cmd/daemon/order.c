@@ -3,6 +3,7 @@
 
 #include "cmd/daemon/keeper.h"
 #include "cmd/daemon/petnames.h"
+#include "cmd/daemon/service_order.h"
 #include "cmd/daemon/views.h"
 #include "store/block/pin.h"
 
@@ -11,7 +12,7 @@
 
 #define SEEN_WITHIN MONO_S /* views come four times a second when something changes */
 
-static void finish(struct order *o, int result)
+void order_finish(struct order *o, int result)
 {
     o->result = result;
     if (result < 0 && !o->why.text[0])
@@ -73,7 +74,7 @@ static void on_call(struct mail *mail, void *owner)
     enum engine_verb verb = c->call.verb;
     free(c);
     if (result < 0 || o->d->stopping || (verb != ENGINE_CONNECT && verb != ENGINE_DISCONNECT)) {
-        finish(o, result);
+        order_finish(o, result);
         return;
     }
     o->until = mono_after(mono_now(), SEEN_WITHIN);
@@ -91,7 +92,7 @@ void orders_seen(struct daemon *d, mono_ns now)
             continue;
         }
         *at = o->next;
-        finish(o, 0);
+        order_finish(o, 0);
     }
 }
 
@@ -116,7 +117,7 @@ static void do_connect(struct order *o)
     else if ((r = multiaddr_from_text(span_str(text), &call.addr, &inner)) < 0)
         why_set(&o->why, r, "'%.100s' is not an address: %s", text, inner.text);
     if (r < 0) {
-        finish(o, r);
+        order_finish(o, r);
         return;
     }
     (void)multiaddr_peer(&call.addr, &call.peer); /* an address may do without */
@@ -128,7 +129,7 @@ static void peer_call(struct order *o, const char *peer, enum engine_verb verb, 
     struct engine_call call = {.verb = verb, .on = on};
     int r = order_peer(o->d, peer, &call.peer, &o->why);
     if (r < 0)
-        finish(o, r);
+        order_finish(o, r);
     else
         call_engine(o, &call);
 }
@@ -158,7 +159,7 @@ static void do_peer(struct order *o)
             peer_call(o, o->words.words[1], verbs[i].verb, verbs[i].on);
             return;
         }
-    finish(o, why_set(&o->why, ERR_INVALID, "a peer cannot '%.60s'", o->words.words[2]));
+    order_finish(o, why_set(&o->why, ERR_INVALID, "a peer cannot '%.60s'", o->words.words[2]));
 }
 
 static void do_petname(struct order *o)
@@ -176,7 +177,7 @@ static void do_petname(struct order *o)
             return;
         }
     }
-    finish(o, r);
+    order_finish(o, r);
 }
 
 /* ---- limits ---- */
@@ -201,11 +202,12 @@ static void do_limits(struct order *o)
         if (r == 0)
             r = daemon_reload(o->d, &restart, &o->why);
         buf_done(&restart);
-        finish(o, r);
+        order_finish(o, r);
         return;
     }
-    finish(o, why_set(&o->why, ERR_INVALID, "there is no limit '%.60s'; there are memory, quota, upload, download, connections",
-                      o->words.words[1]));
+    order_finish(o, why_set(&o->why, ERR_INVALID,
+                            "there is no limit '%.60s'; there are memory, quota, upload, download, connections",
+                            o->words.words[1]));
 }
 
 /* ---- store ---- */
@@ -214,7 +216,7 @@ static void on_collected(void *arg, const struct collect_result *r)
 {
     struct order *o = arg;
     buf_printf(&o->answer, "%llu blocks, %llu bytes\n", (unsigned long long)r->blocks, (unsigned long long)r->bytes);
-    finish(o, r->result);
+    order_finish(o, r->result);
 }
 
 static void do_gc(struct order *o)
@@ -237,7 +239,7 @@ static void on_pinned(void *arg, int result)
     else if (result == 0)
         keeper_drop_pin(o->d->keeper, &p->cid);
     free(p);
-    finish(o, result);
+    order_finish(o, result);
 }
 
 static void pin_or_unpin(struct order *o, bool pin)
@@ -245,7 +247,7 @@ static void pin_or_unpin(struct order *o, bool pin)
     struct cid cid;
     int r = cid_from_text(span_str(o->words.words[1]), &cid, &o->why);
     if (r < 0) {
-        finish(o, r);
+        order_finish(o, r);
         return;
     }
     struct order_pin *p = MEM_NEW(struct order_pin);
@@ -274,7 +276,7 @@ static void do_reload(struct order *o)
     int r = daemon_reload(o->d, &restart, &o->why);
     o->info = json_pack("{ss}", "restart", buf_cstr(&restart));
     buf_done(&restart);
-    finish(o, r);
+    order_finish(o, r);
 }
 
 static void do_network(struct order *o)
@@ -295,9 +297,13 @@ void order_run(struct daemon *d, const char *line, void (*done)(struct order *o)
 {
     struct order *o = MEM_NEW(struct order);
     *o = (struct order){.d = d, .done = done, .arg = arg, .line = mem_str(line)};
+    if (service_order_is(line)) {
+        service_order_run(o);
+        return;
+    }
     int r = ctl_parse_order(o->line, &o->words, &o->why);
     if (r < 0)
-        finish(o, r);
+        order_finish(o, r);
     else
         runs[o->words.verb](o);
 }

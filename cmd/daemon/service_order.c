@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/daemon/service_order.h"
+
+#include "cmd/daemon/petnames.h"
+#include "net/engine/engine_service.h"
+#include "net/service/service_line.h"
+
+#include <stdlib.h>
+
+#define FILE_NAME "services"
+#define FILE_MOST (UINT32_C(16) << 20)
+
+bool service_order_is(const char *line)
+{
+    struct buf help = BUF_INIT;
+    size_t at = strspn(line, " \t"), len = strcspn(line + at, " \t\n");
+    bool found = false;
+    service_line_help(&help);
+    for (const char *row = buf_cstr(&help); len && row && *row && !found; row = strchr(row, '\n'), row += row ? 1 : 0)
+        found = strncmp(row, line + at, len) == 0 && row[len] == '\t';
+    buf_done(&help);
+    return found;
+}
+
+static bool find_name(void *arg, const char *name, struct peer_id *ret)
+{
+    return petname_find(((struct daemon *)arg)->petnames, name, ret);
+}
+
+struct service_change {
+    struct engine_change change;
+    struct order *order;
+};
+
+static int save(struct daemon *d, struct span text, struct why *why)
+{
+    char path[PATH_MAX];
+    return repo_write_file(repo_file(d->repo, FILE_NAME, path), text.data, text.len, 0600, why);
+}
+
+static void on_changed(struct mail *mail, void *owner)
+{
+    struct service_change *c = (struct service_change *)mail;
+    struct order *o = c->order;
+    int r = c->change.result;
+    (void)owner;
+    o->why = c->change.why;
+    if (r == 0)
+        r = save(o->d, buf_span(&c->change.saved), &o->why);
+    buf_done(&c->change.saved);
+    free(c->change.line);
+    free(c);
+    order_finish(o, r);
+}
+
+void service_order_run(struct order *o)
+{
+    struct service_line l;
+    struct buf line = BUF_INIT;
+    int r = service_line_parse(span_str(o->line), (struct service_names){find_name, o->d}, &l, &o->why);
+    if (r < 0) {
+        order_finish(o, r);
+        return;
+    }
+    service_line_print(&l, &line);
+    service_line_done(&l);
+    struct service_change *c = MEM_NEW(struct service_change);
+    c->order = o;
+    c->change.mail.run = on_changed;
+    c->change.reply = o->d->mail;
+    c->change.line = mem_str(buf_cstr(&line));
+    buf_done(&line);
+    engine_change_services(o->d->engine, &c->change);
+}
+
+int service_orders_saved(struct daemon *d, struct buf *ret, struct why *why)
+{
+    char path[PATH_MAX];
+    int r = repo_read_file(repo_file(d->repo, FILE_NAME, path), FILE_MOST, ret, why);
+    return r == ERR_NOT_FOUND ? 0 : r;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/cli/cli_api.h"
+#include "cmd/cli/cli_output.h"
+#include "cmd/cli/cli_service.h"
+#include "cmd/subs.h"
+
+static const struct cli_option options[] = {
+    {"hangup", 0, "STREAM…", "end a stream, by its number"},
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct cli_column columns[] = {
+    {"stream", "stream", CLI_COUNT},  {"dir", "direction", CLI_TEXT},  {"peer", "peer_text", CLI_TEXT},
+    {"service", "service", CLI_TEXT}, {"state", "state", CLI_TEXT},    {"received", "bytes_in", CLI_BYTES},
+    {"sent", "bytes_out", CLI_BYTES}, {"age", "seconds", CLI_SECONDS}, {"local", "local", CLI_TEXT},
+    {NULL, NULL, CLI_TEXT},
+};
+
+static int run(struct cli *c)
+{
+    const char *values = cli_value(c, "hangup");
+    if (!values)
+        return service_list(c, "/v1/streams", columns);
+    struct api a;
+    int r = api_open(&a, c);
+    if (r < 0)
+        return r;
+    while (*values && r == 0) {
+        size_t n = strcspn(values, "\n");
+        struct buf line = BUF_INIT;
+        buf_add_str(&line, "hangup");
+        service_add_word(&line, span_of(values, n));
+        r = service_send(&a, &line);
+        values += n + (values[n] == '\n');
+    }
+    api_close(&a);
+    return r;
+}
+
+const struct cli_command sub_streams = {
+    .name = "streams",
+    .operands = "",
+    .summary = "list the streams of services, or end one",
+    .options = options,
+    .run = run,
+};
