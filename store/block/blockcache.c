@@ -135,8 +135,8 @@ void blockcache_trim(struct blockcache *c, size_t limit_bytes)
 static void keep_within(struct blockcache *c)
 {
     /* what it keeps was charged by those who made it: to the class of the newest, as a rule */
-    bool tight = c->budget && (budget_tight(c->budget) ||
-                               (c->newest && budget_class_tight(c->budget, c->newest->block->budget_class)));
+    bool tight =
+        c->budget && (budget_tight(c->budget) || (c->newest && budget_class_tight(c->budget, c->newest->block->budget_class)));
     blockcache_trim(c, tight ? c->limit / 2 : c->limit);
 }
 

@@ -26,6 +26,8 @@
 #define IDLE_SYNC         (MONO_S)
 #define REFRESH           (5 * MONO_S)
 #define RETRY             (MONO_S)
+#define DEAD_MANY         128                 /* big blocks dropped: then their room is given back though the store is busy */
+#define DEAD_WAIT         (20 * MONO_MS)      /* for readers of an older snapshot */
 #define BALLAST_AT        (UINT64_C(4) << 20) /* free bytes at which the ballast (1 MiB) is made again */
 
 /* ---- internal operations: their answers differ, so they are known by their apply ---- */
@@ -82,7 +84,7 @@ static void publish(struct blockstore *bs)
 static void refresh_disk(struct blockstore *bs, mono_ns now)
 {
     uint64_t free_bytes = store_env_free_bytes(&bs->env);
-    atomic_store(&bs->stats.disk_bytes, store_env_file_bytes(&bs->env));
+    atomic_store(&bs->stats.disk_bytes, store_env_file_bytes(&bs->env) + segments_disk_bytes(bs->segments));
     atomic_store(&bs->stats.disk_free, free_bytes);
     if (free_bytes > BALLAST_AT)
         store_ballast_make(&bs->env);
@@ -142,13 +144,12 @@ static int load_totals(struct store_txn *txn)
     MDB_dbi info = txn->bs->env.db[DB_INFO];
     struct span v;
     int r = store_txn_get(txn, info, span_str("totals"), &v);
-    if (r == 0 && v.len != sizeof txn->t)
+    txn->t = (struct totals){0};
+    if (r == 0 && v.len != sizeof txn->t && v.len != TOTALS_BEFORE)
         return ERR_CORRUPT;
     if (r == 0)
-        memcpy(&txn->t, v.data, sizeof txn->t);
-    else if (r == ERR_NOT_FOUND)
-        txn->t = (struct totals){0};
-    else
+        memcpy(&txn->t, v.data, v.len);
+    else if (r != ERR_NOT_FOUND)
         return r;
     uint32_t epoch = 0;
     r = store_txn_get(txn, info, span_str("epoch"), &v);
@@ -376,6 +377,49 @@ static int try_group(struct blockstore *bs)
     return commit(bs, &txn);
 }
 
+/* ---- room of big blocks ---- */
+
+/* One step. Returns whether there is more to do at once. */
+static bool give_back(struct blockstore *bs)
+{
+    if (!bs->dead_pass) {
+        bs->dead_below = bs->t.queue_next;
+        bs->dead_epoch = atomic_fetch_add(&bs->read_epoch, 1) + 1;
+        bs->dead_pass = true;
+    }
+    bs->dead_at = mono_after(mono_now(), DEAD_WAIT);
+    if (!store_readers_since(bs, bs->dead_epoch))
+        return false;
+    struct store_txn txn;
+    int r = store_txn_begin(bs, &txn);
+    if (r == 0) {
+        r = extents_give_back(&txn, bs->dead_below, STEP_BLOCKS);
+        if (r > 0) {
+            int committed = commit(bs, &txn);
+            r = committed ? committed : r;
+        } else {
+            store_txn_abort(&txn);
+        }
+    }
+    if (r > 0 && bs->t.dead > 0) {
+        bs->dead_at = 0;
+        return true;
+    }
+    bs->dead_pass = false;
+    if (r >= 0) {
+        extents_sweep(bs);
+        return false;
+    }
+    note_fault(bs, r);
+    bs->dead_at = mono_after(mono_now(), RETRY);
+    return false;
+}
+
+static bool may_give_back(const struct blockstore *bs)
+{
+    return bs->t.dead > 0 && !bs->stop && (bs->dead_pass || !bs->unsynced || bs->t.dead >= DEAD_MANY);
+}
+
 /* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
 static void settle_freed(struct blockstore *bs)
 {
@@ -384,6 +428,11 @@ static void settle_freed(struct blockstore *bs)
         if (store_txn_begin(bs, &txn) != 0 || commit(bs, &txn) != 0)
             return;
     }
+    if (bs->t.dead == 0 || sync_now(bs) != 0)
+        return;
+    for (int i = 0; i < 100 && bs->t.dead > 0; i++)
+        if (!give_back(bs))
+            usleep(2000); /* for readers */
 }
 
 /* The disk is full: what is given up before an operation is refused, once per operation. */
@@ -545,6 +594,8 @@ static mono_ns next_deadline(struct blockstore *bs, mono_ns now)
     mono_ns at = bs->refresh_at;
     if (bs->unsynced)
         at = mono_min(at, bs->sync_at);
+    if (may_give_back(bs))
+        at = mono_min(at, bs->dead_at);
     if (bs->broken)
         at = mono_min(at, bs->retry_at);
     else if (has_work(bs))
@@ -570,6 +621,8 @@ static void turn(struct blockstore *bs)
         check_quota(bs);
     if (has_work(bs) && !bs->stop && mono_now() >= bs->retry_at)
         work(bs);
+    if (may_give_back(bs) && now >= bs->dead_at && (bs->dead_pass || sync_now(bs) == 0))
+        (void)give_back(bs);
     if (bs->unsynced && !bs->pending && now >= bs->sync_at)
         (void)sync_now(bs); /* a failure is in the figures, and tried again */
     if (now >= bs->refresh_at)
@@ -606,6 +659,7 @@ static void free_parts(struct blockstore *bs)
     mailbox_free(bs->inbox);
     hold_table_free(bs->holds);
     vouched_free(bs->vouched);
+    segments_free(bs->segments);
     store_env_close(&bs->env);
     free(bs);
 }
@@ -614,6 +668,7 @@ int blockstore_open(struct blockstore **ret, const struct blockstore_options *o,
 {
     struct blockstore *bs = MEM_NEW(struct blockstore);
     bs->vouched = vouched_new();
+    bs->segments = segments_new(o->dir);
     int r = store_env_open(&bs->env, o->dir, why);
     if (r == 0 && (r = begin_epoch(bs)))
         why_set(why, r, "cannot start the block store in %s: %s", o->dir, err_text(r));
@@ -627,6 +682,7 @@ int blockstore_open(struct blockstore **ret, const struct blockstore_options *o,
     bs->unsynced = bs->check_quota = true;
     atomic_store(&bs->quota, o->quota_bytes);
     if (r == 0) {
+        extents_sweep(bs);
         publish(bs);
         refresh_disk(bs, mono_now());
         r = start_thread(bs, why);

@@ -12,7 +12,7 @@
 static int txn_source_get(struct block_source *self, const struct cid *cid, struct span *ret)
 {
     struct store_txn *txn = (struct store_txn *)((uint8_t *)self - offsetof(struct store_txn, source));
-    int r = store_txn_get(txn, txn->bs->env.db[DB_BLOCKS], cid_hash(cid), ret);
+    int r = block_find(txn->bs, txn->mdb, cid_hash(cid), ret);
     return r == ERR_NOT_FOUND ? ERR_MISSING : r;
 }
 
@@ -66,6 +66,10 @@ int store_txn_commit(struct store_txn *txn)
         return r;
     }
     int rc = fault_point();
+    if (rc == 0 && (r = segments_sync(txn->bs->segments))) { /* before anything refers to them */
+        store_txn_abort(txn);
+        return r;
+    }
     if (rc)
         store_txn_abort(txn);
     else
@@ -127,15 +131,6 @@ int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct 
 {
     MDB_val k = store_val(key), v = store_val(value);
     return put(txn, db, &k, &v, MDB_APPEND);
-}
-
-int store_txn_reserve(struct store_txn *txn, MDB_dbi db, struct span key, size_t len, uint8_t **ret)
-{
-    MDB_val k = store_val(key), v = {len, NULL};
-    int r = put(txn, db, &k, &v, MDB_RESERVE);
-    if (r == 0)
-        *ret = v.mv_data;
-    return r;
 }
 
 int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key)

@@ -28,8 +28,9 @@ static const struct {
     const char *name;
     unsigned flags;
 } databases[STORE_DBS] = {
-    [DB_INFO] = {"info", 0},     [DB_BLOCKS] = {"blocks", 0}, [DB_ROWS] = {"rows", 0},        [DB_LRU] = {"lru", 0},
-    [DB_WANTED] = {"wanted", 0}, [DB_PINS] = {"pins", 0},     [DB_LIVE_QUEUE] = {"liveq", 0}, [DB_HELD_QUEUE] = {"heldq", 0},
+    [DB_INFO] = {"info", 0},       [DB_BLOCKS] = {"blocks", 0}, [DB_ROWS] = {"rows", 0},        [DB_LRU] = {"lru", 0},
+    [DB_WANTED] = {"wanted", 0},   [DB_PINS] = {"pins", 0},     [DB_LIVE_QUEUE] = {"liveq", 0}, [DB_HELD_QUEUE] = {"heldq", 0},
+    [DB_EXTENTS] = {"extents", 0}, [DB_PLACES] = {"places", 0}, [DB_DEAD] = {"dead", 0},
 };
 
 int store_error(int code)
@@ -266,7 +267,8 @@ static int open_databases(struct store_env *e, struct why *why)
     }
     uint32_t format = STORE_FORMAT;
     MDB_val key = store_val(span_str("format")), val = {sizeof format, &format}, had;
-    if (rc == 0 && mdb_get(txn, e->db[DB_INFO], &key, &had) != 0)
+    if (rc == 0 && (mdb_get(txn, e->db[DB_INFO], &key, &had) != 0 || had.mv_size != val.mv_size ||
+                    memcmp(had.mv_data, val.mv_data, val.mv_size) != 0)) /* new, or older: that one is a part of this */
         rc = mdb_put(txn, e->db[DB_INFO], &key, &val, 0);
     if (rc) {
         mdb_txn_abort(txn);

@@ -5,12 +5,13 @@
  *   blockstore.c      the committer: mailbox → groups → commits → answers
  *   store_env.c       the LMDB environment: opening, checking, reopening after a fatal error
  *   store_row.c       one row per multihash: held or not, counts; the indexes that follow from it
+ *   store_extent.c    big blocks, which are in files of their own (segment.h)
  *   store_cascade.c   brings the counts of children to where they should be, in steps
  *   store_evict.c     holds, touches, eviction in steps (store_evict.h)
  *   store_ops.c       operations that need nothing of the committer's inside
  *   store_pin.c       pins                    store_reader.c   readers                verify.c   the check
  *
- * Databases (format 1; integers little-endian, in keys big-endian):
+ * Databases (format 2, which has extents, or 1; integers little-endian, in keys big-endian):
  *
  *   info     "format" → u32; "totals" → struct totals as stored; "epoch" → u32
  *   blocks   multihash → the block
@@ -18,6 +19,7 @@
  *   lru      u64 stamp → multihash     every held block with live count 0, the least recently used first
  *   wanted   multihash → cid           every block with live count > 0 that is not held
  *   pins     cid → u8 flags, i64 since, name
+ *   extents, places, dead: big blocks (store_extent.c)
  *   liveq    u64 number → multihash    rows whose live lane is not settled; heldq: the held lane, void after a restart
  *
  * Two lanes of counts, one machine. The live lane counts references from roots and live parents and is durable. The held
@@ -31,18 +33,34 @@
 #include "store/block/blockstore_txn.h"
 #include "store/block/pin.h"
 #include "store/block/store_evict.h"
+#include "store/block/store_extent.h"
+#include "store/block/store_row.h"
 #include "store/block/store_slot.h"
 #include "store/block/vouched.h"
 
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
-#define STORE_FORMAT 1
+#define STORE_FORMAT 2
 
 /* ---- store_env.c ---- */
 
-enum store_db { DB_INFO, DB_BLOCKS, DB_ROWS, DB_LRU, DB_WANTED, DB_PINS, DB_LIVE_QUEUE, DB_HELD_QUEUE, STORE_DBS };
+enum store_db {
+    DB_INFO,
+    DB_BLOCKS,
+    DB_ROWS,
+    DB_LRU,
+    DB_WANTED,
+    DB_PINS,
+    DB_LIVE_QUEUE,
+    DB_HELD_QUEUE,
+    DB_EXTENTS,
+    DB_PLACES,
+    DB_DEAD,
+    STORE_DBS
+};
 
 struct record_db {
     char name[32];
@@ -75,15 +93,17 @@ bool store_ballast_burn(const struct store_env *e); /* true: there was one */
 
 /* ---- the write transaction ---- */
 
-enum lane { LANE_LIVE, LANE_HELD, LANES };
-
 struct totals {
     uint64_t blocks, bytes, live_blocks, live_bytes, wanted, pins, pins_incomplete;
     uint64_t stamp;      /* last one given in the eviction order */
     uint64_t queue_next; /* next number of the queues */
     uint64_t pending[LANES];
+    /* since format 2 */
+    uint64_t segment, unit; /* where the next big block goes */
+    uint64_t dead;          /* big blocks whose room is to be given back */
 };
-#define TOTALS_COUNT (sizeof(struct totals) / sizeof(uint64_t))
+#define TOTALS_BEFORE offsetof(struct totals, segment)
+#define TOTALS_COUNT  (sizeof(struct totals) / sizeof(uint64_t))
 
 struct store_txn {
     struct blockstore *bs;
@@ -99,50 +119,8 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn);
 int store_txn_commit(struct store_txn *txn); /* commits or aborts; counters go to bs->t on success */
 void store_txn_abort(struct store_txn *txn);
 int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct span value); /* keys ascend */
-int store_txn_reserve(struct store_txn *txn, MDB_dbi db, struct span key, size_t len, uint8_t **ret);
 
-/* ---- store_row.c ---- */
-
-struct lane_state {
-    uint64_t count;
-    uint32_t done;
-    bool all, queued;
-};
-
-struct row {
-    bool exists, held, inline_block;
-    bool damaged; /* not held because its bytes were damaged, and not come again */
-    uint32_t codec, size;
-    uint32_t roots; /* of lane[LANE_LIVE].count: from outside (pins, records) */
-    uint64_t stamp; /* place in the eviction order, when evictable */
-    struct lane_state lane[LANES];
-};
-
-#define ROW_SIZE_MAX 64
-
-/* *ret is all zero when there is no row. ERR_CORRUPT for a damaged one. */
-int row_parse(struct span in, uint32_t epoch, struct row *ret);
-size_t row_format(const struct row *row, uint32_t epoch, uint8_t out[ROW_SIZE_MAX]);
-int row_load(struct store_txn *txn, struct span hash, struct row *ret);
-/* Queues the lanes that are not settled, then writes the row, or deletes it when it says nothing. */
-int row_save(struct store_txn *txn, struct span hash, struct row *row);
-bool row_settled(const struct row *row, enum lane lane);
-static inline bool row_in_lru(const struct row *row)
-{
-    return row->held && !row->inline_block && row->lane[LANE_LIVE].count == 0;
-}
-static inline bool row_is_wanted(const struct row *row)
-{
-    return !row->held && row->lane[LANE_LIVE].count > 0;
-}
-
-/* One more or one less reference in a lane. `root`: from outside. Identity CIDs without links are not counted. */
-int row_count(struct store_txn *txn, const struct cid *cid, enum lane lane, int delta, bool root);
-int row_touch(struct store_txn *txn, struct span hash, struct row *row);      /* moves it to the end of the eviction order */
-int row_drop_block(struct store_txn *txn, struct span hash, struct row *row); /* no longer held; row saved */
-int row_drop_damaged(struct store_txn *txn, struct span hash, struct row *row); /* the same; remembered while it is live */
-/* The CID of a row: its multihash with its codec */
-int row_cid(struct span hash, const struct row *row, struct cid *ret);
+/* ---- keys ---- */
 
 static inline void put_be64(uint8_t out[8], uint64_t v)
 {
@@ -198,10 +176,16 @@ struct blockstore {
     bool unsynced; /* the last commit's meta page may not be on disk */
     bool broken;   /* LMDB wants to be reopened */
     bool check_quota;
+    bool dead_pass;                        /* room of big blocks is being given back: of those dropped before … */
+    uint64_t dead_below;                   /* … this number of the queue, when readers have … */
+    uint64_t dead_epoch;                   /* … begun in this epoch of reading or later */
+    mono_ns dead_at;                       /* look again */
     mono_ns refresh_at, sync_at, retry_at; /* retry_at: of maintenance that failed */
 
     /* shared */
     struct vouched *vouched;
+    struct segments *segments;
+    _Atomic uint64_t read_epoch;
     atomic_bool gate;  /* shut while the environment is being reopened */
     atomic_bool poked; /* a touch poke is under way */
     struct reader_slot readers[READERS_MAX];
@@ -231,6 +215,7 @@ int pins_all_complete(struct store_txn *txn);
 int pins_none_complete(struct store_txn *txn);
 
 bool store_readers_idle(struct blockstore *bs); /* the gate is shut: aborts their transactions; false: one is active */
+bool store_readers_since(const struct blockstore *bs, uint64_t epoch); /* nobody reads a snapshot from before */
 void store_readers_close(struct blockstore *bs);
 void store_reader_poke(struct blockstore *bs);
 

@@ -71,6 +71,7 @@ int store_read_begin(struct store_reader *r)
         return 0;
     }
     atomic_store(&r->slot->active, true);
+    atomic_store(&r->slot->epoch, atomic_load(&r->bs->read_epoch)); /* before the snapshot is taken */
     if (atomic_load(&r->bs->gate)) {
         atomic_store(&r->slot->active, false);
         return ERR_IO;
@@ -114,6 +115,14 @@ bool store_readers_idle(struct blockstore *bs)
             mdb_txn_abort(bs->readers[i].txn);
             bs->readers[i].txn = NULL;
         }
+    return true;
+}
+
+bool store_readers_since(const struct blockstore *bs, uint64_t epoch)
+{
+    for (int i = 0; i < READERS_MAX; i++)
+        if (atomic_load(&bs->readers[i].active) && atomic_load(&bs->readers[i].epoch) < epoch)
+            return false;
     return true;
 }
 
@@ -180,8 +189,9 @@ int store_get(struct store_reader *r, const struct cid *cid, struct span *ret)
     struct span found;
     if (cid_inline(cid, ret))
         return 0;
-    int result = find(r, DB_BLOCKS, cid_hash(cid), &found);
-    if (result == ERR_MISSING)
+    assert(r->depth > 0);
+    int result = block_find(r->bs, r->slot->txn, cid_hash(cid), &found);
+    if (result == ERR_NOT_FOUND)
         return why_missing(r, cid);
     if (result == 0)
         result = store_vouch(r->bs, cid, found);

@@ -25,6 +25,7 @@ struct touch_ring {
 struct reader_slot {
     atomic_bool taken;
     atomic_bool active; /* between begin and end: the committer keeps its hands off */
+    _Atomic uint64_t epoch; /* blockstore.read_epoch when it began; right while active */
     MDB_txn *txn;       /* reset between uses; the committer's to abort when the gate is shut and active is false */
     struct touch_ring *_Atomic ring; /* kept from the first use until blockstore_close */
 };

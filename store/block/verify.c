@@ -18,7 +18,7 @@
 #define TABLE_ROWS (TABLE_SIZE / 2)    /* expected in a pass */
 #define TABLE_FULL (TABLE_SIZE / 8 * 7)
 
-enum phase { HASH, SETTLE, COUNT, COMPARE, NAME, FINISH, DONE };
+enum phase { HASH, HASH_BIG, SETTLE, COUNT, COMPARE, NAME, FINISH, DONE };
 
 struct counted {
     uint64_t mix;
@@ -141,7 +141,7 @@ static int apply_count(struct store_op *op, struct store_txn *txn)
 static int still_damaged(struct store_txn *txn, const struct cid *cid, const struct row *row)
 {
     struct span data;
-    int r = store_txn_get(txn, txn->bs->env.db[DB_BLOCKS], cid_hash(cid), &data);
+    int r = block_find(txn->bs, txn->mdb, cid_hash(cid), &data);
     if (r == ERR_NOT_FOUND)
         return row->held ? 0 : ERR_MISSING;
     if (r)
@@ -158,13 +158,13 @@ static int apply_drop(struct store_op *op, struct store_txn *txn)
     struct row row;
     int r = row_load(txn, hash, &row);
     if (r == ERR_CORRUPT && txn->hard == 0) { /* the row itself: what it said is counted anew by this verify or the next */
-        (void)store_txn_del(txn, txn->bs->env.db[DB_BLOCKS], hash); /* none is fine; an LMDB error shows in `hard` */
+        (void)block_drop(txn, hash);          /* none is fine; an LMDB error shows in `hard` */
         return store_txn_del(txn, txn->bs->env.db[DB_ROWS], hash);
     }
     if (r || row.inline_block || (r = still_damaged(txn, &p->cid, &row)))
         return r ? r : ERR_EXISTS;
     if (!row.held) /* a block without its row */
-        return store_txn_del(txn, txn->bs->env.db[DB_BLOCKS], hash);
+        return block_drop(txn, hash);
     return row_drop_damaged(txn, hash, &row);
 }
 
@@ -336,7 +336,7 @@ static int get(struct store_verify *v, enum store_db db, struct span key, struct
     return store_error(rc);
 }
 
-/* ---- HASH ---- */
+/* ---- HASH, HASH_BIG ---- */
 
 static int hash_one(struct store_verify *v, struct span hash, struct span data, struct verify_event *e)
 {
@@ -371,13 +371,18 @@ static int step_hash(struct store_verify *v, unsigned blocks, struct verify_even
         return r;
     for (unsigned i = 0; i < blocks && r == 0; i++) {
         MDB_val k, data;
-        r = next_key(v, DB_BLOCKS, &k, &data);
+        bool big = v->phase == HASH_BIG;
+        r = next_key(v, big ? DB_EXTENTS : DB_BLOCKS, &k, &data);
         if (r == 0) {
-            v->phase = SETTLE;
+            v->phase = big ? SETTLE : HASH_BIG;
+            v->at.len = 0;
             break;
         }
+        struct span bytes = store_span(data);
+        if (r == 1 && big && extent_bytes(v->bs, bytes, &bytes) != 0)
+            bytes = SPAN_NONE; /* not where it should be: damaged whatever its hash is */
         if (r == 1)
-            r = hash_one(v, store_span(k), store_span(data), e);
+            r = hash_one(v, store_span(k), bytes, e);
     }
     store_read_end(v->reader);
     return r;
@@ -481,7 +486,7 @@ static void visit_links(struct store_verify *v, struct span hash, const struct r
     v->left = row->lane[LANE_LIVE].done;
     if (v->left == 0 || row_cid(hash, row, &cid) != 0)
         return;
-    if (!cid_inline(&cid, &data) && get(v, DB_BLOCKS, hash, &data) != 0)
+    if (!cid_inline(&cid, &data) && block_find(v->bs, store_reader_txn(v->reader), hash, &data) != 0)
         return; /* gone for repair: its children's counts come back with it */
     (void)links_of(&cid, data, each, v);
 }
@@ -527,7 +532,7 @@ static int compare_row(struct store_verify *v, struct span hash, const struct ro
         return found_count(v, &cid, expected, e, row->lane[LANE_LIVE].count);
     if (!indexes_agree(v, hash, row))
         return found_index(v, &cid, e);
-    if (row->held && !row->inline_block && get(v, DB_BLOCKS, hash, &in) == ERR_NOT_FOUND)
+    if (row->held && !row->inline_block && block_find(v->bs, store_reader_txn(v->reader), hash, &in) == ERR_NOT_FOUND)
         return found_damaged(v, &cid, e);
     return 0;
 }
@@ -538,7 +543,8 @@ static int visit_row(struct store_verify *v, struct span hash, struct span in, s
     if (row_parse(in, 0, row) != 0) { /* told once, in the first pass, unless its block was there to tell it by */
         struct cid cid;
         struct span data;
-        bool told = v->phase != COUNT || v->pass > 0 || get(v, DB_BLOCKS, hash, &data) == 0;
+        bool told =
+            v->phase != COUNT || v->pass > 0 || block_find(v->bs, store_reader_txn(v->reader), hash, &data) != ERR_NOT_FOUND;
         return told || cid_from_hash(&cid, 1, CODEC_RAW, hash) != 0 ? 0 : found_damaged(v, &cid, e);
     }
     switch (v->phase) {
@@ -639,6 +645,7 @@ int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_eve
 {
     switch (v->phase) {
     case HASH:
+    case HASH_BIG:
         return step_hash(v, blocks, ret_event);
     case SETTLE:
         return step_settle(v);

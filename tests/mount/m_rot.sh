@@ -12,28 +12,33 @@ for i in $(seq 1 40); do head -c $((i * 700 + 2100)) /dev/urandom >"$TMP_DIR/pla
 cp -r "$TMP_DIR/plain" "$M/share/d" && sync "$M/share/d/big" || fail "cp"
 stop || exit 1
 cp -r "$STATE" "$STATE.peer"
-# rot N: flips N random bits inside the bytes of files, wherever in the data file they lie; prints the files that were hit
+# rot N: flips N random bits inside the bytes of files, wherever in the store's files they lie; prints the files that were hit
 rot() {
-    python3 - "$STATE/data.mdb" "$TMP_DIR/plain" "$1" "$2" <<'PY'
+    python3 - "$STATE" "$TMP_DIR/plain" "$1" "$2" <<'PY'
 import os, random, sys
-data, plain, count, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+state, plain, count, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 rng = random.Random(seed)
 files = sorted(os.path.join(d, f) for d, _, names in os.walk(plain) for f in names)
-with open(data, "r+b") as f:
-    image = f.read()
-    hit = set()
-    while len(hit) < count:
-        path = rng.choice(files)
-        with open(path, "rb") as p:
-            content = p.read()
-        begin = rng.randrange(0, len(content), 1 << 20)
-        piece = content[begin:begin + (1 << 20)]
-        place = image.find(piece)
-        assert place >= 0, f"{path} at {begin} is not in the data file as one piece"
-        at = place + rng.randrange(len(piece))
+images = {}
+for d, _, names in os.walk(state):
+    for n in names:
+        if n == "data.mdb" or n.startswith("segment-"):
+            with open(os.path.join(d, n), "rb") as f:
+                images[f.name] = f.read()
+hit = set()
+while len(hit) < count:
+    path = rng.choice(files)
+    with open(path, "rb") as p:
+        content = p.read()
+    begin = rng.randrange(0, len(content), 1 << 20)
+    piece = content[begin:begin + (1 << 20)]
+    place, data = max((image.find(piece), name) for name, image in images.items())
+    assert place >= 0, f"{path} at {begin} is nowhere in one piece"
+    at = place + rng.randrange(len(piece))
+    with open(data, "r+b") as f:
         f.seek(at)
-        f.write(bytes([image[at] ^ (1 << rng.randrange(8))]))
-        hit.add(os.path.relpath(path, plain))
+        f.write(bytes([images[data][at] ^ (1 << rng.randrange(8))]))
+    hit.add(os.path.relpath(path, plain))
 print("\n".join(sorted(hit)))
 PY
 }

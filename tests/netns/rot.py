@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """A disk that rots under a node that peers fetch from: nobody gets a wrong byte, and whoever has the block mends it."""
-import errno, os, pathlib, subprocess, sys, unittest
+import errno, os, pathlib, sys, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from lab import Lab, need, wait_for
@@ -9,12 +9,9 @@ from lab import Lab, need, wait_for
 CONFIG = "timeout-read = 3s\n"
 
 
-def data_file(node):
-    return next(p for p in node.home.rglob("data.mdb"))
-
-
-def flip(path, content, at):
-    """One bit of the byte `at` of `content`, wherever its first MiB lies in the data file"""
+def flip(node, content, at):
+    """One bit of the byte `at` of `content`, wherever its first MiB lies in the node's store"""
+    path = next(p for p in node.home.rglob("segment-*") if content[:1 << 20] in p.read_bytes())
     with open(path, "r+b") as f:
         place = f.read().index(content[:1 << 20]) + at
         f.seek(place)
@@ -36,7 +33,7 @@ class Rot(unittest.TestCase):
             path.write_bytes(content)
             cid = a.cid(path)
             a.stop()
-            flip(data_file(a), content, 777777)
+            flip(a, content, 777777)
             a.start()
             b = lab.node(2, config=CONFIG)
             wait_for("they met", lambda: b.id in a.peers() and a.id in b.peers())

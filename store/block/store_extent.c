@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where big blocks lie. Their bytes are in segments (segment.h); LMDB has for each
+ *
+ *   extents   multihash → segment u32, unit u32, len u32
+ *   places    segment u32, unit u32, in keys big-endian → multihash: what of a segment is in use
+ *   dead      the same key → len u32, number u64: dropped, its room not given back yet
+ *
+ * The end of what is written is in the totals, so it moves with the commit: bytes written for a transaction that was aborted
+ * are written over. They are on disk before the commit that tells of them begins.
+ *
+ * Room is given back late: a drop must be on disk, or after a crash the block would be there and its bytes not; and readers
+ * whose snapshot still shows it must be through. `number` is the queue's when it was dropped: the committer says below which
+ * both are so. */
+#include "store/block/store_internal.h"
+
+#include "store/block/fault.h"
+
+#include <stdlib.h>
+
+#define KEY_SIZE    8
+#define EXTENT_SIZE 12
+#define DEAD_SIZE   12
+
+static void put32(uint8_t *at, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(v >> (8 * i));
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static void put_key(uint8_t key[KEY_SIZE], uint32_t segment, uint32_t unit)
+{
+    put_be64(key, (uint64_t)segment << 32 | unit);
+}
+
+int extent_parse(struct span in, struct extent *ret)
+{
+    if (in.len != EXTENT_SIZE)
+        return ERR_CORRUPT;
+    *ret = (struct extent){get32(in.data), get32(in.data + 4), get32(in.data + 8)};
+    if (ret->len == 0 || ret->len > BLOCK_MAX || ret->unit > SEGMENT_UNITS - extent_units(ret->len))
+        return ERR_CORRUPT;
+    return 0;
+}
+
+static int lookup(MDB_txn *mdb, MDB_dbi db, struct span key, struct span *ret)
+{
+    MDB_val k = store_val(key), v;
+    int rc = mdb_get(mdb, db, &k, &v);
+    if (rc == 0)
+        *ret = store_span(v);
+    return store_error(rc);
+}
+
+int extent_bytes(struct blockstore *bs, struct span in, struct span *ret)
+{
+    struct extent e;
+    int r = extent_parse(in, &e);
+    return r ? r : segments_get(bs->segments, &e, ret);
+}
+
+int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret)
+{
+    int r = lookup(mdb, bs->env.db[DB_BLOCKS], hash, ret);
+    if (r != ERR_NOT_FOUND)
+        return r;
+    struct span in;
+    r = lookup(mdb, bs->env.db[DB_EXTENTS], hash, &in);
+    return r ? r : extent_bytes(bs, in, ret);
+}
+
+/* Is there an entry of this segment? An error counts as one: what is in doubt stays. */
+static bool used(MDB_txn *mdb, MDB_dbi db, uint32_t segment)
+{
+    uint8_t key[KEY_SIZE];
+    MDB_cursor *c;
+    if (mdb_cursor_open(mdb, db, &c) != 0)
+        return true;
+    put_key(key, segment, 0);
+    MDB_val k = {sizeof key, key}, v;
+    int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    bool is = rc == 0 && (k.mv_size != KEY_SIZE || get_be64(k.mv_data) >> 32 == segment);
+    mdb_cursor_close(c);
+    return is || (rc != 0 && rc != MDB_NOTFOUND);
+}
+
+static bool in_use(struct blockstore *bs, MDB_txn *mdb, uint32_t segment)
+{
+    return used(mdb, bs->env.db[DB_PLACES], segment) || used(mdb, bs->env.db[DB_DEAD], segment);
+}
+
+/* ---- putting ---- */
+
+static int next_segment(struct store_txn *txn)
+{
+    struct blockstore *bs = txn->bs;
+    uint32_t n = (uint32_t)txn->t.segment;
+    for (uint32_t i = 0; i < SEGMENTS_MAX; i++) {
+        n = (n + 1) % SEGMENTS_MAX;
+        if (!segments_exist(bs->segments, n) && !in_use(bs, txn->mdb, n)) {
+            txn->t.segment = n;
+            txn->t.unit = 0;
+            return 0;
+        }
+    }
+    return ERR_NO_SPACE; /* 64 TiB */
+}
+
+int extent_put(struct store_txn *txn, struct span hash, struct span data)
+{
+    struct totals *t = &txn->t;
+    int r = txn->hard;
+    if (r == 0 && t->unit + extent_units((uint32_t)data.len) > SEGMENT_UNITS)
+        r = next_segment(txn);
+    if (r)
+        return r;
+    struct extent e = {(uint32_t)t->segment, (uint32_t)t->unit, (uint32_t)data.len};
+    int rc = fault_point();
+    r = rc ? store_error(rc) : segments_write(txn->bs->segments, &e, data);
+    if (r)
+        return txn->hard = r;
+    t->unit += extent_units(e.len);
+    uint8_t value[EXTENT_SIZE], key[KEY_SIZE];
+    put32(value, e.segment);
+    put32(value + 4, e.unit);
+    put32(value + 8, e.len);
+    put_key(key, e.segment, e.unit);
+    r = store_txn_set(txn, txn->bs->env.db[DB_EXTENTS], hash, span_of(value, sizeof value));
+    return r ? r : store_txn_set(txn, txn->bs->env.db[DB_PLACES], span_of(key, sizeof key), hash);
+}
+
+int extent_drop(struct store_txn *txn, struct span hash)
+{
+    const MDB_dbi *db = txn->bs->env.db;
+    struct span in;
+    struct extent e;
+    int r = store_txn_get(txn, db[DB_EXTENTS], hash, &in);
+    if (r)
+        return r;
+    int damaged = extent_parse(in, &e);
+    r = store_txn_del(txn, db[DB_EXTENTS], hash);
+    if (r || damaged) /* where it was is not known: its room is lost until the segment goes */
+        return r;
+    uint8_t value[DEAD_SIZE], key[KEY_SIZE];
+    put_key(key, e.segment, e.unit);
+    put32(value, e.len);
+    put_be64(value + 4, txn->t.queue_next++);
+    r = store_txn_del(txn, db[DB_PLACES], span_of(key, sizeof key));
+    if (r && r != ERR_NOT_FOUND)
+        return r;
+    txn->t.dead++;
+    return store_txn_set(txn, db[DB_DEAD], span_of(key, sizeof key), span_of(value, sizeof value));
+}
+
+int block_drop(struct store_txn *txn, struct span hash)
+{
+    int r = store_txn_del(txn, txn->bs->env.db[DB_BLOCKS], hash);
+    return r == ERR_NOT_FOUND ? extent_drop(txn, hash) : r;
+}
+
+/* ---- giving room back ---- */
+
+/* The first dead one at or after `from` whose number is below `below`; 1, 0: none, or an error. */
+static int next_dead(struct store_txn *txn, uint64_t from, uint64_t below, struct extent *ret)
+{
+    uint8_t key[KEY_SIZE];
+    MDB_cursor *c;
+    int rc = mdb_cursor_open(txn->mdb, txn->bs->env.db[DB_DEAD], &c);
+    if (rc)
+        return store_error(rc);
+    put_be64(key, from);
+    MDB_val k = {sizeof key, key}, v;
+    rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    while (rc == 0 && k.mv_size == KEY_SIZE && v.mv_size == DEAD_SIZE && get_be64((uint8_t *)v.mv_data + 4) >= below)
+        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+    if (rc == 0 && (k.mv_size != KEY_SIZE || v.mv_size != DEAD_SIZE))
+        rc = MDB_CORRUPTED;
+    if (rc == 0)
+        *ret = (struct extent){(uint32_t)(get_be64(k.mv_data) >> 32), (uint32_t)get_be64(k.mv_data), get32(v.mv_data)};
+    mdb_cursor_close(c);
+    return rc == 0 ? 1 : rc == MDB_NOTFOUND ? 0 : store_error(rc);
+}
+
+int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
+{
+    struct extent e = {0};
+    uint64_t from = 0;
+    int r = 0;
+    unsigned n = 0;
+    while (n < most && (r = next_dead(txn, from, below, &e)) == 1) {
+        uint8_t key[KEY_SIZE];
+        put_key(key, e.segment, e.unit);
+        from = get_be64(key) + 1;
+        if (used(txn->mdb, txn->bs->env.db[DB_PLACES], e.segment)) /* else the whole file goes */
+            segments_punch(txn->bs->segments, &e);
+        r = store_txn_del(txn, txn->bs->env.db[DB_DEAD], span_of(key, sizeof key));
+        if (r)
+            return r;
+        txn->t.dead -= txn->t.dead > 0;
+        n++;
+    }
+    return r < 0 ? r : (int)n;
+}
+
+void extents_sweep(struct blockstore *bs)
+{
+    struct store_txn txn;
+    uint32_t *list = NULL;
+    if (store_txn_begin(bs, &txn) != 0)
+        return;
+    int count = segments_list(bs->segments, &list);
+    for (int i = 0; i < count; i++)
+        if (list[i] != txn.t.segment && !in_use(bs, txn.mdb, list[i]))
+            segments_remove(bs->segments, list[i]);
+    free(list);
+    store_txn_abort(&txn);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside the block store: big blocks, whose bytes are in segments (segment.h) and whose places are in LMDB; and blocks' bytes
+ * wherever they are. Functions with a transaction are the committer's.
+ */
+#ifndef STORE_BLOCK_STORE_EXTENT_H
+#define STORE_BLOCK_STORE_EXTENT_H
+
+#include "store/block/blockstore_txn.h"
+#include "store/block/segment.h"
+
+#define EXTENT_MIN (UINT32_C(128) << 10) /* blocks of this size and more are not in LMDB */
+
+int extent_parse(struct span in, struct extent *ret); /* 0 or ERR_CORRUPT */
+int extent_put(struct store_txn *txn, struct span hash, struct span data);
+int extent_drop(struct store_txn *txn, struct span hash); /* ERR_NOT_FOUND: it is not one */
+/* The bytes of an entry in "extents". 0, ERR_CORRUPT, ERR_IO. */
+int extent_bytes(struct blockstore *bs, struct span in, struct span *ret);
+/* The bytes of a block, wherever they are, unverified. 0, ERR_NOT_FOUND, or an error. Any thread. */
+int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret);
+int block_drop(struct store_txn *txn, struct span hash); /* its bytes alone. ERR_NOT_FOUND: there are none */
+/* Up to `most` of those dropped before the queue's number `below`; returns how many. */
+int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most);
+/* Removes segments in which nothing is in use any more. After a commit; nobody's snapshot may show them. */
+void extents_sweep(struct blockstore *bs);
+
+#endif

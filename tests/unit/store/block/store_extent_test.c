@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Big blocks through the whole store: they outlive a restart, give their room back, and neither a failing disk nor a damaged
+ * file makes them something else than what they were. */
+#include "store/block/fault.h"
+#include "store/block/store_internal.h"
+
+#include "store_fixture.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define BIG (1u << 20)
+
+static uint64_t segment_room(const struct folder *f)
+{
+    struct segments *s = segments_new(f->path);
+    uint64_t bytes = segments_disk_bytes(s);
+    segments_free(s);
+    return bytes;
+}
+
+static void wait_for_room(const struct folder *f, uint64_t most)
+{
+    mono_ns until = mono_after(mono_now(), 20 * MONO_S);
+    while (segment_room(f) > most && mono_now() < until)
+        usleep(1000);
+    cr_assert_leq(segment_room(f), most);
+}
+
+static void flip_byte(const struct folder *f, off_t at)
+{
+    char path[128];
+    uint8_t byte;
+    snprintf(path, sizeof path, "%s/segment-00000000", f->path);
+    int fd = open(path, O_RDWR);
+    cr_assert(pread(fd, &byte, 1, at) == 1);
+    byte ^= 0x40;
+    cr_assert(pwrite(fd, &byte, 1, at) == 1);
+    close(fd);
+}
+
+Test(store_extent, they_outlive_a_restart)
+{
+    static const uint32_t lens[] = {EXTENT_MIN - 1, EXTENT_MIN, EXTENT_MIN + 1, BIG, BLOCK_MAX};
+    struct block *b[5];
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    for (int i = 0; i < 5; i++) {
+        b[i] = raw_block((uint64_t)i, lens[i]);
+        cr_assert_eq(do_put(bs, b[i]), 0);
+        cr_assert(has(bs, &b[i]->cid));
+    }
+    cr_assert_eq(do_put(bs, b[3]), 0, "again");
+    blockstore_close(bs);
+    bs = store_open(f.path, 0);
+    for (int i = 0; i < 5; i++)
+        cr_assert(has(bs, &b[i]->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    struct block *more = raw_block(9, BIG);
+    cr_assert_eq(do_put(bs, more), 0);
+    cr_assert(has(bs, &more->cid) && has(bs, &b[4]->cid), "written behind what is there");
+    blockstore_close(bs);
+    block_unref(more);
+    for (int i = 0; i < 5; i++)
+        block_unref(b[i]);
+    folder_remove(&f);
+}
+
+Test(store_extent, room_comes_back_when_no_reader_needs_it)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *keep = raw_block(1, BIG), *drop = raw_block(2, BIG);
+    cr_assert_eq(do_put(bs, keep), 0);
+    cr_assert_eq(do_put(bs, drop), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &keep->cid), 0);
+    settle(bs);
+    struct store_reader *r;
+    struct span data;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    cr_assert_eq(store_get(r, &drop->cid, &data), 0);
+    cr_assert_eq(do_collect(bs).blocks, 1);
+    cr_assert_eq(do_sync(bs), 0);
+    for (int i = 0; i < 50; i++) /* turns of the committer, each of which would give it back */
+        cr_assert_eq(do_simple(bs, i % 2 ? DO_UNPIN : DO_PIN, &drop->cid), 0);
+    cr_assert_geq(segment_room(&f), 2 * BIG);
+    cr_assert(span_eq(data, block_span(drop)), "a reader's bytes stay while it reads");
+    store_read_end(r);
+    store_reader_free(r);
+    cr_assert_eq(do_sync(bs), 0);
+    wait_for_room(&f, BIG + 65536);
+    cr_assert(has(bs, &keep->cid));
+    cr_assert_not(has(bs, &drop->cid));
+    cr_assert_eq(do_put(bs, drop), 0);
+    cr_assert(has(bs, &drop->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(keep);
+    block_unref(drop);
+    folder_remove(&f);
+}
+
+/* 1.1 GiB would be long: the end of the segment is brought near. */
+Test(store_extent, a_full_segment_is_followed_and_removed)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *first = raw_block(1, BIG), *second = raw_block(2, BIG);
+    cr_assert_eq(do_put(bs, first), 0);
+    bs->t.unit = SEGMENT_UNITS - 255; /* the committer sleeps */
+    cr_assert_eq(do_put(bs, second), 0);
+    cr_assert_eq(bs->t.segment, 1);
+    cr_assert(has(bs, &first->cid) && has(bs, &second->cid));
+    cr_assert_eq(do_simple(bs, DO_PIN, &second->cid), 0);
+    settle(bs);
+    cr_assert_eq(do_collect(bs).blocks, 1);
+    cr_assert_eq(do_sync(bs), 0);
+    mono_ns until = mono_after(mono_now(), 20 * MONO_S);
+    while (segments_exist(bs->segments, 0) && mono_now() < until)
+        usleep(1000);
+    cr_assert_not(segments_exist(bs->segments, 0));
+    cr_assert(has(bs, &second->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(first);
+    block_unref(second);
+    folder_remove(&f);
+}
+
+Test(store_extent, damage_is_found_and_mended)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *a = raw_block(1, BIG), *b = raw_block(2, BIG);
+    cr_assert_eq(do_put(bs, a), 0);
+    cr_assert_eq(do_put(bs, b), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &a->cid), 0);
+    blockstore_close(bs);
+    flip_byte(&f, 4000);
+    bs = store_open(f.path, 0);
+    enum verify_problem first = VERIFY_TOTAL;
+    cr_assert_geq(verify_all(bs, true, &first), 1);
+    cr_assert_eq(first, VERIFY_DAMAGED);
+    do_sync(bs);
+    settle(bs);
+    cr_assert_not(has(bs, &a->cid));
+    cr_assert(has(bs, &b->cid));
+    cr_assert_eq(do_put(bs, a), 0);
+    cr_assert(has(bs, &a->cid));
+    blockstore_close(bs);
+
+    char path[128];
+    snprintf(path, sizeof path, "%s/segment-00000000", f.path);
+    cr_assert_eq(unlink(path), 0); /* the whole file is gone */
+    bs = store_open(f.path, 0);
+    cr_assert_eq(verify_all(bs, true, NULL), 2);
+    do_sync(bs);
+    settle(bs);
+    cr_assert_eq(do_put(bs, a), 0);
+    cr_assert_eq(do_put(bs, b), 0);
+    cr_assert(has(bs, &a->cid) && has(bs, &b->cid));
+    do_sync(bs);
+    settle(bs);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(a);
+    block_unref(b);
+    folder_remove(&f);
+}
+
+/* The n-th write fails; whatever was acknowledged is there, and afterwards everything works. */
+static bool fault_round(unsigned long n, enum fault_action action)
+{
+    struct folder f;
+    struct block *b[4];
+    int put[4];
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    unsigned long before = fault_passed();
+    fault_arm(n, action);
+    for (int i = 0; i < 4; i++) {
+        b[i] = raw_block((uint64_t)i, i == 3 ? 1000 : BIG);
+        put[i] = do_put(bs, b[i]);
+    }
+    (void)do_collect(bs);
+    int again = do_put(bs, b[0]);
+    bool struck = fault_passed() - before >= n;
+    fault_arm(0, FAULT_IO);
+    if (again == 0)
+        cr_assert(has(bs, &b[0]->cid), "write %lu", n);
+    for (int i = 0; i < 4; i++)
+        cr_assert(put[i] == 0 || put[i] == ERR_IO || put[i] == ERR_NO_SPACE, "write %lu: %s", n, err_text(put[i]));
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(do_put(bs, b[i]), 0, "write %lu", n);
+    blockstore_close(bs);
+    bs = store_open(f.path, 0);
+    for (int i = 0; i < 4; i++) {
+        cr_assert(has(bs, &b[i]->cid), "write %lu", n);
+        block_unref(b[i]);
+    }
+    cr_assert_eq(verify_all(bs, false, NULL), 0, "write %lu", n);
+    blockstore_close(bs);
+    folder_remove(&f);
+    return struck;
+}
+
+Test(store_extent, any_write_may_fail, .timeout = 120)
+{
+    unsigned long n = 1;
+    while (fault_round(n, n % 2 ? FAULT_IO : FAULT_NO_SPACE))
+        n++;
+    cr_assert_gt(n, 20);
+}
+
+/* A store of format 1: big blocks in LMDB, totals without the end of segments */
+Test(store_extent, an_older_store_goes_on)
+{
+    struct folder f;
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi info, blocks, extents, places;
+    struct block *old = raw_block(1, BIG), *new = raw_block(2, BIG);
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    cr_assert_eq(do_put(bs, old), 0);
+    blockstore_close(bs);
+
+    uint32_t format = 1;
+    uint8_t totals[TOTALS_BEFORE];
+    MDB_val k = store_val(span_str("totals")), v, fk = store_val(span_str("format")), fv = {sizeof format, &format};
+    MDB_val bk = store_val(cid_hash(&old->cid)), bv = store_val(block_span(old));
+    cr_assert(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 16) == 0 && mdb_env_set_mapsize(env, 1 << 30) == 0 &&
+              mdb_env_open(env, f.path, 0, 0600) == 0);
+    cr_assert(mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, "info", 0, &info) == 0 &&
+              mdb_dbi_open(txn, "blocks", 0, &blocks) == 0 && mdb_dbi_open(txn, "extents", 0, &extents) == 0 &&
+              mdb_dbi_open(txn, "places", 0, &places) == 0);
+    cr_assert_eq(mdb_get(txn, info, &k, &v), 0);
+    memcpy(totals, v.mv_data, sizeof totals);
+    v = (MDB_val){sizeof totals, totals};
+    cr_assert(mdb_put(txn, info, &k, &v, 0) == 0 && mdb_put(txn, info, &fk, &fv, 0) == 0 &&
+              mdb_put(txn, blocks, &bk, &bv, 0) == 0 && mdb_drop(txn, extents, 1) == 0 && mdb_drop(txn, places, 1) == 0 &&
+              mdb_txn_commit(txn) == 0);
+    mdb_env_close(env);
+
+    bs = store_open(f.path, 0);
+    cr_assert(has(bs, &old->cid));
+    cr_assert_eq(do_put(bs, new), 0);
+    cr_assert(has(bs, &new->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    cr_assert_eq(do_collect(bs).blocks, 2);
+    cr_assert_not(has(bs, &old->cid));
+    blockstore_close(bs);
+    block_unref(old);
+    block_unref(new);
+    folder_remove(&f);
+}
