@@ -4,6 +4,9 @@
     with Lab(2) as lab:
         a, b = lab.node(1), lab.node(2)
 
+`Lab(2, bridge=False)` has no bridge, for `lab.path(1, 2, delay=25, rate=25e6)`: a long path (tests/lib/wan.c). `Loopback(2)` has all
+nodes in one namespace, on its loopback interface.
+
 Needs root, ip(8) and /dev/fuse; `need()` skips with the reason when something is missing. Namespaces are entered with nsenter: `ip netns
 exec` would also make a private mount namespace, in which a FUSE mount hides from everybody else.
 """
@@ -11,6 +14,7 @@ import contextlib, json, os, pathlib, select, shutil, signal, socket, subprocess
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 P2P = os.environ.get("P2P_BIN", str(SOURCE / "build" / "release" / "p2p"))
+WAN = os.environ.get("WAN_BIN", str(pathlib.Path(P2P).parent / "tests" / "wan"))
 
 
 def need(*tools, root=True):
@@ -119,12 +123,13 @@ class Node:
     def peers(self):
         return os.listdir(self.mount / "peers")
 
-    def address(self):
-        """A TCP multiaddr of this node in the lab, with /p2p/."""
+    def address(self, ip=None):
+        """A TCP multiaddr of this node in the lab, with /p2p/: the one on the bridge, or with `ip` where it has others."""
+        ip = ip or self.lab.ip(self.index)
         for a in self.json("status")["addresses"]:
-            if f"/ip4/{self.lab.ip(self.index)}/tcp/" in a:
+            if f"/ip4/{ip}/tcp/" in a:
                 return a if "/p2p/" in a else f"{a}/p2p/{self.id}"
-        raise AssertionError("no address on the bridge")
+        raise AssertionError(f"no address with {ip}")
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -152,14 +157,44 @@ class Node:
         self.log.close()
 
 
-class Lab:
-    """`count` namespaces on one bridge with addresses 10.77.0.1 …"""
+class Path:
+    """What lies between namespaces `a` and `b` of a lab: a running wan.c. `a_ip` and `b_ip` are the addresses of its ends."""
 
-    def __init__(self, count):
+    def __init__(self, lab, a, b, **settings):
+        if not os.access(WAN, os.X_OK):
+            raise unittest.SkipTest(f"needs the built program at {WAN}")
+        number = len(lab.paths) + 1
+        self.a_ip, self.b_ip = f"10.78.{number}.1", f"10.78.{number}.2"
+        names = [f"{lab.tag}{number}{end}"[-15:] for end in "ab"]
+        self.process = subprocess.Popen([WAN, *names, *(f"{k}={v}" for k, v in settings.items())], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        lab.processes.append(self.process)
+        if self.process.stdout.readline() != "ready\n":
+            raise unittest.SkipTest("needs /dev/net/tun")
+        for index, name, own, other in ((a, names[0], self.a_ip, self.b_ip), (b, names[1], self.b_ip, self.a_ip)):
+            ns = lab.name(index)
+            lab._ip("link", "set", name, "netns", ns)
+            lab._ip("-n", ns, "addr", "add", own, "peer", other, "dev", name)
+            lab._ip("-n", ns, "link", "set", name, "txqueuelen", 1000, "up")
+
+    def set(self, **settings):
+        """Changes it while it runs: delay, jitter, rate, queue, loss, up; `a_` or `b_` before a name: one direction."""
+        for k, v in settings.items():
+            key = f"{k[0]}.{k[2:]}" if k[:2] in ("a_", "b_") else k
+            self.process.stdin.write(f"{key}={v}\n")
+        self.process.stdin.flush()
+
+
+class Lab:
+    """`count` namespaces on one bridge with addresses 10.77.0.1 …; without `bridge` nothing connects them."""
+
+    def __init__(self, count, bridge=True):
         self.tag = f"p2pt{os.getpid()}"
         self.count = count
+        self.bridge = bridge
         self.nodes = []
         self.processes = []
+        self.paths = []
 
     def _ip(self, *args):
         subprocess.run(["ip", *map(str, args)], check=True, capture_output=True)
@@ -176,23 +211,33 @@ class Lab:
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="p2p-lab-"))
         try:
-            self._ip("netns", "add", self.name("br"))
-            self._ip("-n", self.name("br"), "link", "add", "br0", "type", "bridge")
-            self._ip("-n", self.name("br"), "link", "set", "br0", "up")
-            for i in range(1, self.count + 1):
-                ns = self.name(i)
-                self._ip("netns", "add", ns)
-                self._ip("-n", ns, "link", "set", "lo", "up")
-                self._ip("-n", self.name("br"), "link", "add", f"p{i}", "type", "veth", "peer", "name", "eth0", "netns", ns)
-                self._ip("-n", self.name("br"), "link", "set", f"p{i}", "master", "br0")
-                self._ip("-n", self.name("br"), "link", "set", f"p{i}", "up")
-                self._ip("-n", ns, "addr", "add", f"{self.ip(i)}/24", "dev", "eth0")
-                self._ip("-n", ns, "link", "set", "eth0", "up")
-                self._ip("-n", ns, "route", "add", "default", "dev", "eth0")
+            self._make()
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _make(self):
+        if self.bridge:
+            self._ip("netns", "add", self.name("br"))
+            self._ip("-n", self.name("br"), "link", "add", "br0", "type", "bridge")
+            self._ip("-n", self.name("br"), "link", "set", "br0", "up")
+        for i in range(1, self.count + 1):
+            ns = self.name(i)
+            self._ip("netns", "add", ns)
+            self._ip("-n", ns, "link", "set", "lo", "up")
+            if not self.bridge:
+                continue
+            self._ip("-n", self.name("br"), "link", "add", f"p{i}", "type", "veth", "peer", "name", "eth0", "netns", ns)
+            self._ip("-n", self.name("br"), "link", "set", f"p{i}", "master", "br0")
+            self._ip("-n", self.name("br"), "link", "set", f"p{i}", "up")
+            self._ip("-n", ns, "addr", "add", f"{self.ip(i)}/24", "dev", "eth0")
+            self._ip("-n", ns, "link", "set", "eth0", "up")
+            self._ip("-n", ns, "route", "add", "default", "dev", "eth0")
+
+    def path(self, a, b, **settings):
+        self.paths.append(Path(self, a, b, **settings))
+        return self.paths[-1]
 
     def node(self, index, start=True, options=(), **kw):
         n = Node(self, index, **kw)
@@ -221,3 +266,17 @@ class Lab:
         for name in [self.name(i) for i in range(1, self.count + 1)] + [self.name("br")]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Loopback(Lab):
+    """All nodes in one namespace, on its loopback interface. They need ports of their own: `listen = /ip4/127.0.0.1/tcp/0`."""
+
+    def name(self, index):
+        return f"{self.tag}-1"
+
+    def ip(self, index):
+        return "127.0.0.1"
+
+    def _make(self):
+        self._ip("netns", "add", self.name(1))
+        self._ip("-n", self.name(1), "link", "set", "lo", "up")

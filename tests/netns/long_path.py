@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Two nodes with a long path between them (tests/lib/wan.c): slow, lossy, cut for a while."""
+import filecmp, os, pathlib, shutil, sys, threading, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from lab import Lab, need, wait_for, write_pattern
+
+DELAY = 25     # ms, one way
+RATE = 5000000  # bytes a second
+SIZE = 6 << 20
+
+
+class LongPathTests(unittest.TestCase):
+    def setUp(self):
+        need()
+        self.lab = Lab(2, bridge=False).__enter__()
+        self.addCleanup(self.lab.__exit__, None, None, None)
+        self.path = self.lab.path(1, 2, delay=DELAY, rate=RATE)
+        self.a, self.b = self.lab.node(1, config="mdns = off\n"), self.lab.node(2, config="mdns = off\n")
+        self.b.run("connect", self.a.address(self.path.a_ip))
+
+    def share(self, seed):
+        source = self.lab.dir / f"source{seed}"
+        write_pattern(source, SIZE, seed)
+        shutil.copyfile(source, self.a.mount / "share" / source.name)
+        return source, self.b.mount / "ipfs" / self.a.cid(self.a.mount / "share" / source.name)
+
+    def test_delay_and_rate(self):
+        self.assertGreaterEqual(self.b.json("ping", "-c", "1", self.a.id)["rtt"], 0.002 * DELAY)
+        source, path = self.share(1)
+        start = time.monotonic()
+        self.assertTrue(filecmp.cmp(source, path, shallow=False))
+        self.assertGreater(time.monotonic() - start, 0.95 * SIZE / RATE)  # what the path lets through, no more
+
+    def test_loss(self):
+        self.path.set(loss=10000)
+        source, path = self.share(2)
+        self.assertTrue(filecmp.cmp(source, path, shallow=False))
+
+    def test_cut_for_a_while(self):
+        source, path = self.share(3)
+        same = []
+        t = threading.Thread(target=lambda: same.append(filecmp.cmp(source, path, shallow=False)))
+        t.start()
+        held = lambda: self.b.json("status")["store_used"]
+        wait_for("the transfer runs", lambda: held() > 1 << 20)
+        self.path.set(up=0)
+        stuck = held()
+        wait_for("a read waits", lambda: self.b.json_lines("waiting"))
+        self.path.set(up=1)
+        t.join(60)
+        self.assertEqual(same, [True])
+        self.assertGreater(held(), stuck)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
