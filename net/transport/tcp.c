@@ -10,18 +10,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 256
-#define ACCEPT_BATCH   32                  /* accepted in one go, so that others get their turn */
-#define ACCEPT_PAUSE   (1 * MONO_S)        /* after descriptors ran out */
-#define PULL_BYTES     ((size_t)256 << 10) /* of output at once */
-#define FLUSH_BYTES    ((size_t)1 << 20)   /* sent for one connection in one go */
-#define READ_BYTES     ((size_t)512 << 10) /* received for one connection in one go */
-#define NOTSENT_LOWAT  (256 << 10)
-#define KEEPALIVE_IDLE 120 /* s; yamux pings find a dead peer sooner, this is for connections that never became one */
+#define LISTEN_BACKLOG   256
+#define ACCEPT_BATCH     32                  /* accepted in one go, so that others get their turn */
+#define ACCEPT_PAUSE     (1 * MONO_S)        /* after descriptors ran out */
+#define PULL_BYTES       ((size_t)256 << 10) /* of output at once */
+#define FLUSH_BYTES      ((size_t)1 << 20)   /* sent for one connection in one go */
+#define READ_BYTES       ((size_t)512 << 10) /* received for one connection in one go */
+#define NOTSENT_LOWAT    (256 << 10)
+#define SEND_BUFFER_MOST (16 << 20) /* asked for; see the header */
+#define KEEPALIVE_IDLE   120        /* s; yamux pings find a dead peer sooner, this is for connections that never became one */
 
 struct listener {
     int fd;
@@ -48,9 +50,28 @@ struct tcp {
     struct listener listeners[TCP_LISTEN_MAX];
     unsigned listener_count;
     mono_ns resume_at; /* accepting goes on; MONO_NEVER: it does not wait */
+    int send_buffer;   /* for SO_SNDBUF; 0: the kernel's own tuning reaches further */
     struct buf scratch;
     struct tcp_conn *conns;
 };
+
+/* The last number of a file under /proc/sys/net; 0: there is none */
+static long sysctl_number(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    long n[3] = {0};
+    int count = f ? fscanf(f, "%ld %ld %ld", &n[0], &n[1], &n[2]) : 0;
+    if (f)
+        fclose(f);
+    return count > 0 ? n[count - 1] : 0;
+}
+
+/* The kernel doubles what it is given, for its own overhead. */
+static int send_buffer(void)
+{
+    long most = sysctl_number("/proc/sys/net/core/wmem_max"), tuned = sysctl_number("/proc/sys/net/ipv4/tcp_wmem");
+    return most > tuned / 2 && tuned > 0 ? (int)(most < SEND_BUFFER_MOST ? most : SEND_BUFFER_MOST) : 0;
+}
 
 struct tcp *tcp_new(struct loop *loop, struct budget *budget, const struct tcp_callbacks *cb)
 {
@@ -59,6 +80,7 @@ struct tcp *tcp_new(struct loop *loop, struct budget *budget, const struct tcp_c
     t->budget = budget;
     t->cb = *cb;
     t->resume_at = MONO_NEVER;
+    t->send_buffer = send_buffer();
     budget_take_always(budget, BUDGET_NET, PULL_BYTES);
     return t;
 }
@@ -124,8 +146,10 @@ static void set_option(int fd, int level, int name, int value)
     (void)setsockopt(fd, level, name, &value, sizeof value); /* each is an improvement, none a condition */
 }
 
-static void tune(int fd)
+static void tune(const struct tcp *t, int fd)
 {
+    if (t->send_buffer)
+        set_option(fd, SOL_SOCKET, SO_SNDBUF, t->send_buffer);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -345,7 +369,7 @@ static void take_accepted(struct tcp *t, int fd)
         close(fd); /* gone already */
         return;
     }
-    tune(fd);
+    tune(t, fd);
     struct tcp_conn *c = conn_add(t, fd, false);
     c->in_call = true;
     c->owner = t->cb.accepted(t->cb.arg, c, &remote, &local);
@@ -485,7 +509,7 @@ static int dial_socket(struct tcp *t, const struct multiaddr *addr)
     if (multiaddr_scope(addr) == MA_SCOPE_PUBLIC && listen_source(t, to.ss_family, &from, &from_len)) {
         int fd = bound_socket(&from, from_len, true);
         if (fd >= 0)
-            tune(fd);
+            tune(t, fd);
         if (fd >= 0 && (fd = dial_from(fd, &to, to_len)) >= 0)
             return fd;
         /* the same four-tuple may still be in TIME_WAIT: any other port will do */
@@ -493,7 +517,7 @@ static int dial_socket(struct tcp *t, const struct multiaddr *addr)
     int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return socket_err(errno);
-    tune(fd);
+    tune(t, fd);
     fd = dial_from(fd, &to, to_len);
     return fd < 0 ? socket_err(errno) : fd;
 }
