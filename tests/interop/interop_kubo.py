@@ -18,12 +18,12 @@ def kubo_program():
 
 
 class Kubo:
-    def __init__(self, lab, index, program, profile="unixfs-v1-2025"):
+    def __init__(self, lab, index, program, profile="unixfs-v1-2025", listen=None):
         self.lab, self.index, self.program = lab, index, program
         self.path = lab.dir / f"kubo{index}"
         self.env = dict(os.environ, IPFS_PATH=str(self.path), HOME=str(lab.dir), IPFS_TELEMETRY="off")
         self("init", "--empty-repo", "-p", f"test,{profile}")
-        for key, value in (("Bootstrap", []), ("Addresses.Swarm", [f"/ip4/{lab.ip(index)}/tcp/4001"]),
+        for key, value in (("Bootstrap", []), ("Addresses.Swarm", [listen or f"/ip4/{lab.ip(index)}/tcp/4001"]),
                            ("Discovery.MDNS.Enabled", False), ("Routing.Type", "none"), ("AutoConf.Enabled", False),
                            ("Provide.Enabled", False), ("Swarm.RelayClient.Enabled", False), ("AutoTLS.Enabled", False)):
             self("config", "--json", key, json.dumps(value))

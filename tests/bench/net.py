@@ -1,0 +1,457 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measures what goes from node to node, against the machine's limits and against others, in one run, and prints one table.
+
+    sudo P2P_BIN=build/release/p2p tests/bench/net.py [--mib 1024] [--rounds 3] [MEASURE …]
+
+Measures: loopback, wan, peers, latency, readers, small; all of them when none is named. Every pair is measured alternately; the median is
+printed, with the aim and whether it is met. Nodes run in network namespaces that cannot reach outside. Rivals that are not installed (packages.txt,
+[bench]; Kubo is built by tests/interop/setup) are left out, with a line that says so. Not a test: nothing fails.
+
+Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
+is touched before each round, for all alike (--warm, GiB; 0: not).
+"""
+import argparse, json, os, pathlib, random, shutil, statistics, subprocess, sys, threading, time, unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "interop")]
+from lab import Lab, Loopback, need, wait_for, write_pattern
+import interop_kubo
+
+MIB = 1 << 20
+QUIET = "mdns = off\n"
+ANY_PORT = "mdns = off\nlisten = /ip4/127.0.0.1/tcp/0\n"
+
+
+class Options:
+    mib, wan_mib, rounds, warm = 1024, 256, 3, 3
+
+
+options = Options()
+
+
+# ---- measuring ----
+
+def timed(work, *args):
+    start = time.monotonic()
+    work(*args)
+    return time.monotonic() - start
+
+
+def rate(mib, seconds):
+    """MB/s"""
+    return mib * 1.048576 / seconds
+
+
+def warm():
+    """Touches memory that the kernel then has free: see above."""
+    if options.warm:
+        code = f"import mmap; mmap.mmap(-1, {options.warm} << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def alternate(rounds=None, **works):
+    """Runs every work(round) in turn; the median of each. A work that is None is left out."""
+    got = {name: [] for name, work in works.items() if work}
+    for i in range(rounds or options.rounds):
+        for name in got:
+            warm()
+            got[name].append(works[name](i))
+    return {name: statistics.median(values) for name, values in got.items()}
+
+
+def dd(path, *more):
+    subprocess.run(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none", *more], check=True)
+
+
+class Row:
+    """One line of the table: bigger is better unless `less`."""
+
+    def __init__(self, what, ours, unit="MB/s", aim=None, less=False, others=None, limit=None):
+        self.what, self.ours, self.unit, self.aim, self.less, self.limit = what, ours, unit, aim, less, limit
+        self.others = others or {}
+
+    @staticmethod
+    def number(v):
+        return f"{v:.2f}" if v < 10 else f"{v:.1f}" if v < 100 else f"{v:.0f}"
+
+    def met(self):
+        return self.aim is None or (self.ours <= self.aim if self.less else self.ours >= self.aim)
+
+    def cells(self):
+        aim = "" if self.aim is None else f"{'≤' if self.less else '≥'} {self.number(self.aim)}: {'met' if self.met() else 'missed'}"
+        ratios = [f"{name} {self.number(v)} ({self.ours / v:.2f})" for name, v in self.others.items() if v]
+        return [self.what, f"{self.number(self.ours)} {self.unit}", aim, ", ".join(ratios) or "—"]
+
+
+def table(rows):
+    lines = ["| measure | p2pfs | aim | in the same run (p2pfs ÷ it) |", "|---|---|---|---|"]
+    return "\n".join(lines + ["| " + " | ".join(r.cells()) + " |" for r in rows])
+
+
+# ---- rivals and limits ----
+
+left_out = {}
+
+
+def have(tool, what):
+    """The program's path; None, and a line for the reader, when it is not installed."""
+    path = shutil.which(tool) or shutil.which(tool, path="/usr/sbin")
+    if not path:
+        left_out[what] = f"{tool} is not installed"
+    return path
+
+
+def kubo_program():
+    try:
+        return interop_kubo.kubo_program()
+    except unittest.SkipTest as e:
+        left_out["Kubo"] = str(e)
+        return None
+
+
+class Kubos:
+    """Two Kubo nodes that know each other; fetch(round) is the seconds for one file of `mib` MiB."""
+
+    def __init__(self, lab, mib, program, where):
+        self.lab, self.mib, self.program = lab, mib, program
+        (one, listen1), (two, listen2) = where
+        self.one = interop_kubo.Kubo(lab, one, program, listen=listen1)
+        self.two = interop_kubo.Kubo(lab, two, program, listen=listen2)
+        self.two("swarm", "connect", f"{listen1}/p2p/" + self.one("id", "-f", "<id>").strip())
+
+    def get(self, cid, *args, stdout=subprocess.DEVNULL):
+        subprocess.run(self.lab.enter(self.two.index) + [str(self.program), *args, cid], env=self.two.env, stdout=stdout,
+                       stderr=subprocess.DEVNULL, check=True)
+
+    def fetch(self, i):
+        source = self.lab.dir / "kubo-source"
+        write_pattern(source, self.mib * MIB, 200 + i)
+        cid = self.one("add", "-Q", "--pin=false", source, timeout=600).strip()
+        source.unlink()
+        return timed(self.get, cid, "cat")
+
+    def stop(self):
+        for k in (self.one, self.two):
+            k.daemon.terminate()
+            k.daemon.wait()
+
+
+class Ssh:
+    """An sshd of our own in namespace `index`, with keys and configuration of its own, and what copies from it into namespace `client`."""
+
+    def __init__(self, lab, index, client, ip, port=2222):
+        self.lab, self.client, self.ip = lab, client, ip
+        self.dir = lab.dir / f"ssh{index}"
+        self.dir.mkdir(mode=0o700)
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.dir / name], check=True)
+        shutil.copyfile(self.dir / "user.pub", self.dir / "authorized")
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+        (self.dir / "sshd_config").write_text(
+            f"Port {port}\nListenAddress {ip}\nHostKey {self.dir}/host\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n"
+            f"PasswordAuthentication no\nAuthorizedKeysFile {self.dir}/authorized\nSubsystem sftp internal-sftp\n")
+        self.common = ["-o", f"Port={port}", "-o", f"IdentityFile={self.dir}/user", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no",
+                       "-o", f"UserKnownHostsFile={self.dir}/known", "-o", "LogLevel=ERROR", "-F", "none"]
+        lab.popen(index, [have("sshd", "ssh"), "-D", "-e", "-f", self.dir / "sshd_config"], stderr=subprocess.DEVNULL)
+        wait_for("sshd answers", lambda: self.run("true", check=False).returncode == 0)
+
+    def run(self, command, *more, check=True):
+        return subprocess.run(self.lab.enter(self.client) + ["ssh", *self.common, *more, self.ip, command], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, check=check)
+
+    def cat(self, path, cipher):
+        return timed(self.run, f"cat {path}", "-c", cipher)
+
+    def scp(self, path, target):
+        return timed(lambda: subprocess.run(self.lab.enter(self.client) + ["scp", "-q", "-r", *self.common, f"{self.ip}:{path}", str(target)],
+                                            check=True))
+
+
+def ssh_of(lab, index, client, ip):
+    return Ssh(lab, index, client, ip) if have("sshd", "ssh") and have("ssh", "ssh") else None
+
+
+def iperf(lab, index, client, ip, seconds=3):
+    """MB/s of a plain TCP connection, or None."""
+    program = have("iperf3", "iperf3")
+    if not program:
+        return None
+    server = lab.popen(index, [program, "-s", "-1", "-B", ip], stdout=subprocess.DEVNULL)
+    out = {}
+
+    def ask():
+        p = subprocess.run(lab.enter(client) + [program, "-c", ip, "-R", "-J", "-t", str(seconds)], capture_output=True, text=True)
+        out.update(json.loads(p.stdout or "{}"))
+        return p.returncode == 0
+    wait_for("iperf3 answers", ask)
+    server.wait()
+    return out["end"]["sum_received"]["bits_per_second"] / 8e6
+
+
+def cipher_speed(name):
+    """MB/s of one core in OpenSSL, or None."""
+    if not have("openssl", "OpenSSL's own speed"):
+        return None
+    p = subprocess.run(["openssl", "speed", "-evp", name, "-bytes", "65536", "-seconds", "1", "-mr"], capture_output=True, text=True)
+    lines = [l for l in p.stdout.splitlines() if l.startswith("+F:")]
+    return float(lines[-1].split(":")[-1]) / 1e6 if lines else None
+
+
+# ---- our nodes ----
+
+def share(node, size_mib, seed, name):
+    """A new file in share/ of the node, as a user would put it there. Its CID."""
+    source = node.lab.dir / f"source{node.index}"
+    write_pattern(source, size_mib * MIB, seed)
+    shutil.copyfile(source, node.mount / "share" / name)
+    source.unlink()
+    return node.cid(node.mount / "share" / name)
+
+
+def connect(b, *addresses):
+    for address in addresses:
+        b.run("connect", address)
+
+
+def read_through(b, cid):
+    return timed(dd, b.mount / "ipfs" / cid)
+
+
+# ---- the measures: each gives rows ----
+
+def loopback():
+    """cp on one node, cat on the other, both on the loopback interface; beside it what moves bytes encrypted, and the limits."""
+    rows, mib = [], options.mib
+    with Loopback(4) as lab:
+        a, b = lab.node(1, config=ANY_PORT), lab.node(2, config=ANY_PORT)
+        connect(b, a.address())
+        plain = lab.dir / "plain"
+        write_pattern(plain, mib * MIB, 1)
+        ssh, program = ssh_of(lab, 1, 2, "127.0.0.1"), kubo_program()
+        kubo = Kubos(lab, mib, program, ((3, "/ip4/127.0.0.1/tcp/4001"), (4, "/ip4/127.0.0.1/tcp/4002"))) if program else None
+
+        def ours(i):
+            cid = share(a, mib, 100 + i, f"file{i}")
+            warm()
+            return read_through(b, cid)
+        took = alternate(ours=ours, gcm=(lambda i: ssh.cat(plain, "aes128-gcm@openssh.com")) if ssh else None,
+                         chacha=(lambda i: ssh.cat(plain, "chacha20-poly1305@openssh.com")) if ssh else None, kubo=kubo and kubo.fetch)
+        speed = {name: rate(mib, t) for name, t in took.items()}
+        names = {"chacha": "ssh chacha20-poly1305", "gcm": "ssh aes128-gcm", "kubo": "Kubo"}
+        limits = {"iperf3": iperf(lab, 1, 2, "127.0.0.1"), "one core's SHA-256": cipher_speed("sha256"),
+                  "one core's ChaCha20-Poly1305": cipher_speed("chacha20-poly1305")}
+        rows.append(Row(f"{mib} MiB node → node, loopback", speed["ours"], aim=500,
+                        others={**{names[n]: v for n, v in speed.items() if n in names}, **limits}))
+        if kubo:
+            kubo.stop()
+    return rows
+
+
+def wan(delay_ms=25, bytes_per_s=25e6):
+    """A path of 50 ms round trip and 200 Mbit/s."""
+    mib = options.wan_mib
+    with Lab(2, bridge=False) as lab:
+        path = lab.path(1, 2, delay=delay_ms, rate=bytes_per_s, queue=bytes_per_s / 20)
+        a, b = lab.node(1, config=QUIET), lab.node(2, config=QUIET)
+        connect(b, a.address(path.a_ip))
+        program = kubo_program()
+        kubo = Kubos(lab, mib, program, ((1, f"/ip4/{path.a_ip}/tcp/4101"), (2, f"/ip4/{path.b_ip}/tcp/4101"))) if program else None
+        took = alternate(ours=lambda i: read_through(b, share(a, mib, 100 + i, f"file{i}")), kubo=kubo and kubo.fetch)
+        others = {"the path": bytes_per_s / 1e6, "iperf3": iperf(lab, 1, 2, path.a_ip, 10)}
+        if kubo:
+            others["Kubo"] = rate(mib, took["kubo"])
+            kubo.stop()
+        return [Row(f"{mib} MiB over {2 * delay_ms} ms and {bytes_per_s * 8e-6:.0f} Mbit/s", rate(mib, took["ours"]),
+                    aim=0.9 * bytes_per_s / 1e6, others=others)]
+
+
+def swarm(lab, what, limit, config, shape=lambda lab, index: None):
+    """A file from four nodes that hold it, each limited to `limit` MB/s."""
+    mib, count = options.wan_mib, 4
+    holders = [lab.node(i, config=config) for i in range(1, count + 1)]
+    b = lab.node(count + 1, config=ANY_PORT if isinstance(lab, Loopback) else QUIET)
+    connect(b, *(n.address() for n in holders))
+    for n in holders:
+        shape(lab, n.index)
+
+    def fetch(i):
+        cid = [share(n, mib, 100 + i, f"file{i}") for n in holders][0]
+        return read_through(b, cid)
+    took = alternate(ours=fetch)
+    return Row(f"{mib} MiB from {count} peers at once, {what}", rate(mib, took["ours"]), aim=0.9 * count * limit, others={"the sum": count * limit})
+
+
+def peers():
+    def tbf(lab, index):
+        subprocess.run(lab.enter(index) + ["tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "160mbit", "burst", "64kb", "latency", "50ms"],
+                       check=True)
+    rows = []
+    with Loopback(5) as lab:
+        rows.append(swarm(lab, "each with upload-limit 20 MB/s", 20, ANY_PORT + "upload-limit = 20MB\n"))
+    if have("tc", "tbf"):
+        with Lab(5) as lab:
+            rows.append(swarm(lab, "each behind tbf of 160 Mbit/s", 20, QUIET, tbf))
+    return rows
+
+
+def first_byte(path, offset):
+    """Milliseconds from open to the byte at `offset`."""
+    def work():
+        fd = os.open(path, os.O_RDONLY)
+        os.pread(fd, 1, offset)
+        os.close(fd)
+    return 1000 * timed(work)
+
+
+def latency(samples=20):
+    """The first byte of a file that is not held, and bytes in its middle."""
+    with Loopback(2) as lab:
+        a, b = lab.node(1, config=ANY_PORT), lab.node(2, config=ANY_PORT)
+        connect(b, a.address())
+        share(a, options.mib, 1, "file")
+        first, seek = [], []
+        for i in range(samples):
+            copy = a.mount / "share" / f"copy{i}"
+            subprocess.run(["cp", "--reflink=auto", a.mount / "share/file", copy], check=True)
+            with open(copy, "r+b") as f:  # another file: its first MiB, the nodes above it and its CID are its own
+                f.write(os.urandom(MIB))
+            cid = a.cid(copy)
+            time.sleep(0.2)  # the reading ahead of the sample before has its end
+            first.append(first_byte(b.mount / "ipfs" / cid, 0))
+        fd = os.open(b.mount / "ipfs" / cid, os.O_RDONLY)
+        places = random.Random(1).sample(range(options.mib // 8, options.mib), samples)
+        for mib in places:
+            seek.append(1000 * timed(os.pread, fd, 1, mib * MIB + 12345))
+        os.close(fd)
+    rows = []
+    for what, got in ((f"first byte of {options.mib} MiB that are not held", first), ("a seek in them", seek)):
+        rows.append(Row(what, statistics.median(got), "ms", aim=20, less=True, others={"worst": max(got)}))
+    return rows
+
+
+def beside(work, other):
+    """Seconds of `work` while `other(stop)` runs."""
+    stop = threading.Event()
+    t = threading.Thread(target=other, args=(stop,))
+    t.start()
+    try:
+        return timed(work)
+    finally:
+        stop.set()
+        t.join()
+
+
+def readers():
+    """What others cost who read at the same time: a second node, a second program on the node, one that reads slowly."""
+    mib = options.wan_mib * 2
+    with Loopback(3) as lab:
+        a, b, c = (lab.node(i, config=ANY_PORT) for i in (1, 2, 3))
+        connect(b, a.address())
+        connect(c, a.address())
+
+        def new(i, name):
+            return share(a, mib, hash(name) % 1000 * 10 + i, f"{name}{i}")
+
+        def two_nodes(i):
+            cid = new(i, "nodes")
+            threads = [threading.Thread(target=read_through, args=(n, cid)) for n in (b, c)]
+            start = time.monotonic()
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            return (time.monotonic() - start) / 2
+
+        def same_file(i):
+            cid = new(i, "same")
+            return beside(lambda: read_through(b, cid), lambda stop: read_through(b, cid))
+
+        def slow_reader(i):
+            cid, slow = new(i, "fast"), new(i, "slow")
+
+            def crawl(stop):
+                with open(b.mount / "ipfs" / slow, "rb", buffering=0) as f:
+                    while not stop.wait(0.1) and f.read(100000):
+                        pass
+            return beside(lambda: read_through(b, cid), crawl)
+
+        took = alternate(alone=lambda i: read_through(b, new(i, "alone")), nodes=two_nodes, same=same_file, slow=slow_reader)
+        speed = {name: rate(mib, t) for name, t in took.items()}
+        alone = {"alone": speed["alone"]}
+        return [Row(f"{mib} MiB, one reader", speed["alone"]), Row("two nodes read it at once, together", speed["nodes"], others=alone),
+                Row("two programs of one node read it", speed["same"], others=alone), Row("beside one that reads 1 MB/s", speed["slow"], others=alone)]
+
+
+def make_tree(top, count=2000, size=4096):
+    rng = random.Random(str(top))
+    for i in range(count):
+        folder = top / f"d{i // 100}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"f{i}").write_bytes(rng.randbytes(size))
+
+
+def small():
+    """cp -r of a tree of 2,000 files of 4 KiB that another node has."""
+    with Loopback(4) as lab:
+        a, b = lab.node(1, config=ANY_PORT), lab.node(2, config=ANY_PORT)
+        connect(b, a.address())
+        ssh, program = ssh_of(lab, 1, 2, "127.0.0.1"), kubo_program()
+        kubo = Kubos(lab, 0, program, ((3, "/ip4/127.0.0.1/tcp/4001"), (4, "/ip4/127.0.0.1/tcp/4002"))) if program else None
+
+        def tree(i, who):
+            top = lab.dir / f"{who}{i}"
+            make_tree(top)
+            return top
+
+        def ours(i):
+            top = tree(i, "ours")
+            subprocess.run(["cp", "-r", top, a.mount / "share"], check=True)
+            cid = a.cid(a.mount / "share" / top.name)
+            took = timed(lambda: subprocess.run(["cp", "-r", b.mount / "ipfs" / cid, lab.dir / f"got{i}"], check=True))
+            subprocess.run(["diff", "-r", top, lab.dir / f"got{i}"], check=True)
+            return took
+
+        def theirs(i):
+            cid = kubo.one("add", "-Q", "-r", "--pin=false", tree(i, "kubo"), timeout=600).split()[-1]
+            return timed(kubo.get, cid, "get", "-o", lab.dir / f"kubogot{i}")
+        took = alternate(ours=ours, scp=(lambda i: ssh.scp(tree(i, "scp"), lab.dir / f"scpgot{i}")) if ssh else None, kubo=kubo and theirs)
+        if kubo:
+            kubo.stop()
+        names = {"scp": "scp -r", "kubo": "Kubo's get"}
+        return [Row("cp -r of a remote tree of 2,000 files of 4 KiB", took["ours"], "s", less=True,
+                    others={names[n]: t for n, t in took.items() if n in names})]
+
+
+MEASURES = {f.__name__: f for f in (loopback, wan, peers, latency, readers, small)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="measures what goes from node to node")
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
+    for name, what in (("mib", "size of the file on loopback"), ("wan-mib", "size of the file on slow paths"), ("rounds", "of each pair"),
+                       ("warm", "GiB of memory to touch before a round")):
+        key = name.replace("-", "_")
+        parser.add_argument(f"--{name}", type=int, default=getattr(Options, key), help=f"{what} ({getattr(Options, key)})")
+    parser.parse_args(namespace=options)
+    unknown = set(options.measures) - MEASURES.keys()
+    if unknown:
+        parser.error(f"no such measure: {', '.join(sorted(unknown))}")
+    try:
+        need()
+    except unittest.SkipTest as e:
+        sys.exit(f"cannot run here: {e}")
+    rows = []
+    for name in options.measures or MEASURES:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        try:
+            rows += MEASURES[name]()
+        except unittest.SkipTest as e:
+            left_out[name] = str(e)
+    print(table(rows))
+    for what, why in left_out.items():
+        print(f"left out: {what} ({why})")
+
+
+if __name__ == "__main__":
+    main()
