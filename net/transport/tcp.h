@@ -11,11 +11,11 @@
  * Callbacks must not close the connection they are called for (the machine's actions are carried out in the loop's turn).
  *
  * The receive buffer is left to the kernel: setting SO_RCVBUF switches its tuning off, which goes up to tcp_rmem[2]. The send
- * buffer, too (tcp_wmem[2], 4 MB as shipped: a BDP of 200 Mbit/s × 120 ms), but where net.core.wmem_max allows for more than that
- * we take it: a congestion control that probes with up to three times the path's BDP in flight (BBR) and meets a full buffer
- * believes that the program has no more to send, and keeps probing, with a tenth of the packets lost, for ever. TCP_NOTSENT_LOWAT
- * keeps what is queued there but not sent small, so that pings and window updates do not wait behind megabytes, and so that a
- * large buffer costs memory only while it is in flight.
+ * buffer, too (tcp_wmem[2], 4 MB as shipped: a BDP of 200 Mbit/s × 120 ms), but where net.core.wmem_max allows for more than
+ * that we take it: a congestion control that probes with up to three times the path's BDP in flight (BBR) and meets a full
+ * buffer believes that the program has no more to send, and keeps probing, with a tenth of the packets lost, for ever.
+ * TCP_NOTSENT_LOWAT keeps what is queued there but not sent small, so that pings and window updates do not wait behind
+ * megabytes, and so that a large buffer costs memory only while it is in flight.
  */
 #ifndef NET_TRANSPORT_TCP_H
 #define NET_TRANSPORT_TCP_H
