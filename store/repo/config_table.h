@@ -34,6 +34,10 @@
       "bytes a second sent to peers; none: no limit") \
     X(CONFIG_DOWNLOAD_LIMIT, "download-limit", CONFIG_SIZE, "none", 0, CONFIG_NO_LIMIT, NULL, \
       "bytes a second received from peers; none: no limit") \
+    X(CONFIG_DNS_PORT, "dns-port", CONFIG_INT, "5354", 0, 65535, NULL, \
+      "port of 127.0.0.1 where names below .overlay are answered; 0: nowhere") \
+    X(CONFIG_DNS_PORTS, "dns-ports", CONFIG_LIST, "", 0, 24, NULL, \
+      "further ports of names below .overlay that lead to services of peers") \
     X(CONFIG_QUIET, "quiet", CONFIG_LIST, \
       "tumblerd gvfsd-metadata tracker-miner-f tracker-extract baloo_file updatedb updatedb.mlocat updatedb.plocat " \
       "localsearch-3", \
