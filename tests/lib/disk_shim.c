@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/falloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -23,13 +24,14 @@
 #define DESCRIPTORS 4096
 #define BIG         (64 << 10)
 
-enum { UNKNOWN, KNOWN = 1, DATA = 2, DSYNC = 4 };
+enum { UNKNOWN, KNOWN = 1, RECORDED = 2, DSYNC = 4, FOLDER = 8 };
 
 static struct disk_shim own;
 static struct disk_shim *shim = &own;
 static char root[PATH_MAX];
 static int record_fd = -1;
 static unsigned char known[DESCRIPTORS];
+static uint32_t file_of[DESCRIPTORS]; /* when RECORDED */
 static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
 
 #define NEXT(type, name, ...)                                                                                                  \
@@ -123,13 +125,33 @@ static bool below_root(const char *path)
     return strncmp(path, root, len) == 0 && (path[len] == '/' || path[len] == 0);
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* The files that are recorded */
+static bool file_number(const char *path, uint32_t *ret)
+{
+    const char *name = base_name(path);
+    unsigned number;
+    if (strcmp(name, "data.mdb") == 0)
+        *ret = DISK_DATA_FILE;
+    else if (sscanf(name, "segment-%8x", &number) == 1)
+        *ret = number + 1;
+    else
+        return false;
+    return true;
+}
+
 static void know(int fd, const char *path, int flags)
 {
     if (fd < 0 || fd >= DESCRIPTORS)
         return;
-    const char *name = strrchr(path, '/');
-    bool data = strcmp(name ? name + 1 : path, "data.mdb") == 0;
-    known[fd] = (unsigned char)(KNOWN | (data ? DATA : 0) | ((flags & O_DSYNC) ? DSYNC : 0));
+    bool folder = (flags & O_DIRECTORY) != 0;
+    bool recorded = !folder && file_number(path, &file_of[fd]);
+    known[fd] = (unsigned char)(KNOWN | (recorded ? RECORDED : 0) | ((flags & O_DSYNC) ? DSYNC : 0) | (folder ? FOLDER : 0));
 }
 
 static int knows(int fd)
@@ -137,12 +159,12 @@ static int knows(int fd)
     return fd >= 0 && fd < DESCRIPTORS ? known[fd] : UNKNOWN;
 }
 
-static void record(int fd, uint32_t kind, uint64_t at, const struct iovec *iov, int count, size_t len)
+static void record(struct disk_record r, const struct iovec *iov, int count)
 {
-    if (record_fd < 0 || !(knows(fd) & DATA))
-        return;
     NEXT(ssize_t, "write", int, const void *, size_t);
-    struct disk_record r = {kind, kind == DISK_WRITE && (knows(fd) & DSYNC), at, len};
+    if (record_fd < 0)
+        return;
+    size_t len = r.len;
     pthread_mutex_lock(&record_lock);
     ssize_t n = next(record_fd, &r, sizeof r);
     for (int i = 0; i < count && n > 0 && len > 0; i++) {
@@ -154,6 +176,12 @@ static void record(int fd, uint32_t kind, uint64_t at, const struct iovec *iov, 
         _exit(98); /* a record with a hole proves nothing */
     atomic_fetch_add(&shim->recorded, sizeof r + r.len);
     pthread_mutex_unlock(&record_lock);
+}
+
+static void record_change(int fd, enum disk_change change, uint64_t at, uint32_t size)
+{
+    if (knows(fd) & RECORDED)
+        record((struct disk_record){.change = change, .file = file_of[fd], .at = at, .size = size}, NULL, 0);
 }
 
 /* ---- writes ---- */
@@ -183,8 +211,13 @@ static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
         if (s == DIE_HALF)
             die();
     }
-    if (n >= 0)
-        record(fd, DISK_WRITE, (uint64_t)place, iov, count, (size_t)n);
+    if (n >= 0 && (knows(fd) & RECORDED))
+        record((struct disk_record){.change = DISK_WROTE,
+                                    .file = file_of[fd],
+                                    .synced = (knows(fd) & DSYNC) != 0,
+                                    .at = (uint64_t)place,
+                                    .len = (uint64_t)n},
+               iov, count);
     return n;
 }
 
@@ -228,13 +261,29 @@ int ftruncate(int fd, off_t size)
         return -1;
     int rc = next(fd, size);
     if (rc == 0)
-        record(fd, DISK_NAME, (uint64_t)size, NULL, 0, 0);
+        record_change(fd, DISK_CUT, (uint64_t)size, 0);
     return rc;
 }
 
 int ftruncate64(int fd, off_t size)
 {
     return ftruncate(fd, size);
+}
+
+int fallocate(int fd, int mode, off_t at, off_t len)
+{
+    NEXT(int, "fallocate", int, int, off_t, off_t);
+    if (knows(fd) && strike(DISK_WRITE) == FAIL)
+        return -1;
+    int rc = next(fd, mode, at, len);
+    if (rc == 0 && (mode & FALLOC_FL_PUNCH_HOLE))
+        record_change(fd, DISK_PUNCHED, (uint64_t)at, (uint32_t)len);
+    return rc;
+}
+
+int fallocate64(int fd, int mode, off_t at, off_t len)
+{
+    return fallocate(fd, mode, at, len);
 }
 
 int posix_fallocate(int fd, off_t at, off_t len)
@@ -252,8 +301,10 @@ int posix_fallocate64(int fd, off_t at, off_t len)
 
 static int synced(int fd, int rc)
 {
-    if (rc == 0)
-        record(fd, DISK_SYNC, 0, NULL, 0, 0);
+    if (rc == 0 && (knows(fd) & FOLDER))
+        record((struct disk_record){.change = DISK_FOLDER}, NULL, 0);
+    else if (rc == 0)
+        record_change(fd, DISK_SYNCED, 0, 0);
     return rc;
 }
 
@@ -276,11 +327,14 @@ static int open_known(int (*next)(const char *, int, ...), const char *path, int
     bool ours = below_root(path);
     if (ours && strike(DISK_NAME) == FAIL)
         return -1;
+    bool made = ours && (flags & O_CREAT) && access(path, F_OK) != 0;
     int fd = next(path, flags, mode);
     if (fd >= 0 && fd < DESCRIPTORS)
         known[fd] = UNKNOWN; /* a number that is used again */
-    if (ours && (flags & O_ACCMODE) != O_RDONLY)
+    if (ours && ((flags & O_ACCMODE) != O_RDONLY || (flags & O_DIRECTORY)))
         know(fd, path, flags);
+    if (made && fd >= 0)
+        record_change(fd, DISK_MADE, 0, 0);
     return fd;
 }
 
@@ -321,7 +375,15 @@ int rename(const char *from, const char *to)
 int unlink(const char *path)
 {
     NEXT(int, "unlink", const char *);
-    return below_root(path) && strike(DISK_NAME) == FAIL ? -1 : next(path);
+    uint32_t file;
+    if (!below_root(path))
+        return next(path);
+    if (strike(DISK_NAME) == FAIL)
+        return -1;
+    int rc = next(path);
+    if (rc == 0 && file_number(path, &file))
+        record((struct disk_record){.change = DISK_REMOVED, .file = file}, NULL, 0);
+    return rc;
 }
 
 int mkdir(const char *path, mode_t mode)

@@ -7,8 +7,8 @@
  * `more` ones after it. All of it is in one struct, which a preloaded node maps from the file that DISK_SHIM names, so that
  * tests can read the count and arm it while the node runs. DISK_SHIM_ROOT: the folder.
  *
- * With `record_path` (DISK_SHIM_RECORD) every change of the file data.mdb is appended to that file as a struct disk_record and
- * its bytes, in the order in which they were done: for replays that lose what was not synced.
+ * With `record_path` (DISK_SHIM_RECORD) every change of the block store's files is appended to that file as a struct disk_record
+ * and its bytes, in the order in which they were done: for replays that lose what was not synced.
  */
 #ifndef TESTS_LIB_DISK_SHIM_H
 #define TESTS_LIB_DISK_SHIM_H
@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 enum disk_kind {
-    DISK_WRITE = 1,  /* write, pwrite, writev, ftruncate, posix_fallocate */
+    DISK_WRITE = 1,  /* write, pwrite, writev, ftruncate, fallocate */
     DISK_SYNC = 2,   /* fsync, fdatasync, msync */
     DISK_NAME = 4,   /* open, rename, unlink, mkdir */
     DISK_MEMORY = 8, /* malloc, calloc, realloc of at least 64 KiB; not under sanitizers, and only preloaded */
@@ -39,9 +39,23 @@ struct disk_shim {
     _Atomic uint64_t recorded; /* bytes of the record */
 };
 
+enum disk_change {
+    DISK_WROTE,   /* `len` bytes at `at` follow */
+    DISK_SYNCED,  /* the file */
+    DISK_CUT,     /* to `at` bytes */
+    DISK_PUNCHED, /* `size` bytes at `at` */
+    DISK_MADE,    /* it was not there */
+    DISK_REMOVED,
+    DISK_FOLDER, /* the folder was synced: names are durable */
+};
+
+#define DISK_DATA_FILE 0 /* data.mdb; segment-N is N + 1 */
+
 struct disk_record {
-    uint32_t kind;   /* DISK_WRITE, DISK_SYNC; DISK_NAME: the file was cut to `at` */
+    uint32_t change;
+    uint32_t file;
     uint32_t synced; /* a write through O_DSYNC */
+    uint32_t size;
     uint64_t at, len;
 };
 

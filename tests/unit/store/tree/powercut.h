@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A disk whose power fails: from a record of writes and syncs (tests/lib/disk_shim.h) a file as it may be found afterwards. What
- * was written before the last sync that had ended is there; of what was written later any part may be, in any order: whole
- * writes, pages, or sectors of 512 bytes, which a disk writes as one. */
+ * A disk whose power fails: from a record of changes (tests/lib/disk_shim.h) the store's files as they may be found afterwards.
+ * What was done to a file before the last sync of it that had ended is there; of what was done later any part may be, in any
+ * order: whole writes, pages, or sectors of 512 bytes, which a disk writes as one. Names are as safe as the last sync of
+ * their folder. */
 #ifndef TESTS_UNIT_STORE_TREE_POWERCUT_H
 #define TESTS_UNIT_STORE_TREE_POWERCUT_H
 
@@ -10,6 +11,8 @@
 #include "tests/unit/store/tree/treebed.h"
 
 #include <fcntl.h>
+
+#define POWERCUT_FILES 16
 
 struct recording {
     uint8_t *bytes;
@@ -56,31 +59,85 @@ static inline void put_part(int fd, const struct disk_record *d, const uint8_t *
     }
 }
 
-/* The file after the first `cut` bytes of the record, which end with a whole one. */
-static inline void powercut_make(const struct recording *r, size_t cut, enum luck luck, struct rng *rng, const char *path)
+/* What is certain at a cut: per file the end of its last sync, and that of the folder */
+struct certain {
+    size_t synced[POWERCUT_FILES], folder;
+};
+
+static inline struct certain certain_at(const struct recording *r, size_t cut)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    CHECK(fd >= 0);
-    size_t safe = 0;
+    struct certain c = {.folder = 0};
     for (size_t at = 0; at < cut;) {
         struct disk_record d = record_at(r, at);
         at += sizeof d + d.len;
-        safe = d.kind == DISK_SYNC ? at : safe;
+        CHECK(d.file < POWERCUT_FILES);
+        if (d.change == DISK_SYNCED)
+            c.synced[d.file] = at;
+        else if (d.change == DISK_FOLDER)
+            c.folder = at;
     }
-    for (size_t at = 0; at < cut;) {
+    return c;
+}
+
+static inline void file_path(const char *dir, uint32_t file, char path[128])
+{
+    if (file == DISK_DATA_FILE)
+        snprintf(path, 128, "%s/data.mdb", dir);
+    else
+        snprintf(path, 128, "%s/segment-%08x", dir, (unsigned)(file - 1));
+}
+
+static inline void do_change(int fd, const struct disk_record *d)
+{
+    static const uint8_t zeros[4096];
+    if (d->change == DISK_CUT)
+        CHECK_EQ(ftruncate(fd, (off_t)d->at), 0);
+    for (uint64_t at = d->at; d->change == DISK_PUNCHED && at < d->at + d->size; at += sizeof zeros)
+        put_bytes(fd, zeros, sizeof zeros, at);
+}
+
+static inline void do_write(int fd, const struct disk_record *d, const uint8_t *data, enum luck luck, bool last,
+                            struct rng *rng)
+{
+    if (luck == LUCK_ALL || (luck == LUCK_LAST && last))
+        put_bytes(fd, data, d->len, d->at);
+    else if (luck != LUCK_NONE && luck != LUCK_LAST)
+        put_part(fd, d, data, luck, rng);
+}
+
+/* The files after the first `cut` bytes of the record, which end with a whole one. */
+static inline void powercut_make(const struct recording *r, size_t cut, enum luck luck, struct rng *rng, const char *dir)
+{
+    struct certain c = certain_at(r, cut);
+    int fds[POWERCUT_FILES];
+    char path[128];
+    memset(fds, -1, sizeof fds);
+    for (size_t at = 0, end; at < cut; at = end) {
         struct disk_record d = record_at(r, at);
         const uint8_t *data = r->bytes + at + sizeof d;
-        size_t end = at + sizeof d + d.len;
-        bool last = end == cut;
-        if (d.kind == DISK_NAME)
-            CHECK_EQ(ftruncate(fd, (off_t)d.at), 0);
-        else if (d.kind == DISK_WRITE && (at < safe || d.synced || luck == LUCK_ALL || (luck == LUCK_LAST && last)))
-            put_bytes(fd, data, d.len, d.at);
-        else if (d.kind == DISK_WRITE && luck != LUCK_NONE && luck != LUCK_LAST)
-            put_part(fd, &d, data, luck, rng);
-        at = end;
+        int *fd = &fds[d.file];
+        end = at + sizeof d + d.len;
+        bool lucky = luck == LUCK_ALL || (luck != LUCK_NONE && rng_below(rng, 2));
+        bool named = at < c.folder || lucky;
+        file_path(dir, d.file, path);
+        if (d.change == DISK_MADE && named)
+            *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        else if (d.change == DISK_REMOVED && named && *fd >= 0) {
+            CHECK_EQ(unlink(path), 0);
+            close(*fd);
+            *fd = -1;
+        }
+        if (*fd < 0) /* its name did not come so far */
+            continue;
+        bool sure = at < c.synced[d.file] || d.synced;
+        if (d.change == DISK_WROTE)
+            do_write(*fd, &d, data, sure ? LUCK_ALL : luck, end == cut, rng);
+        else if (sure || lucky)
+            do_change(*fd, &d);
     }
-    close(fd);
+    for (unsigned i = 0; i < POWERCUT_FILES; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
 }
 
 #endif

@@ -35,7 +35,9 @@ static struct block *pinned_block(uint64_t seed, uint32_t i)
 {
     struct rng rng;
     rng_init_seed(&rng, seed * 1000003 + i);
-    uint32_t len = 100 + (uint32_t)rng_below(&rng, i % 3 ? 3000 : 60000);
+    uint32_t len = 100 + (uint32_t)rng_below(&rng, i % 3 ? 3000 : 60000); /* some lie in files of their own */
+    if (i % 5 == 0)
+        len += UINT32_C(128) << 10;
     struct block *b = block_new(NULL, BUDGET_STORE, len);
     CHECK(b);
     for (uint32_t k = 0; k < len; k++)
@@ -66,12 +68,26 @@ static void tell_synced(void *arg, int result)
     free(w);
 }
 
+/* The operation that unpins what this one pins; none: beyond the end */
+static uint32_t unpinned_by(uint32_t i)
+{
+    return i % (4 * PIN_EVERY) == PIN_EVERY ? i + PIN_EVERY + PIN_EVERY / 2 : OPERATIONS + 1;
+}
+
+static void unpin_one(struct bed *b, uint64_t seed, uint32_t i)
+{
+    struct block *block = pinned_block(seed, i - PIN_EVERY - PIN_EVERY / 2);
+    blockstore_unpin(b->bs, &block->cid, NULL, NULL, NULL);
+    blockstore_collect(b->bs, NULL, NULL, NULL);
+    block_unref(block);
+}
+
 static void pin_one(struct bed *b, uint64_t seed, uint32_t i)
 {
     struct block *block = pinned_block(seed, i);
     struct cid cid = block->cid;
+    blockstore_pin(b->bs, &cid, "pinned", NULL, NULL, NULL); /* first: a collection may run between the two */
     blockstore_put(b->bs, block, NULL, NULL, NULL);
-    blockstore_pin(b->bs, &cid, "pinned", NULL, NULL, NULL);
 }
 
 static void child(struct bed *b, uint64_t seed, int fd)
@@ -86,6 +102,8 @@ static void child(struct bed *b, uint64_t seed, int fd)
         step_any(b, m, &rng);
         if (i % PIN_EVERY == 0)
             pin_one(b, seed, i);
+        else if (i > 2 * PIN_EVERY && unpinned_by(i - PIN_EVERY - PIN_EVERY / 2) == i)
+            unpin_one(b, seed, i);
         if (tree_pending(b->t) > 300 || rng_below(&when, 12) == 0) /* many commits are more places to die at */
             bed_settle(b);
         if (rng_below(&when, 20) == 0) { /* not waited for: the answer may come any time */
@@ -178,6 +196,13 @@ static void check_pins(struct bed *b, uint64_t seed, uint32_t synced)
         count++;
     for (uint32_t i = PIN_EVERY; i <= synced; i += PIN_EVERY) {
         struct block *want = pinned_block(seed, i);
+        bool unpinned = unpinned_by(i) <= synced, perhaps = !unpinned && unpinned_by(i) <= OPERATIONS;
+        if (unpinned)
+            CHECK_EQ(store_pin_get(b->reader, &want->cid, &pin), ERR_NOT_FOUND);
+        if (unpinned || (perhaps && store_pin_get(b->reader, &want->cid, &pin) != 0)) {
+            block_unref(want);
+            continue;
+        }
         CHECK_EQ(store_pin_get(b->reader, &want->cid, &pin), 0);
         CHECK_EQ(store_get(b->reader, &want->cid, &data), 0);
         CHECK(span_eq(data, block_span(want)));
@@ -333,15 +358,13 @@ static void make_dir(struct bed *b)
 static void cut_power(const char *record, uint64_t seed, const struct watched *w, const struct cid *roots, struct rng *rng)
 {
     struct recording r = recording_read(record);
-    char path[128];
     for (int i = 0; i < CUTS; i++) {
         struct bed b = {.budget = budget_new(BUDGET_MIN)};
         size_t cut = random_cut(&r, rng);
         enum luck luck = (enum luck)(i % LUCKS);
         uint32_t synced = synced_at(w, cut);
         make_dir(&b);
-        snprintf(path, sizeof path, "%s/data.mdb", b.dir);
-        powercut_make(&r, cut, luck, rng, path);
+        powercut_make(&r, cut, luck, rng, b.dir);
         printf("  cut at %zu of %zu, luck %d, %u synced:", cut, r.len, (int)luck, synced);
         fflush(stdout);
         printf(" as after %u\n", check_after(&b, seed, synced, roots));
