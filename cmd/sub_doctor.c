@@ -15,6 +15,7 @@
 #include <ifaddrs.h>
 #include <limits.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -34,6 +35,11 @@ enum verdict { GOOD, WARN, BAD };
 #define DISK_WARN (UINT64_C(1) << 30)
 #define MDNS_PORT 5353
 #define MDNS_IP   "224.0.0.251"
+
+#define RESOLVER_WAIT_S 3
+#define RESOLVED_SOCKET "/run/systemd/resolve/io.systemd.Resolve"
+#define DNS_SELF        "localhost.overlay" /* every node answers it with 127.0.0.1 */
+#define DNS_HINT        "man 7 p2p-dns: lines for systemd-resolved, dnsmasq and unbound are in share/p2p/dns"
 
 struct exam {
     struct cli *c;
@@ -295,6 +301,74 @@ static enum verdict check_clock(struct exam *x)
     return say(x, GOOD, NULL, "the clock is kept right: %s", text);
 }
 
+/* ---- names below .overlay ---- */
+
+/* Does the system ask a resolver on this machine? Another cannot know our names, and is not bothered with them. `other`: the
+ * first one that is somewhere else. */
+static bool resolver_is_here(char other[64])
+{
+    char line[512], ip[64];
+    bool here = access(RESOLVED_SOCKET, F_OK) == 0;
+    FILE *f = fopen("/etc/resolv.conf", "re");
+    *other = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, " nameserver %63s", ip) != 1)
+            continue;
+        bool loopback = strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0;
+        here = here || loopback;
+        if (!loopback && !*other)
+            snprintf(other, 64, "%s", ip);
+    }
+    if (f)
+        fclose(f);
+    return here;
+}
+
+/* As programs do it; a child asks, because that may take long. 0: 127.0.0.1; -1: something else or nothing. */
+static int resolve_self(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct addrinfo *found = NULL;
+        const struct addrinfo want = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+        alarm(RESOLVER_WAIT_S);
+        int r = getaddrinfo(DNS_SELF, NULL, &want, &found);
+        bool self = r == 0 && ((struct sockaddr_in *)(void *)found->ai_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+        _exit(self ? 0 : 1);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+static enum verdict check_dns(struct exam *x)
+{
+    char other[64];
+    if (!x->status)
+        return say(x, GOOD, NULL, "not looked at: no node is running");
+    const char *state = api_text(x->status, "dns");
+    if (strcmp(state, "off") == 0)
+        return say(x, GOOD, NULL, "the node answers no names: dns-port is 0");
+    if (strncmp(state, "127.", 4) != 0 || strchr(state, ' '))
+        return say(x, WARN, "p2p config dns-port PORT, and the same in the resolver's lines", "names below .overlay: %s",
+                   state);
+    if (!resolver_is_here(other))
+        return say(x, WARN, DNS_HINT, "names below .overlay are not found: the system asks %s, which cannot know them",
+                   *other ? other : "nobody");
+    if (resolve_self() < 0)
+        return say(x, WARN, DNS_HINT, "names below .overlay are not found: the resolver on this machine does not ask %s",
+                   state);
+    return say(x, GOOD, NULL, "names below .overlay are found, by %s", state);
+}
+
+static enum verdict check_low_ports(struct exam *x)
+{
+    int number = try_bind("127.127.255.254", 1); /* an address that is never leased */
+    if (number == EACCES)
+        return say(x, GOOD, "p2p dial, the lines of share/p2p/ssh_config; or sysctl net.ipv4.ip_unprivileged_port_start=22",
+                   "names below .overlay have the ports from 1024 on; lower ones are not for us to listen on");
+    return say(x, GOOD, NULL, "names below .overlay can have every port");
+}
+
 static const struct {
     const char *name;
     enum verdict (*run)(struct exam *x);
@@ -311,6 +385,8 @@ static const struct {
     {"mdns", check_mdns},
     {"interfaces", check_interfaces},
     {"clock", check_clock},
+    {"dns", check_dns},
+    {"dns-ports", check_low_ports},
 };
 
 static const struct cli_column columns[] = {
@@ -367,6 +443,8 @@ const struct cli_command sub_doctor = {
     .name = "doctor",
     .operands = "",
     .summary = "look for what could keep a node from working, and say what to do",
-    .details = "Changes nothing and contacts nobody. Ends with status 1 when something is bad.",
+    .details =
+        "Changes nothing and contacts nobody, but asks the resolver on this machine, if it has one, for localhost.overlay.\n"
+        "Ends with status 1 when something is bad.",
     .run = run,
 };

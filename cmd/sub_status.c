@@ -25,6 +25,7 @@ static const struct cli_column columns[] = {
     {"receiving/s", "rate_in", CLI_BYTES},
     {"sending/s", "rate_out", CLI_BYTES},
     {"waiting", "waiting", CLI_COUNT},
+    {"dns", "dns", CLI_TEXT},
     {"state", "state", CLI_TEXT},
     {NULL, NULL, CLI_TEXT},
 };

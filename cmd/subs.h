@@ -13,7 +13,7 @@
     X(status)                                                                                                                  \
     X(doctor)                                                                                                                  \
     X(add) X(get) X(cat) X(ls) X(stat) X(cid) X(pin) X(unpin) X(gc) X(verify) X(export) X(import) X(peers) X(connect)          \
-        X(disconnect) X(ping) X(offer) X(forward) X(dial) X(streams) X(config) X(limits) X(waiting) X(events) X(bench)         \
+        X(disconnect) X(ping) X(offer) X(forward) X(dial) X(streams) X(config) X(limits) X(dns) X(waiting) X(events) X(bench)  \
             X(version) X(completion)
 
 #define X(name) extern const struct cli_command sub_##name;

@@ -40,6 +40,21 @@ static void cell_number(struct buf *out, const struct cli_column *col, json_t *v
         buf_printf(out, "%lld", (long long)json_integer_value(v));
 }
 
+/* Numbers and texts, between blanks */
+static void cell_list(struct buf *out, json_t *list)
+{
+    json_t *v;
+    size_t i;
+    json_array_foreach(list, i, v)
+    {
+        buf_add_str(out, i ? " " : "");
+        if (json_is_string(v))
+            cli_text_escape(out, span_of(json_string_value(v), json_string_length(v)));
+        else
+            buf_printf(out, "%lld", (long long)json_integer_value(v));
+    }
+}
+
 void cli_cell(struct buf *out, const struct cli_column *col, json_t *row, bool for_people)
 {
     json_t *v = json_object_get(row, col->key);
@@ -51,6 +66,8 @@ void cli_cell(struct buf *out, const struct cli_column *col, json_t *row, bool f
         cell_number(out, col, v, for_people);
     else if (json_is_boolean(v))
         buf_add_str(out, json_is_true(v) ? "yes" : "no");
+    else if (json_array_size(v) > 0)
+        cell_list(out, v);
     else
         buf_add_str(out, "-");
 }

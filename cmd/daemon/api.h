@@ -39,6 +39,8 @@ void api_shutdown(struct ctl_request *q);
 void api_connect(struct ctl_request *q);
 void api_disconnect(struct ctl_request *q);
 void api_ping(struct ctl_request *q);
+/* api_dns.c */
+void api_dns(struct ctl_request *q);
 
 /* api_service.c */
 void api_services(struct ctl_request *q);

@@ -8,6 +8,7 @@
 #include "cmd/daemon/handover.h"
 #include "cmd/daemon/keeper.h"
 #include "cmd/daemon/order.h"
+#include "cmd/daemon/dnsd.h"
 #include "cmd/daemon/petnames.h"
 #include "cmd/daemon/sdnotify.h"
 #include "cmd/daemon/service_order.h"
@@ -306,7 +307,8 @@ static bool value_differs(const struct config *a, const struct config *b, enum c
 int daemon_reload(struct daemon *d, struct buf *restart, struct why *why)
 {
     static const enum config_id fixed[] = {
-        CONFIG_LISTEN, CONFIG_MDNS, CONFIG_MOUNT, CONFIG_TIMEOUT_METADATA, CONFIG_MAX_CONNECTIONS_PER_IP, CONFIG_QUIET,
+        CONFIG_LISTEN, CONFIG_MDNS,     CONFIG_MOUNT,     CONFIG_TIMEOUT_METADATA, CONFIG_MAX_CONNECTIONS_PER_IP,
+        CONFIG_QUIET,  CONFIG_DNS_PORT, CONFIG_DNS_PORTS,
     };
     struct config *c;
     int r = load_config(d, &c, why);
@@ -364,6 +366,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     uploads_tick(d, now);
     keeper_tick(d->keeper, now);
     orders_seen(d, now);
+    dnsd_tick(d->dnsd, now);
     if (now - d->texts_at >= TEXTS_EVERY) {
         d->texts_at = now;
         views_publish_texts(d);
@@ -657,6 +660,18 @@ static void close_mount(struct daemon *d)
     free(d->quiet);
 }
 
+static int open_dns(struct daemon *d, struct why *why)
+{
+    (void)why; /* the node works without it */
+    d->dnsd = dnsd_open(d);
+    return 0;
+}
+
+static void close_dns(struct daemon *d)
+{
+    d->dnsd = dnsd_close(d->dnsd);
+}
+
 static int open_control(struct daemon *d, struct why *why)
 {
     int r = control_open(&d->control, d, why);
@@ -675,8 +690,8 @@ static const struct part {
     int (*open)(struct daemon *d, struct why *why);
     void (*close)(struct daemon *d);
 } parts[] = {
-    {open_repo, close_repo},     {open_key, close_key},     {open_store, close_store},     {open_loop, close_loop},
-    {open_engine, close_engine}, {open_mount, close_mount}, {open_control, close_control},
+    {open_repo, close_repo},     {open_key, close_key},     {open_store, close_store}, {open_loop, close_loop},
+    {open_engine, close_engine}, {open_mount, close_mount}, {open_dns, close_dns},     {open_control, close_control},
 };
 
 static void serve(struct daemon *d)

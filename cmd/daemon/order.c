@@ -2,6 +2,7 @@
 #include "cmd/daemon/order.h"
 
 #include "cmd/daemon/keeper.h"
+#include "cmd/daemon/dnsd.h"
 #include "cmd/daemon/petnames.h"
 #include "cmd/daemon/service_order.h"
 #include "cmd/daemon/views.h"
@@ -30,6 +31,8 @@ int order_peer(struct daemon *d, const char *text, struct peer_id *ret, struct w
 {
     struct why inner = {""};
     if (petname_find(d->petnames, text, ret) || peer_id_from_text(span_str(text), ret, &inner) == 0)
+        return 0;
+    if (d->dnsd && dnsd_find(d->dnsd, text, ret))
         return 0;
     return why_set(why, ERR_INVALID, "'%.100s' is neither a petname nor a peer id", text);
 }

@@ -26,7 +26,7 @@ struct order {
 /* Carries it out; done() comes now or later. `line` is copied. */
 void order_run(struct daemon *d, const char *line, void (*done)(struct order *o), void *arg);
 void order_finish(struct order *o, int result); /* for those who carry out: done(), and it is gone */
-/* A peer by petname or id. ERR_INVALID with a sentence. */
+/* A peer by petname or id, or by its name below .overlay. ERR_INVALID with a sentence. */
 int order_peer(struct daemon *d, const char *text, struct peer_id *ret, struct why *why);
 
 /* Connecting and disconnecting are answered when the engine's next view shows them, so that who asks next sees them: a view

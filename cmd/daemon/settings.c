@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/daemon/settings.h"
 
+#include "cmd/daemon/ctl_parse.h"
 #include "store/base/err.h"
 
 #include <stdio.h>
@@ -40,6 +41,16 @@ int settings_mount(const struct config *c, const char *dir, char out[PATH_MAX], 
     return 0;
 }
 
+int settings_dns_port(const struct config *c, unsigned i, uint16_t *ret, struct why *why)
+{
+    const char *text = config_list_at(c, CONFIG_DNS_PORTS, i);
+    uint64_t port;
+    if (ctl_parse_u64(text, &port) < 0 || port < 1 || port > UINT16_MAX)
+        return why_set(why, ERR_INVALID, "dns-ports: '%.100s' is not a port", text);
+    *ret = (uint16_t)port;
+    return 0;
+}
+
 int settings_check(const struct config *c, struct why *why)
 {
     struct multiaddr *listen;
@@ -49,5 +60,11 @@ int settings_check(const struct config *c, struct why *why)
     if (r < 0)
         return r;
     free(listen);
+    for (unsigned i = 0; i < config_list_count(c, CONFIG_DNS_PORTS); i++) {
+        uint16_t port;
+        r = settings_dns_port(c, i, &port, why);
+        if (r < 0)
+            return r;
+    }
     return config_is_set(c, CONFIG_MOUNT) ? settings_mount(c, NULL, dir, why) : 0;
 }

@@ -17,5 +17,7 @@ int settings_check(const struct config *c, struct why *why);
 int settings_listen(const struct config *c, struct multiaddr **ret, unsigned *ret_count, struct why *why);
 /* The mount's folder: `dir` when given, otherwise the configuration's; ~ is $HOME. Always absolute. */
 int settings_mount(const struct config *c, const char *dir, char out[PATH_MAX], struct why *why);
+/* The i-th of dns-ports. Errors as above. */
+int settings_dns_port(const struct config *c, unsigned i, uint16_t *ret, struct why *why);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "cmd/daemon/keeper.h"
 #include "cmd/daemon/order.h"
+#include "cmd/daemon/dnsd.h"
 #include "cmd/daemon/petnames.h"
 #include "store/base/units.h"
 
@@ -105,6 +106,9 @@ json_t *view_status(struct daemon *d)
     put_view(d, v);
     put_store(d, v, &stats);
     put_int(v, "waiting", mount.parked);
+    if (d->dnsd)
+        dnsd_state(d->dnsd, state, sizeof state);
+    put_text(v, "dns", d->dnsd ? state : "off");
     state_sentence(d, &stats, state);
     put_text(v, "state", state);
     return v;

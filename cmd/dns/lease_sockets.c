@@ -74,6 +74,7 @@ void lease_sockets_close(struct lease_sockets *s, struct lease *lease)
         k = next;
     }
     lease->owned = NULL;
+    lease->tried = 0;
 }
 
 /* Closes the sockets of the lease that was used least recently, but not of `except`. */

@@ -26,8 +26,10 @@ struct lease {
     char service[LEASE_SERVICE_MAX + 1]; /* "": the peer itself */
     uint32_t ip;                         /* host order */
     mono_ns used;
+    uint64_t accepted; /* connections to it; the owner counts */
     unsigned held;
-    void *owned; /* the owner's */
+    void *owned;   /* the owner's: lease_sockets.h */
+    mono_ns tried; /* when all its ports were tried last; 0: not since they were closed */
 };
 
 struct leases;

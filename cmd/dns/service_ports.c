@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Names separated by spaces, the likeliest first */
 static const struct {
@@ -51,7 +52,7 @@ static const struct {
 
 static void add_name(struct service_port *p, const char *name, size_t len)
 {
-    if (len == 0 || len >= SERVICE_NAME_SIZE || p->name_count == SERVICE_NAMES_MAX)
+    if (len == 0 || len >= SERVICE_NAME_SPACE || p->name_count == SERVICE_NAMES_MAX)
         return;
     for (unsigned i = 0; i < p->name_count; i++)
         if (strncmp(p->names[i], name, len) == 0 && p->names[i][len] == 0)
@@ -62,7 +63,7 @@ static void add_name(struct service_port *p, const char *name, size_t len)
 
 static void add_numbers(struct service_port *p)
 {
-    char text[SERVICE_NAME_SIZE];
+    char text[SERVICE_NAME_SPACE];
     int n = snprintf(text, sizeof text, "tcp-%u", p->port);
     add_name(p, text + strlen("tcp-"), (size_t)n - strlen("tcp-"));
     add_name(p, text, (size_t)n);
@@ -115,4 +116,38 @@ bool service_port_means(const struct service_port *p, const char *service)
         if (strcmp(p->names[i], service) == 0)
             return true;
     return false;
+}
+
+bool service_port_offered(const struct service_port *p, const char *const *offered)
+{
+    for (; *offered; offered++)
+        for (unsigned i = 0; i < p->name_count; i++)
+            if (strcasecmp(p->names[i], *offered) == 0)
+                return true;
+    return false;
+}
+
+/* Adds `name` as the peer writes it, if it offers it; with `force` also if not */
+static unsigned choose_one(const char *name, const char *const *offered, bool force, char *out)
+{
+    while (*offered && strcasecmp(*offered, name) != 0)
+        offered++;
+    const char *chosen = *offered ? *offered : name;
+    if ((!*offered && !force) || strlen(chosen) >= SERVICE_CHOICE_SIZE)
+        return 0;
+    memcpy(out, chosen, strlen(chosen) + 1);
+    return 1;
+}
+
+unsigned service_choose(const struct service_ports *t, const char *service, uint16_t port, const char *const *offered,
+                        char ret[SERVICE_CHOICES_MAX][SERVICE_CHOICE_SIZE])
+{
+    unsigned count = 0;
+    if (*service)
+        return choose_one(service, offered, true, ret[0]);
+    const struct service_port *p = service_port_find(t, port);
+    for (int force = 0; p && !count && force < 2; force++)
+        for (unsigned i = 0; i < p->name_count; i++)
+            count += choose_one(p->names[i], offered, force, ret[count]);
+    return count;
 }

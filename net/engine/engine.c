@@ -196,6 +196,16 @@ static void load_peers(struct engine *e)
     e->o.saved_peers = SPAN_NONE; /* was lent for the start only */
 }
 
+static void load_services(struct engine *e)
+{
+    struct why why = {""};
+    if (services_load(e->services, e->o.saved_services, &why)) {
+        buf_add(&e->notes, "services.damaged", sizeof "services.damaged");
+        buf_add(&e->notes, why.text, strlen(why.text) + 1);
+    }
+    e->o.saved_services = SPAN_NONE; /* was lent for the start only */
+}
+
 static void engine_release(struct engine *e)
 {
     engine_net_stop(e);
@@ -239,6 +249,7 @@ int engine_start(struct engine **ret, const struct engine_options *o, struct why
     if (err < 0)
         goto fail;
     load_peers(e);
+    load_services(e);
     budget_watch(o->budget, e->budget_fd);
     e->budget_watch = loop_fd_new(e->loop, e->budget_fd, budget_freed, e);
     loop_fd_watch(e->budget_watch, LOOP_READ);

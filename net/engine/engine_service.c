@@ -112,10 +112,6 @@ void engine_change_services(struct engine *e, struct engine_change *take_c)
 void services_open(struct engine *e)
 {
     struct service_forward *f;
-    struct why why = {""};
-    if (services_load(e->services, e->o.saved_services, &why))
-        engine_event(e, "services.damaged", why.text);
-    e->o.saved_services = SPAN_NONE; /* was lent for the start only */
     for (unsigned i = 0; (f = services_forward(e->services, i)); i++) {
         keep_connected(e, &f->peer);
         if (forward_listen(e, f, &f->fault) < 0)

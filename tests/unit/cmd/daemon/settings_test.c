@@ -31,6 +31,10 @@ Test(settings, values)
         {"mount", "~/p2p", 0},
         {"mount", "relative/x", ERR_INVALID},
         {"mount", "~other/x", ERR_INVALID},
+        {"dns-ports", "1 65535,8081", 0},
+        {"dns-ports", "0", ERR_INVALID},
+        {"dns-ports", "8081 65536", ERR_INVALID},
+        {"dns-ports", "http", ERR_INVALID},
     };
     struct why why;
     setenv("HOME", "/home/a", 1);

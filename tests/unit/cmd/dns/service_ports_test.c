@@ -49,3 +49,35 @@ Test(service_ports, more)
     cr_expect(service_ports_add(&t, 40001));
     cr_expect(service_port_means(service_port_find(&t, 40001), "tcp-40001"));
 }
+
+static void expect_choices(const char *service, uint16_t port, const char *const *offered, const char *expected)
+{
+    struct service_ports t;
+    char got[SERVICE_CHOICES_MAX][SERVICE_CHOICE_SIZE], text[512] = "";
+    service_ports_init(&t);
+    unsigned n = service_choose(&t, service, port, offered, got);
+    for (unsigned i = 0; i < n; i++) {
+        strcat(text, i ? " " : "");
+        strcat(text, got[i]);
+    }
+    cr_expect_str_eq(text, expected, "port %u of '%s'", port, service);
+}
+
+Test(service_ports, choices)
+{
+    static const char *const nothing[] = {NULL}, *const some[] = {"Web", "SSH", "db", "tcp-8080", NULL};
+    struct service_ports t;
+    service_ports_init(&t);
+    cr_expect(service_port_offered(service_port_find(&t, 8000), some));
+    cr_expect_not(service_port_offered(service_port_find(&t, 443), some));
+    cr_expect_not(service_port_offered(service_port_find(&t, 443), nothing));
+    expect_choices("", 22, nothing, "ssh 22 tcp-22");
+    expect_choices("", 22, some, "SSH");
+    expect_choices("", 80, some, "Web");
+    expect_choices("", 8080, some, "Web tcp-8080");
+    expect_choices("", 443, some, "https 443 tcp-443"); /* perhaps it offers that since */
+    expect_choices("", 9, some, "");
+    expect_choices("web", 22, some, "Web");
+    expect_choices("web", 22, nothing, "web");
+    expect_choices("other", 9, some, "other");
+}

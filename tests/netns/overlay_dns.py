@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: MIT
+"""Names below .overlay with real programs: dig, getent through dnsmasq and unbound with the shipped lines, curl, ssh. Node 2 is `bob`
+to node 1 and offers; node 1 asks. Each test has a mount namespace of its own for /etc/resolv.conf."""
+import json, os, pathlib, shutil, socket, subprocess, sys, time, unittest
+
+from lab import Lab, P2P, SOURCE, need, wait_for, write_pattern
+
+CONTRIB = SOURCE / "contrib"
+CONFIG = "mdns = off\n"
+
+
+def petname(node, name, other):
+    """What `ln -s ID peers/NAME` leaves, before the node starts."""
+    state = node.home / "state"
+    state.mkdir(exist_ok=True, mode=0o700)
+    (state / "petnames").write_text(f"{name}\t{other.id}\n")
+
+
+class Dns(unittest.TestCase):
+    tools = ("dig",)
+
+    @classmethod
+    def setUpClass(cls):
+        need(*cls.tools)
+
+    def two(self, lab, connect=True, config=""):
+        """bob offers on node 2; node 1 knows him by name."""
+        self.lab = lab
+        self.b = lab.node(2, config=CONFIG)
+        self.a = lab.node(1, start=False, config=CONFIG + config)
+        petname(self.a, "bob", self.b)
+        self.a.start()
+        if connect:
+            self.a.run("connect", self.b.address())
+        return self.a, self.b
+
+    def inside(self, *args, resolver=None, index=1, check=True, **kw):
+        """Runs a program in node 1's network, with `resolver` as the system's resolver."""
+        command = self.lab.enter(index)
+        if resolver:
+            file = self.lab.dir / "resolv.conf"
+            file.write_text(f"nameserver {resolver}\noptions timeout:2 attempts:1\n")
+            command += ["unshare", "-m", "sh", "-c", f'mount --bind {file} /etc/resolv.conf && exec "$@"', "sh"]
+        p = subprocess.run(command + [str(a) for a in args], capture_output=True, text=True, timeout=60, env=self.a.env, **kw)
+        if check and p.returncode:
+            raise AssertionError(f"{' '.join(map(str, args))}: exit {p.returncode}\n{p.stdout}{p.stderr}")
+        return p
+
+    def dig(self, *args):
+        return self.inside("dig", "@127.0.0.1", "-p", "5354", "+tries=1", "+time=5", *args).stdout
+
+    def short(self, *args):
+        return self.dig("+short", *args).split("\n")[:-1]
+
+
+class Records(Dns):
+    def test_records(self):
+        with Lab(2) as lab:
+            a, b = self.two(lab, connect=False)
+            ip = self.short("bob.overlay")
+            self.assertRegex(ip[0], r"^127\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.")
+            for name in ("bob.overlay.alt", "BOB.Overlay", f"{b.id}.overlay", f"{b.id.lower()}.overlay"):
+                self.assertEqual(self.short(name), ip, name)
+                self.assertEqual(self.short("+tcp", name), ip, name)
+            web = self.short("web.bob.overlay")
+            self.assertNotEqual(web, ip)
+            self.assertEqual(self.short("_web._tcp.bob.overlay", "SRV"), ["0 0 80 web.bob.overlay."])
+            self.assertRegex(self.short("_odd._tcp.bob.overlay", "SRV")[0], r"^0 0 \d+ odd.bob.overlay\.$")
+            self.assertEqual(self.short("localhost.overlay"), ["127.0.0.1"])
+            self.assertEqual(self.short(f"{a.id}.overlay"), ["127.0.0.1"])
+            for name, kind, status in (("bob.overlay", "AAAA", "NOERROR"), ("_dnslink.bob.overlay", "TXT", "NOERROR"),
+                                       ("nobody.overlay", "A", "NXDOMAIN"), ("example.com", "A", "REFUSED"),
+                                       ("overlay", "AXFR", "REFUSED")):
+                for way in ("+notcp", "+tcp"):
+                    if kind == "AXFR":
+                        self.assertIn("Transfer failed", self.dig(name, kind))
+                        continue
+                    out = self.dig(way, name, kind)
+                    self.assertIn(f"status: {status}", out)
+                    self.assertIn("ANSWER: 0", out)
+                    self.assertEqual("SOA" in out, status != "REFUSED", out)
+            self.assertIn("status: BADVERS", self.dig("+edns=3", "+noednsneg", "bob.overlay"))
+            a.stop()
+            a.start()
+            self.assertEqual(self.short("bob.overlay"), ip, "the address outlives the node")
+            self.assertEqual(self.short("web.bob.overlay"), web)
+            rows = {r["name"]: r for r in a.json_lines("dns")}
+            self.assertEqual(rows["web.bob.overlay"]["address"], web[0])
+            self.assertEqual(a.json("dns", "bob")["address"], ip[0])
+            p = a.run("dns", "nobody", check=False)
+            self.assertEqual(p.returncode, 3, p.stderr)
+            os.symlink(b.id, a.mount / "peers" / "carol")  # another name for the same peer takes the old one's place
+            self.assertEqual(self.short("carol.overlay"), ip)
+            self.assertIn("NXDOMAIN", self.dig("bob.overlay"))
+
+    def test_port_that_is_taken(self):
+        with Lab(1) as lab:
+            self.lab = lab
+            other = lab.popen(1, [sys.executable, "-c", "import socket,sys; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); "
+                                  "s.bind(('127.0.0.1',5354)); print('bound',flush=True); sys.stdin.read()"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.assertEqual(other.stdout.readline(), b"bound\n")
+            self.a = a = lab.node(1, config=CONFIG)
+            self.assertIn("in use", a.json("status")["dns"])
+            self.assertTrue(any(e["kind"] == "dns.down" for e in a.json_lines("events")), a.run("events").stdout)
+            doctor = {r["check"]: r for r in a.json_lines("doctor", check=False)}
+            self.assertEqual(doctor["dns"]["verdict"], "warning")
+            other.stdin.close()
+            other.wait(10)
+            wait_for("the node has the port", lambda: a.json("status")["dns"] == "127.0.0.1:5354", 30)
+            self.assertEqual(self.short("localhost.overlay"), ["127.0.0.1"])
+
+    def test_off(self):
+        with Lab(1) as lab:
+            self.lab = lab
+            self.a = lab.node(1, config=CONFIG + "dns-port = 0\n")
+            self.assertEqual(self.a.json("status")["dns"], "off")
+            with self.assertRaises(AssertionError):
+                self.dig("localhost.overlay")
+
+
+class Resolvers(Dns):
+    """The shipped lines work, and `p2p doctor` sees it."""
+    tools = ("dig", "getent", "unshare")
+
+    def found(self, resolver):
+        get = lambda name: self.inside("getent", "ahostsv4", name, resolver=resolver, check=False).stdout.split()[:1]
+        ip = self.short("bob.overlay")
+        wait_for("the resolver works", lambda: get("localhost.overlay") == ["127.0.0.1"])
+        self.assertEqual(get("bob.overlay"), ip)
+        self.assertEqual(get("BOB.overlay.alt"), ip)
+        self.assertEqual(get("nobody.overlay"), [])
+        cid = json.loads(self.inside(P2P, "dns", self.b.id, "--json").stdout)["name"]
+        self.assertEqual(get(cid), ip)
+        self.assertEqual(self.doctor(resolver)["verdict"], "good")
+
+    def doctor(self, resolver):
+        out = self.inside(P2P, "doctor", "--json", resolver=resolver, check=False).stdout
+        return {r["check"]: r for r in map(json.loads, out.splitlines())}["dns"]
+
+    def test_dnsmasq(self):
+        need("dnsmasq")
+        with Lab(2) as lab:
+            self.two(lab, connect=False)
+            row = self.doctor("127.0.0.1")
+            self.assertEqual(row["verdict"], "warning")
+            self.assertIn("p2p-dns", row["try"])
+            self.assertIn("10.77.0.9", self.doctor("10.77.0.9")["finding"], "a resolver elsewhere is not asked")
+            lab.popen(1, ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=",
+                          "--listen-address=127.0.0.1", "--bind-interfaces", "--stop-dns-rebind",
+                          f"--conf-file={CONTRIB}/dns/dnsmasq.conf"], stderr=subprocess.DEVNULL)
+            self.found("127.0.0.1")
+
+    def test_unbound(self):
+        need("unbound")
+        with Lab(2) as lab:
+            self.two(lab, connect=False)
+            conf = lab.dir / "unbound.conf"
+            conf.write_text(f"""
+server:
+    chroot: ""
+    username: ""
+    pidfile: ""
+    use-syslog: no
+    do-daemonize: no
+    interface: 127.0.0.1
+    private-address: 127.0.0.0/8
+    module-config: "iterator"
+include: "{CONTRIB}/dns/unbound.conf"
+""")
+            lab.popen(1, ["unbound", "-d", "-c", conf], stderr=subprocess.DEVNULL)
+            self.found("127.0.0.1")
+
+
+SERVE = """
+import http.server, os, sys
+os.chdir(sys.argv[1])
+class H(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *a): pass
+s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), H)
+print(s.server_address[1], flush=True)
+s.serve_forever()
+"""
+
+ECHO_UPPER = """
+import socketserver
+class H(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.read().upper())
+s = socketserver.ThreadingTCPServer(('127.0.0.1', 0), H)
+print(s.server_address[1], flush=True)
+s.serve_forever()
+"""
+
+
+RESET = (7, 56)  # curl's codes: a reset that comes at once is "could not connect"
+
+
+class Programs(Dns):
+    tools = ("dig", "curl", "unshare", "dnsmasq")
+
+    def web(self):
+        """A web server on bob's machine, and a resolver on ours. Returns the server's port there."""
+        root = self.lab.dir / "www"
+        root.mkdir()
+        (root / "index.html").write_text("this is bob")
+        write_pattern(root / "big", 32 << 20)
+        self.resolver()
+        return self.serve(SERVE, root)
+
+    def serve(self, program, *args):
+        p = self.lab.popen(2, [sys.executable, "-c", program, *args], stdout=subprocess.PIPE, text=True)
+        return int(p.stdout.readline())
+
+    def resolver(self):
+        self.lab.popen(1, ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=",
+                           "--listen-address=127.0.0.1", "--bind-interfaces", f"--conf-file={CONTRIB}/dns/dnsmasq.conf"],
+                       stderr=subprocess.DEVNULL)
+        wait_for("the resolver works", lambda: self.inside("dig", "@127.0.0.1", "+short", "+tries=1", "localhost.overlay",
+                                                           check=False).stdout == "127.0.0.1\n")
+
+    def offer(self, name, port):
+        self.b.run("offer", name, "tcp", port)
+        self.b.run("offer", name, "--allow", self.a.id)
+        wait_for("it is known", lambda: any(f"/x/{name}" in p["protocols"] for p in self.a.json_lines("peers")))
+
+    def curl(self, url, *args, check=True):
+        return self.inside("curl", "-sS", "--noproxy", "*", "--max-time", "30", *args, url, resolver="127.0.0.1", check=check)
+
+    def test_curl(self):
+        with Lab(2) as lab:
+            a, b = self.two(lab)
+            port = self.web()
+            self.offer("web", port)
+            for url in ("http://web.bob.overlay:8080/", "http://web.bob.overlay/", "http://WEB.Bob.overlay.alt:3000/",
+                        "http://bob.overlay:8080/", "http://bob.overlay/", f"http://web.{b.id}.overlay:8080/"):
+                self.assertEqual(self.curl(url).stdout, "this is bob", url)
+            out = lab.dir / "got"
+            self.curl("http://web.bob.overlay:8080/big", "-o", out)
+            self.assertEqual(out.read_bytes(), (lab.dir / "www" / "big").read_bytes())
+            row = next(r for r in a.json_lines("dns") if r["name"] == "web.bob.overlay")
+            self.assertGreaterEqual(row["connections"], 4)
+            # SRV: a service of no usual port
+            self.offer("odd", port)
+            _, _, srv, host = self.short("_odd._tcp.bob.overlay", "SRV")[0].split()
+            self.assertEqual(self.curl(f"http://{host.rstrip('.')}:{srv}/").stdout, "this is bob")
+            # what is not offered: nobody listens for the peer, and a service is reset
+            self.assertEqual(self.curl("http://bob.overlay:5432/", check=False).returncode, 7)
+            p = self.curl("http://nothing.bob.overlay:8080/", check=False)
+            self.assertIn(p.returncode, RESET, p.stderr)
+            self.assertEqual(self.curl("http://nobody.overlay:8080/", check=False).returncode, 6)
+            # not allowed any longer
+            b.run("offer", "web", "--deny", a.id)
+            wait_for("it is known", lambda: not any("/x/web" in p["protocols"] for p in a.json_lines("peers")))
+            self.assertNotEqual(self.curl("http://web.bob.overlay:8080/", check=False).returncode, 0)
+
+    def test_peer_that_is_not_connected(self):
+        """The connection to the port makes the one to the peer; nobody there is a reset, not a hang or an empty answer."""
+        with Lab(2) as lab:
+            a, b = self.two(lab)
+            self.offer("web", self.web())
+            a.run("disconnect", b.id)
+            self.assertEqual(self.curl("http://bob.overlay:8080/").stdout, "this is bob")
+            b.kill()
+            begin = time.monotonic()
+            p = self.curl("http://web.bob.overlay:8080/", check=False)
+            self.assertIn(p.returncode, RESET, p.stderr)
+            self.assertLess(time.monotonic() - begin, 25)
+            b.start()
+            a.run("connect", b.address())
+            p = self.curl("http://web.bob.overlay:8080/", check=False)
+            self.assertEqual(p.stdout, "this is bob", p.stderr + a.run("events").stdout + b.run("events").stdout + b.run("offer").stdout)
+
+    def test_half_close(self):
+        """Our end of file arrives there, and the answer that it causes arrives here."""
+        with Lab(2) as lab:
+            self.two(lab)
+            self.resolver()
+            self.offer("upper", self.serve(ECHO_UPPER))
+            talk = ("import socket,sys; s=socket.create_connection(('upper.bob.overlay',8080)); s.sendall(b'abc'*100000); "
+                    "s.shutdown(1); n=0\nwhile 1:\n d=s.recv(65536)\n if not d: break\n assert d.isupper(); n+=len(d)\nprint(n)")
+            self.assertEqual(self.inside(sys.executable, "-c", talk, resolver="127.0.0.1").stdout, "300000\n")
+
+    def test_many_at_once(self):
+        with Lab(2) as lab:
+            self.two(lab)
+            self.offer("web", self.web())
+            urls = [f"http://web.bob.overlay:8080/?{n}" for n in range(100)]
+            p = self.curl(urls[0], "--parallel", "--parallel-immediate", "--parallel-max", "50", *urls[1:])
+            self.assertEqual(p.stdout, "this is bob" * 100)
+
+    def test_ssh(self):
+        need("ssh", "sshd", "ssh-keygen")
+        with Lab(2) as lab:
+            a, b = self.two(lab)
+            self.resolver()
+            port = self.sshd()
+            self.offer("ssh", port)
+            ssh = ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={lab.dir}/known", "-i", lab.dir / "key",
+                   "-o", "StrictHostKeyChecking=accept-new"]
+            env = dict(a.env, PATH=f"{pathlib.Path(P2P).parent}:{os.environ['PATH']}")
+            lines = subprocess.run(lab.enter(1) + [*map(str, ssh), "-F", str(CONTRIB / "ssh_config"), "root@bob.overlay", "echo over; cat"],
+                                   input="the lines\n", capture_output=True, text=True, timeout=60, env=env)
+            self.assertEqual(lines.stdout, "over\nthe lines\n", lines.stderr)
+            p = self.inside(*ssh, "-F", "/dev/null", "root@bob.overlay", "echo by; cat", resolver="127.0.0.1", input="the name\n")
+            self.assertEqual(p.stdout, "by\nthe name\n", p.stderr)
+
+    def sshd(self):
+        """On bob's machine; the port."""
+        d = self.lab.dir
+        for name in ("key", "host"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", d / name], check=True)
+        shutil.copy(d / "key.pub", d / "authorized")
+        os.makedirs("/run/sshd", exist_ok=True)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]  # free in this namespace too, most likely; sshd cannot tell which it took
+        (d / "sshd_config").write_text(f"ListenAddress 127.0.0.1:{port}\nHostKey {d}/host\nAuthorizedKeysFile {d}/authorized\n"
+                                       "StrictModes no\nPermitRootLogin yes\nUsePAM no\nPidFile none\n")
+        self.lab.popen(2, [shutil.which("sshd"), "-D", "-e", "-f", d / "sshd_config"], stderr=subprocess.DEVNULL)
+        listens = lambda: f":{port} " in subprocess.run(self.lab.enter(2) + ["ss", "-tln"], capture_output=True, text=True).stdout
+        wait_for("sshd listens", listens)
+        return port
+
+
+class Unprivileged(Dns):
+    def test_low_ports(self):
+        """Without privileges: SRV and the higher ports work, and it is told that the lower ones do not."""
+        need("setpriv")
+        with Lab(2) as lab:
+            a, b = self.two(lab)
+            a.stop()
+            for path in [a.home, *a.home.rglob("*")]:
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+            os.chmod(lab.dir, 0o755)
+            user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+            enter = lab.enter
+            lab.enter = lambda index: enter(index) + (user if index == 1 else [])
+            mask = os.umask(0)  # the socket on which it says that it is ready
+            try:
+                a.start("--no-mount")
+            finally:
+                os.umask(mask)
+            row = a.json("dns", "web.bob.overlay")
+            self.assertIn(80, row["denied"])
+            self.assertIn(8080, row["ports"])
+            doctor = {r["check"]: r for r in a.json_lines("doctor", check=False)}["dns-ports"]
+            self.assertIn("1024", doctor["finding"])
+            self.assertEqual(self.short("_web._tcp.bob.overlay", "SRV"), ["0 0 3000 web.bob.overlay."])
+            self.assertRegex(self.short("_ssh._tcp.bob.overlay", "SRV")[0], r"^0 0 [1-9]\d{3,} ssh.bob.overlay\.$")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
