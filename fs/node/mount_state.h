@@ -88,6 +88,7 @@ struct mount {
     struct buf events;
     bool online;
 
+    uint64_t requests[OPS]; /* of the kernel, since the start */
     /* figures, written here, read anywhere */
     _Atomic uint64_t stat_requests, stat_parked, stat_handles, stat_inodes;
 };
