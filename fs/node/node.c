@@ -3,6 +3,7 @@
  * Which function answers which request, and what most kinds of nodes have in common. */
 #include "fs/node/mount_state.h"
 
+#include "fs/fuse/session.h"
 #include "store/base/log.h"
 
 #include <assert.h>
@@ -10,9 +11,8 @@
 #include <unistd.h>
 
 const struct node_ops *const node_kinds[NODE_KINDS] = {
-    [NODE_FIXED] = &node_fixed, [NODE_TEXT] = &node_text, [NODE_IPFS] = &node_ipfs,
-    [NODE_DAG] = &node_dag,     [NODE_CAR] = &node_car,   [NODE_SHARE] = &node_share,
-    [NODE_PEERS] = &node_peers, [NODE_PEER] = &node_peer, [NODE_PETNAME] = &node_petname,
+    [NODE_FIXED] = &node_fixed, [NODE_TEXT] = &node_text,   [NODE_IPFS] = &node_ipfs, [NODE_DAG] = &node_dag,
+    [NODE_SHARE] = &node_share, [NODE_PEERS] = &node_peers, [NODE_PEER] = &node_peer, [NODE_PETNAME] = &node_petname,
 };
 
 /* The answer for what a kind has no function for; 0: its own `absent` (operations that would change something) */
@@ -96,17 +96,19 @@ int node_ok(struct mount *m, struct request *r, struct inode *i)
 
 /* ---- attributes ---- */
 
-#define BLOCK_SIZE 4096
+#define BLOCK_SIZE    4096
+#define CONTENT_BLOCK SESSION_IO_MAX /* cp and cat read and write as much at once as a request takes */
 
 void node_attr(const struct mount *m, struct stat *st, const struct inode_key *k, unsigned mode, uint64_t size)
 {
+    bool content = S_ISREG(mode) && (k->kind == NODE_DAG || k->kind == NODE_SHARE);
     *st = (struct stat){.st_ino = inode_st_ino(k),
                         .st_mode = mode,
                         .st_nlink = 1, /* for a directory: "subdirectories are not counted" */
                         .st_uid = m->uid,
                         .st_gid = m->gid,
                         .st_size = (off_t)size,
-                        .st_blksize = BLOCK_SIZE,
+                        .st_blksize = content ? CONTENT_BLOCK : BLOCK_SIZE,
                         .st_blocks = (blkcnt_t)((size + 511) / 512)};
     node_attr_times(st, m->started, m->started);
 }
@@ -361,10 +363,6 @@ static void describe_inode(struct mount *m, const struct inode *i, struct buf *o
     case NODE_DAG:
         dag_key_cid(i, &c);
         buf_printf(out, "ipfs/%s", cid_text(&c, text));
-        break;
-    case NODE_CAR:
-        dag_key_cid(i, &c);
-        buf_printf(out, "ipfs/%s.car", cid_text(&c, text));
         break;
     case NODE_SHARE:
         buf_add_str(out, "share/");

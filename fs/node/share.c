@@ -218,7 +218,7 @@ static int create(struct mount *m, struct request *r, struct inode *i)
                               .entry_timeout = TIMEOUT,
                               .attr_timeout = TIMEOUT};
     made->lookups++;
-    if (request_create(r, &e, (uint64_t)(uintptr_t)h, OPEN_KEEP))
+    if (request_create(r, &e, (uint64_t)(uintptr_t)h, share_cache_flag(h)))
         return 0;
     inode_hold(made);
     share_release_handle(m, h);

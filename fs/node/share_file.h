@@ -23,6 +23,7 @@ struct share_file {
     struct inode *inode;            /* held */
     uint64_t id;
     unsigned handles, writers;
+    unsigned direct;            /* writers past the page cache */
     struct editor *editor;      /* NULL: nothing was changed since it was opened */
     struct unixfs_root content; /* what the tree has (or will have: `unset`) */
     bool unset;                 /* the editor has finished with `content`, the tree was not told yet */

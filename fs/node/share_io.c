@@ -34,9 +34,20 @@ struct handle *share_handle(struct mount *m, struct inode *i, unsigned flags)
     struct share_file *f = share_file_get(m, i);
     if (!f)
         return NULL;
+    /* What is only written gains nothing from the page cache but a copy. While somebody writes past it everybody reads past it,
+     * so that no page keeps what was there before. */
+    bool direct = f->direct > 0 || (f->handles == 0 && (flags & O_ACCMODE) == O_WRONLY);
     f->handles++;
     f->writers += writes(flags);
-    return handle_new(m, i, flags);
+    struct handle *h = handle_new(m, i, flags);
+    h->direct = direct;
+    f->direct += direct && writes(flags);
+    return h;
+}
+
+unsigned share_cache_flag(const struct handle *h)
+{
+    return h->direct ? OPEN_DIRECT : OPEN_KEEP;
 }
 
 static void drop_handle(struct mount *m, struct handle *h)
@@ -44,6 +55,7 @@ static void drop_handle(struct mount *m, struct handle *h)
     struct share_file *f = share_file_of(h->inode);
     bool last = writes(h->flags) && --f->writers == 0;
     f->handles--;
+    f->direct -= h->direct && writes(h->flags);
     struct tree_node n;
     bool named = tree_get(m->share, f->id, &n) == 0 && n.parent != 0;
     if (last && named)
@@ -71,7 +83,7 @@ int share_open(struct mount *m, struct request *r, struct inode *i)
         share_release_handle(m, h);
         return rc;
     }
-    unsigned open_flags = OPEN_KEEP | (writes(r->flags) ? 0 : OPEN_NO_FLUSH);
+    unsigned open_flags = share_cache_flag(h) | (writes(r->flags) ? 0 : OPEN_NO_FLUSH);
     if (!request_open(r, (uint64_t)(uintptr_t)h, open_flags))
         share_release_handle(m, h);
     return 0;

@@ -11,5 +11,6 @@ node_op share_open, share_release, share_read, share_write, share_fallocate, sha
     share_lseek, share_copy;
 int share_truncate(struct mount *m, struct share_file *f, uint64_t size);
 struct handle *share_handle(struct mount *m, struct inode *i, unsigned flags); /* counts it in the file; NULL: gone */
+unsigned share_cache_flag(const struct handle *h);                             /* OPEN_DIRECT or OPEN_KEEP, for the reply */
 
 #endif

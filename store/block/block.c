@@ -2,11 +2,80 @@
 #include "store/block/block.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
+
+#define PAGE UINT32_C(4096)
+
+/* Data of big blocks begins at a page: so it goes to the disk from where it is (segment.h). The struct is at the end of the
+ * page before it. */
+#define ALIGNED_MIN (UINT32_C(128) << 10)
+
+static bool is_aligned(uint32_t cap)
+{
+    return cap >= ALIGNED_MIN;
+}
 
 static size_t footprint(uint32_t cap)
 {
-    return sizeof(struct block) + cap;
+    return (is_aligned(cap) ? PAGE : sizeof(struct block)) + cap;
+}
+
+/* Buffers of one chunk that were just given up, for the next ones: pages that are new cost more than hashing what comes into
+ * them. An eighth of the budget at most, and not for long (block_pool_trim). */
+#define POOL_CAP  (UINT32_C(1) << 20)
+#define POOL_MOST 32
+#ifdef __SANITIZE_ADDRESS__
+#define POOL_USED 0 /* so that it sees what is used after it was given up */
+#else
+#define POOL_USED 1
+#endif
+static void *_Atomic pool[POOL_MOST];
+
+static void *pool_take(void)
+{
+    for (unsigned i = 0; i < POOL_MOST; i++) {
+        void *p = atomic_load_explicit(&pool[i], memory_order_relaxed) ? atomic_exchange(&pool[i], NULL) : NULL;
+        if (p)
+            return p;
+    }
+    return NULL;
+}
+
+static bool pool_give(const struct budget *budget, void *p)
+{
+    uint64_t most = budget ? budget_limit(budget) / 8 / POOL_CAP : 0;
+    for (unsigned i = 0; i < most && i < POOL_MOST && POOL_USED; i++) {
+        void *none = NULL;
+        if (!atomic_load_explicit(&pool[i], memory_order_relaxed) && atomic_compare_exchange_strong(&pool[i], &none, p))
+            return true;
+    }
+    return false;
+}
+
+void block_pool_trim(void)
+{
+    void *p;
+    while ((p = pool_take()))
+        free(p);
+}
+
+static struct block *allocate(uint32_t cap)
+{
+    _Static_assert(offsetof(struct block, data) % _Alignof(struct block) == 0, "the struct is aligned, too");
+    if (!is_aligned(cap))
+        return malloc(footprint(cap));
+    void *p = cap == POOL_CAP ? pool_take() : NULL;
+    if (!p && posix_memalign(&p, PAGE, footprint(cap)) != 0)
+        return NULL;
+    return (void *)((uint8_t *)p + PAGE - offsetof(struct block, data));
+}
+
+static void release(struct block *b)
+{
+    void *p = is_aligned(b->cap) ? b->data - PAGE : (uint8_t *)b;
+    if (b->cap != POOL_CAP || !pool_give(b->budget, p))
+        free(p);
 }
 
 struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap)
@@ -14,7 +83,7 @@ struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap
     assert(cap <= BLOCK_MAX);
     if (budget && !budget_take(budget, c, footprint(cap)))
         return NULL;
-    struct block *b = malloc(footprint(cap));
+    struct block *b = allocate(cap);
     if (!b) { /* the machine has less than the budget promised: the same as a budget that is used up */
         if (budget)
             budget_give(budget, c, footprint(cap));
@@ -67,8 +136,11 @@ struct block *block_unref(struct block *b)
     assert(before > 0);
     if (before > 1)
         return NULL;
-    if (b->budget)
-        budget_give(b->budget, (enum budget_class)b->budget_class, footprint(b->cap));
-    free(b);
+    struct budget *budget = b->budget;
+    size_t size = footprint(b->cap);
+    enum budget_class class = (enum budget_class)b->budget_class;
+    release(b); /* first: who waits for room may have its memory */
+    if (budget)
+        budget_give(budget, class, size);
     return NULL;
 }

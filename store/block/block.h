@@ -21,7 +21,7 @@ struct block {
     uint8_t budget_class;
     struct budget *budget; /* NULL: not charged */
     struct cid cid;
-    uint8_t data[];
+    _Alignas(8) uint8_t data[]; /* of big blocks: at a page, for segment.h */
 };
 
 /* One reference, room for `cap` ≤ BLOCK_MAX bytes, len 0. NULL: the budget says not now. The maker fills data, len and cid
@@ -32,6 +32,8 @@ struct block *block_new_always(struct budget *budget, enum budget_class c, uint3
 struct block *block_from(struct budget *budget, enum budget_class c, const struct cid *cid, struct span data);
 struct block *block_ref(struct block *b);
 struct block *block_unref(struct block *b); /* returns NULL; NULL accepted */
+
+void block_pool_trim(void); /* gives back memory that is kept for blocks to come; any thread, now and then */
 
 static inline struct span block_span(const struct block *b)
 {

@@ -12,7 +12,7 @@
 static int txn_source_get(struct block_source *self, const struct cid *cid, struct span *ret)
 {
     struct store_txn *txn = (struct store_txn *)((uint8_t *)self - offsetof(struct store_txn, source));
-    int r = block_find(txn->bs, txn->mdb, cid_hash(cid), ret);
+    int r = txn_block_find(txn, cid_hash(cid), ret);
     return r == ERR_NOT_FOUND ? ERR_MISSING : r;
 }
 
@@ -50,6 +50,7 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
 
 void store_txn_abort(struct store_txn *txn)
 {
+    segments_forget(txn->bs->segments);
     mdb_txn_abort(txn->mdb);
     txn->mdb = NULL;
 }

@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define SEGMENT_BYTES ((size_t)SEGMENT_UNITS * SEGMENT_UNIT)
+#define GATHER        64
 #define NONE          UINT32_MAX
 
 struct segment {
@@ -29,11 +31,14 @@ struct segments {
 
     /* the writer's */
     uint32_t current;
-    int fd;                   /* of `current`, or -1 */
-    bool direct;              /* it goes past the page cache */
-    bool no_direct, no_punch; /* what this file system cannot */
-    bool dirty, made;         /* since segments_sync: written to; a file was made */
-    uint8_t *bounce;          /* BLOCK_MAX, aligned: for data that does not lie as direct writing needs it */
+    int fd;                        /* of `current`, or -1 */
+    bool direct;                   /* it goes past the page cache */
+    bool no_direct, no_punch;      /* what this file system cannot */
+    bool dirty, made;              /* since segments_sync: written to; a file was made */
+    struct iovec gathered[GATHER]; /* whole units in aligned memory, one behind the other in the file */
+    unsigned gathered_count;
+    uint64_t gathered_at, gathered_end;
+    uint8_t *bounce; /* BLOCK_MAX, aligned: for data that does not lie as direct writing needs it */
 };
 
 struct segments *segments_new(const char *dir)
@@ -209,6 +214,54 @@ static int write_bounced(struct segments *s, const uint8_t *data, size_t len, ui
     return write_all(s, p, whole, at);
 }
 
+static void written(struct segments *s, uint64_t at, uint64_t end)
+{
+    if (!s->direct) /* so that syncing finds little left to do */
+        (void)sync_file_range(s->fd, (off_t)at, (off_t)(end - at), SYNC_FILE_RANGE_WRITE);
+    struct segment *g = atomic_load(&s->slots[s->current]);
+    if (end > atomic_load(&g->size))
+        atomic_store(&g->size, end);
+}
+
+int segments_flush(struct segments *s)
+{
+    unsigned count = s->gathered_count;
+    uint64_t at = s->gathered_at, end = s->gathered_end;
+    int r = 0;
+    s->gathered_count = 0;
+    if (count == 0)
+        return 0;
+    s->dirty = true;
+    ssize_t n = pwritev(s->fd, s->gathered, (int)count, (off_t)at);
+    if (n < 0 || (uint64_t)n < end - at) /* one by one: that knows what to do about it */
+        for (unsigned i = 0; i < count && r == 0; i++) {
+            r = write_all(s, s->gathered[i].iov_base, s->gathered[i].iov_len, at);
+            at += s->gathered[i].iov_len;
+        }
+    if (r == 0)
+        written(s, s->gathered_at, end);
+    return r;
+}
+
+void segments_forget(struct segments *s)
+{
+    s->gathered_count = 0;
+}
+
+static int gather(struct segments *s, uint64_t at, struct span data)
+{
+    if (s->gathered_count == GATHER || (s->gathered_count > 0 && s->gathered_end != at)) {
+        int r = segments_flush(s);
+        if (r)
+            return r;
+    }
+    if (s->gathered_count == 0)
+        s->gathered_at = at;
+    s->gathered[s->gathered_count++] = (struct iovec){(void *)(uintptr_t)data.data, data.len};
+    s->gathered_end = at + data.len;
+    return 0;
+}
+
 int segments_write(struct segments *s, const struct extent *e, struct span data)
 {
     int r = e->segment == s->current && s->fd >= 0 ? 0 : segments_sync(s);
@@ -218,19 +271,17 @@ int segments_write(struct segments *s, const struct extent *e, struct span data)
         return r;
     uint64_t at = (uint64_t)e->unit * SEGMENT_UNIT;
     size_t straight = (uintptr_t)data.data % SEGMENT_UNIT == 0 ? data.len - data.len % SEGMENT_UNIT : 0;
-    s->dirty = true;
-    r = write_all(s, data.data, straight, at);
-    if (r == 0 && straight < data.len)
-        r = write_bounced(s, data.data + straight, data.len - straight, at + straight);
-    if (r)
+    if (straight > 0)
+        r = gather(s, at, span_sub(data, 0, straight));
+    if (r || straight == data.len)
         return r;
-    uint64_t end = at + (uint64_t)extent_units((uint32_t)data.len) * SEGMENT_UNIT;
-    if (!s->direct) /* so that syncing finds little left to do */
-        (void)sync_file_range(s->fd, (off_t)at, (off_t)(end - at), SYNC_FILE_RANGE_WRITE);
-    struct segment *g = atomic_load(&s->slots[s->current]);
-    if (end > atomic_load(&g->size))
-        atomic_store(&g->size, end);
-    return 0;
+    s->dirty = true;
+    r = segments_flush(s);
+    if (r == 0)
+        r = write_bounced(s, data.data + straight, data.len - straight, at + straight);
+    if (r == 0)
+        written(s, at + straight, at + (uint64_t)extent_units((uint32_t)data.len) * SEGMENT_UNIT);
+    return r;
 }
 
 static int sync_dir(const struct segments *s)
@@ -244,11 +295,12 @@ static int sync_dir(const struct segments *s)
 
 int segments_sync(struct segments *s)
 {
-    if (!s->dirty)
-        return 0;
+    int r = segments_flush(s);
+    if (r || !s->dirty)
+        return r;
     if (fdatasync(s->fd) != 0)
         return err_from_errno(errno);
-    int r = s->made ? sync_dir(s) : 0;
+    r = s->made ? sync_dir(s) : 0;
     if (r)
         return r;
     s->dirty = s->made = false;
@@ -285,6 +337,7 @@ void segments_remove(struct segments *s, uint32_t number)
         s->fd = -1;
         s->current = NONE;
         s->dirty = false;
+        s->gathered_count = 0;
     }
     path_of(s, number, path);
     (void)unlink(path); /* what stays is found again at the next start */

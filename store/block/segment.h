@@ -38,9 +38,12 @@ struct segments *segments_new(const char *dir);
 struct segments *segments_free(struct segments *s); /* NULL accepted; nobody reads any more */
 
 /* Bytes go to their place, in the segment that is written to; another number begins or continues that one, and what is behind
- * `e->unit` there is forgotten. Not durable before segments_sync. 0, or the disk's error (ERR_NO_SPACE, ERR_IO …): then nothing
- * is there. */
+ * `e->unit` there is forgotten. They are gathered, so that the disk gets much at once: `data` has to live until segments_flush,
+ * which segments_sync includes, or segments_forget. Not durable before segments_sync. 0, or the disk's error (ERR_NO_SPACE,
+ * ERR_IO …), perhaps for what was gathered before: then none of it is there. */
 int segments_write(struct segments *s, const struct extent *e, struct span data);
+int segments_flush(struct segments *s);
+void segments_forget(struct segments *s); /* what was gathered is not wanted any more */
 /* What was written is on disk. 0 when nothing was. */
 int segments_sync(struct segments *s);
 /* The bytes, in the map. 0, ERR_CORRUPT: the file is not there or too short; ERR_IO: it cannot be mapped. */

@@ -41,7 +41,7 @@ static int links_run(struct store_txn *txn, const struct cid *cid, struct run *r
 {
     struct span data;
     if (!cid_inline(cid, &data)) {
-        int r = block_find(txn->bs, txn->mdb, cid_hash(cid), &data);
+        int r = txn_block_find(txn, cid_hash(cid), &data);
         if (r == ERR_NOT_FOUND) {
             static struct log_limit limit;
             char text[CID_TEXT_SIZE];

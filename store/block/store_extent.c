@@ -74,6 +74,15 @@ int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct spa
     return r ? r : extent_bytes(bs, in, ret);
 }
 
+int txn_block_find(struct store_txn *txn, struct span hash, struct span *ret)
+{
+    struct span in;
+    int r = store_txn_get(txn, txn->bs->env.db[DB_EXTENTS], hash, &in);
+    if (r == 0 && (r = segments_flush(txn->bs->segments)))
+        return txn->hard = r;
+    return r == 0 || r == ERR_NOT_FOUND ? block_find(txn->bs, txn->mdb, hash, ret) : r;
+}
+
 /* Is there an entry of this segment? An error counts as one: what is in doubt stays. */
 static bool used(MDB_txn *mdb, MDB_dbi db, uint32_t segment)
 {

@@ -18,6 +18,8 @@ int extent_drop(struct store_txn *txn, struct span hash); /* ERR_NOT_FOUND: it i
 int extent_bytes(struct blockstore *bs, struct span in, struct span *ret);
 /* The bytes of a block, wherever they are, unverified. 0, ERR_NOT_FOUND, or an error. Any thread. */
 int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret);
+/* The same in the transaction, what it has put included. */
+int txn_block_find(struct store_txn *txn, struct span hash, struct span *ret);
 int block_drop(struct store_txn *txn, struct span hash); /* its bytes alone. ERR_NOT_FOUND: there are none */
 /* Up to `most` of those dropped before the queue's number `below`; returns how many. */
 int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most);

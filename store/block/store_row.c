@@ -279,7 +279,7 @@ static int still_sound(struct store_txn *txn, const struct cid *cid, struct span
     struct span held;
     if (vouched_has(txn->bs->vouched, cid))
         return 1;
-    int r = block_find(txn->bs, txn->mdb, cid_hash(cid), &held);
+    int r = txn_block_find(txn, cid_hash(cid), &held);
     if (r)
         return r == ERR_NOT_FOUND || (r == ERR_CORRUPT && txn->hard == 0) ? 0 : r;
     if (!span_eq(held, data))

@@ -141,7 +141,7 @@ static int apply_count(struct store_op *op, struct store_txn *txn)
 static int still_damaged(struct store_txn *txn, const struct cid *cid, const struct row *row)
 {
     struct span data;
-    int r = block_find(txn->bs, txn->mdb, cid_hash(cid), &data);
+    int r = txn_block_find(txn, cid_hash(cid), &data);
     if (r == ERR_NOT_FOUND)
         return row->held ? 0 : ERR_MISSING;
     if (r)

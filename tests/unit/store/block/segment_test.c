@@ -35,7 +35,7 @@ static void file_path(const struct bed *t, unsigned number, char path[128])
 static bool reads(struct bed *t, const struct extent *e, struct span data)
 {
     struct span got;
-    return segments_get(t->s, e, &got) == 0 && span_eq(got, data);
+    return segments_flush(t->s) == 0 && segments_get(t->s, e, &got) == 0 && span_eq(got, data);
 }
 
 Test(segment, what_is_written_is_read)
@@ -70,6 +70,12 @@ Test(segment, what_was_not_told_of_is_written_over)
     cr_assert_eq(segments_write(t.s, &a, block_span(t.b)), 0);
     cr_assert_eq(segments_write(t.s, &again, span_sub(block_span(t.b), 0, 5000)), 0); /* a transaction that is tried again */
     cr_assert(reads(&t, &again, span_sub(block_span(t.b), 0, 5000)));
+    struct extent forgotten = {3, 20, 196608};
+    cr_assert_eq(segments_write(t.s, &forgotten, span_sub(block_span(t.b), 0, 196608)), 0);
+    segments_forget(t.s);
+    cr_assert_eq(segments_sync(t.s), 0);
+    struct span none;
+    cr_assert_eq(segments_get(t.s, &forgotten, &none), ERR_CORRUPT);
     segments_free(t.s);
     t.s = segments_new(t.f.path); /* after a crash, with nothing committed behind unit 5 */
     struct extent after = {3, 5, 100};
@@ -89,6 +95,7 @@ Test(segment, damage_is_an_error_and_no_signal)
     struct extent wild = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
     struct span got;
     cr_assert_eq(segments_write(t.s, &a, block_span(t.b)), 0);
+    cr_assert_eq(segments_flush(t.s), 0);
     cr_assert_eq(segments_get(t.s, &beyond, &got), ERR_CORRUPT);
     cr_assert_eq(segments_get(t.s, &nowhere, &got), ERR_CORRUPT);
     cr_assert_eq(segments_get(t.s, &wild, &got), ERR_CORRUPT);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "store/base/tokens.h"
+#include "net/exchange/tokens.h"
 
 #include <assert.h>
 
