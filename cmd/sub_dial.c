@@ -1,64 +1,18 @@
-/* SPDX-License-Identifier: MIT
- *
- * The node hands over a descriptor of the stream (cmd/daemon/handover.h) and is out of the way: this program moves bytes
- * between it and standard input and output. Each direction ends by itself; the exit status tells how the stream ended. */
-#include "cmd/cli/cli_api.h"
+/* SPDX-License-Identifier: MIT */
 #include "cmd/cli/cli_service.h"
+#include "cmd/cli/cli_stream.h"
 #include "cmd/subs.h"
-
-#include <errno.h>
-#include <limits.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#define PIECE ((size_t)256 << 10)
 
 static const struct cli_option options[] = {
     {"datagrams", 'u', NULL, "a service of datagrams: each read from standard input is one"},
     {NULL, 0, NULL, NULL},
 };
 
-/* ---- asking ---- */
-
-/* A line of the node, and the descriptor that came with it (or -1) */
-static int read_line(int control, char line[2048], int *ret_fd)
+static int run(struct cli *c)
 {
-    size_t len = 0;
-    *ret_fd = -1;
-    for (;;) {
-        union {
-            struct cmsghdr head;
-            char space[CMSG_SPACE(sizeof(int))];
-        } space;
-        struct iovec part = {.iov_base = line + len, .iov_len = 1};
-        struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof space};
-        ssize_t n = recvmsg(control, &m, MSG_CMSG_CLOEXEC);
-        if (n < 0 && errno == EINTR && !cli_interrupted())
-            continue;
-        if (n <= 0 || len + 1 == 2048)
-            return n < 0 && errno == EINTR ? ERR_INTERRUPTED : ERR_NOT_RUNNING;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-            memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);
-        if (line[len] == '\n')
-            break;
-        len++;
-    }
-    line[len] = 0;
-    return 0;
-}
-
-/* The descriptor of the stream; errors were said */
-static int ask(struct cli *c, int control)
-{
-    struct buf line = BUF_INIT;
-    char answer[2048];
-    int fd = -1;
     struct span peer, service;
-    int r = 0;
+    struct buf line = BUF_INIT;
+    int control, r = 0;
     if (c->count == 1)
         r = service_split(c, c->operands[0], &peer, &service);
     else
@@ -69,140 +23,11 @@ static int ask(struct cli *c, int control)
     buf_add_span(&line, peer);
     buf_add_u8(&line, ' ');
     buf_add_span(&line, service);
-    buf_add_str(&line, cli_has(c, "datagrams") ? " datagrams\n" : "\n");
-    ssize_t n = send(control, buf_span(&line).data, buf_len(&line), MSG_NOSIGNAL);
-    buf_done(&line);
-    r = n < 0 ? ERR_NOT_RUNNING : read_line(control, answer, &fd);
-    if (r < 0)
-        return r == ERR_INTERRUPTED ? r : cli_fail(c, r, "p2p up", "the node broke off");
-    json_t *v = json_loads(answer, 0, NULL);
-    if (fd < 0)
-        r = api_say(&(struct api){.c = c}, v);
-    json_decref(v);
-    return fd < 0 ? r : fd;
-}
-
-/* ---- moving ---- */
-
-struct flow {
-    int from, to;
-    uint8_t *bytes;
-    size_t have, done;
-    bool eof, closed; /* `from` ended; `to` was told */
-};
-
-/* One step of what poll allows; 0, or the error */
-static int step(struct flow *f, bool can_read, bool can_write)
-{
-    if (can_read && f->done == f->have && !f->eof) {
-        ssize_t n = read(f->from, f->bytes, PIECE);
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return err_from_errno(errno);
-        f->eof = n == 0;
-        f->have = n > 0 ? (size_t)n : 0;
-        f->done = 0;
-        can_write = f->have > 0; /* most often it can: the next poll is spared */
-    }
-    if (can_write && f->done < f->have) {
-        ssize_t n = write(f->to, f->bytes + f->done, f->have - f->done);
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return errno == EPIPE ? ERR_CLOSED : err_from_errno(errno);
-        f->done += n > 0 ? (size_t)n : 0;
-    }
-    return 0;
-}
-
-static bool flow_over(const struct flow *f)
-{
-    return f->eof && f->done == f->have;
-}
-
-static void close_flow(struct flow *f, bool to_stream)
-{
-    if (f->closed || !flow_over(f))
-        return;
-    f->closed = true;
-    if (to_stream)
-        (void)shutdown(f->to, SHUT_WR); /* the stream may have ended: its end says so */
-    else
-        close(f->to);
-}
-
-static int move(struct flow *out, struct flow *in)
-{
-    while (!out->closed || !in->closed) {
-        bool read_in = !out->eof && out->done == out->have, read_stream = !in->eof && in->done == in->have;
-        bool write_stream = out->done < out->have, write_out = in->done < in->have;
-        struct pollfd p[3] = {
-            {.fd = read_in ? out->from : -1, .events = POLLIN},
-            {.fd = in->from, .events = (short)((read_stream ? POLLIN : 0) | (write_stream ? POLLOUT : 0))},
-            {.fd = write_out ? in->to : -1, .events = POLLOUT},
-        };
-        if (!p[1].events)
-            p[1].fd = -1;
-        if (poll(p, 3, -1) < 0 && errno != EINTR)
-            return err_from_errno(errno);
-        if (cli_interrupted())
-            return ERR_INTERRUPTED;
-        short gone = POLLHUP | POLLERR;
-        int r = step(out, p[0].revents & (POLLIN | gone), p[1].revents & (POLLOUT | gone));
-        if (r == 0)
-            r = step(in, p[1].revents & (POLLIN | gone), p[2].revents & (POLLOUT | gone));
-        if (r < 0)
-            return r;
-        close_flow(out, true);
-        close_flow(in, false);
-    }
-    return 0;
-}
-
-/* How the node says that it ended */
-static int ended(struct cli *c, int control)
-{
-    char line[2048];
-    int fd, r = read_line(control, line, &fd);
-    if (r < 0)
-        return r == ERR_INTERRUPTED ? r : cli_fail(c, ERR_RESET, NULL, "the node has gone");
-    json_t *v = json_loads(line, 0, NULL);
-    const char *name = api_text(v, "ended");
-    r = strcmp(name, "ERR_OK") == 0 ? 0 : api_code(name);
-    json_decref(v);
-    return r < 0 ? cli_fail(c, r, NULL, "the stream broke: %s", err_text(r)) : 0;
-}
-
-static int splice_all(struct cli *c, int control, int fd)
-{
-    struct flow out = {.from = STDIN_FILENO, .to = fd, .bytes = mem_new(PIECE)};
-    struct flow in = {.from = fd, .to = STDOUT_FILENO, .bytes = mem_new(PIECE)};
-    int r = move(&out, &in);
-    free(out.bytes);
-    free(in.bytes);
-    close(fd);
-    if (r == ERR_INTERRUPTED)
-        return r;
-    if (r == ERR_CLOSED && !in.eof && in.done < in.have)
-        return 0; /* whoever read our output has enough */
-    if (r < 0 && r != ERR_CLOSED && r != ERR_RESET)
-        return cli_fail(c, r, NULL, "%s", err_text(r));
-    return ended(c, control);
-}
-
-static int run(struct cli *c)
-{
-    char path[PATH_MAX];
-    struct why why = {""};
-    int r = api_socket_path("streams", path, &why);
-    if (r < 0)
-        return cli_fail(c, r, NULL, "%s", why.text);
-    int control = http_connect(path);
-    if (control < 0)
-        return api_no_node(c, control, path);
+    if (cli_has(c, "datagrams"))
+        buf_add_str(&line, " datagrams");
     cli_catch_interrupts();
-    r = ask(c, control);
-    if (r >= 0)
-        r = splice_all(c, control, r);
-    close(control);
-    return r;
+    r = stream_ask(c, &line, &control);
+    return r < 0 ? r : stream_splice(c, control, r);
 }
 
 const struct cli_command sub_dial = {

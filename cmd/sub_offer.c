@@ -2,6 +2,7 @@
 #include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/cli/cli_service.h"
+#include "cmd/cli/cli_stream.h"
 #include "cmd/subs.h"
 
 static const struct cli_option options[] = {
@@ -9,6 +10,7 @@ static const struct cli_option options[] = {
     {"deny", 'd', "PEER…", "it may no longer"},
     {"connections", 'n', "NUMBER", "at most so many streams at once; 0: no limit"},
     {"rate", 0, "SIZE", "bytes a second, of all its streams together; 0: no limit"},
+    {"feed", 'f', NULL, "of a live service: write standard input to it, until its end"},
     {"remove", 'r', NULL, "no longer offer it"},
     {NULL, 0, NULL, NULL},
 };
@@ -73,10 +75,20 @@ static int change(struct api *a)
     return r < 0 ? r : rate(a);
 }
 
+static int feed(struct cli *c)
+{
+    struct buf line = BUF_INIT;
+    int control;
+    buf_printf(&line, "feed %s", c->operands[0]);
+    cli_catch_interrupts();
+    int r = stream_ask(c, &line, &control);
+    return r < 0 ? r : stream_splice(c, control, r);
+}
+
 static int run(struct cli *c)
 {
-    bool changes =
-        cli_has(c, "remove") || cli_has(c, "allow") || cli_has(c, "deny") || cli_has(c, "connections") || cli_has(c, "rate");
+    bool changes = cli_has(c, "remove") || cli_has(c, "allow") || cli_has(c, "deny") || cli_has(c, "connections") ||
+                   cli_has(c, "rate") || cli_has(c, "feed");
     if (c->count == 0 && !changes)
         return service_list(c, "/v1/offers", columns);
     if (c->count == 0 || (c->count == 1 && !changes) || (c->count > 1 && cli_has(c, "remove")))
@@ -87,7 +99,7 @@ static int run(struct cli *c)
         return r;
     r = change(&a);
     api_close(&a);
-    return r;
+    return r == 0 && cli_has(c, "feed") ? feed(c) : r;
 }
 
 const struct cli_command sub_offer = {
@@ -95,6 +107,7 @@ const struct cli_command sub_offer = {
     .operands = "[NAME [KIND [TARGET…]]]",
     .summary = "offer a service to peers; without NAME: list what is offered",
     .details = "KIND and TARGET: tcp [IP:]PORT, udp [IP:]PORT, unix PATH, exec PROGRAM [ARGUMENT…], file PATH, echo, live.\n"
+               "An argument that begins with '-' wants -- before the service's name.\n"
                "Nobody may dial it until --allow says who. It stays until --remove, over restarts.",
     .options = options,
     .most = CLI_ANY,

@@ -5,6 +5,7 @@
 #include "cmd/subs.h"
 
 static const struct cli_option options[] = {
+    {"by-address", 'a', NULL, "what each IP address had, since the start"},
     {"hangup", 0, "STREAM…", "end a stream, by its number"},
     {NULL, 0, NULL, NULL},
 };
@@ -16,9 +17,18 @@ static const struct cli_column columns[] = {
     {NULL, NULL, CLI_TEXT},
 };
 
+static const struct cli_column address_columns[] = {
+    {"address", "address", CLI_TEXT}, {"open", "open", CLI_COUNT},
+    {"total", "total", CLI_COUNT},    {"received", "bytes_in", CLI_BYTES},
+    {"sent", "bytes_out", CLI_BYTES}, {"time", "seconds", CLI_SECONDS},
+    {NULL, NULL, CLI_TEXT},
+};
+
 static int run(struct cli *c)
 {
     const char *values = cli_value(c, "hangup");
+    if (cli_has(c, "by-address"))
+        return service_list(c, "/v1/streams/addresses", address_columns);
     if (!values)
         return service_list(c, "/v1/streams", columns);
     struct api a;

@@ -47,5 +47,6 @@ void api_services(struct ctl_request *q);
 void api_offers(struct ctl_request *q);
 void api_forwards(struct ctl_request *q);
 void api_streams(struct ctl_request *q);
+void api_stream_addresses(struct ctl_request *q);
 
 #endif

@@ -25,6 +25,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@
 #define TEXTS_EVERY    (2 * MONO_S)
 #define PEERS_FILE_MAX (UINT32_C(16) << 20)
 #define WORKERS_MOST   4u
+#define DESCRIPTORS    16384u
 #define AGENT          "p2pfs/" P2P_VERSION
 
 /* ---- what other threads tell: notes ---- */
@@ -453,9 +455,20 @@ static void close_store(struct daemon *d)
     budget_free(d->budget);
 }
 
+/* Each stream of a service takes one or two: the limit that shells give is for programs that use select(2). */
+static void raise_descriptors(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= DESCRIPTORS)
+        return;
+    l.rlim_cur = l.rlim_max < DESCRIPTORS ? l.rlim_max : DESCRIPTORS;
+    (void)setrlimit(RLIMIT_NOFILE, &l); /* up to rlim_max it is allowed */
+}
+
 static int open_loop(struct daemon *d, struct why *why)
 {
     static const int numbers[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    raise_descriptors();
     signal(SIGPIPE, SIG_IGN);
     d->mail = mailbox_new(MAIL_LIMIT, d);
     d->base = event_base_new();

@@ -147,9 +147,15 @@ static int parse(struct asker *a, char *line, struct why *why)
     unsigned count = 0;
     for (char *w = strtok_r(line, " \t", &save); w && count < 4; w = strtok_r(NULL, " \t", &save))
         words[count++] = w;
+    if (count == 2 && strcmp(words[0], "feed") == 0) {
+        int r = service_name_check(span_str(words[1]), true, why);
+        if (r == 0)
+            memcpy(a->dial.service, words[1], strlen(words[1]) + 1);
+        return r;
+    }
     bool datagrams = count == 4 && strcmp(words[3], "datagrams") == 0;
     if ((count != 3 && !datagrams) || strcmp(words[0], "dial") != 0)
-        return why_set(why, ERR_INVALID, "it is: dial PEER SERVICE [datagrams]");
+        return why_set(why, ERR_INVALID, "it is: dial PEER SERVICE [datagrams], or feed SERVICE");
     int r = service_name_check(span_str(words[2]), false, why);
     if (r == 0)
         r = order_peer(a->h->d, words[1], &a->dial.peer, why);

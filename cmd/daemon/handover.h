@@ -3,7 +3,7 @@
  * The socket `streams` in the run folder: who connects and sends a line gets a descriptor for it, so that the bytes of a stream
  * do not go through this process twice. Only the user who runs the node, and root. Control thread.
  *
- *   asker → node   dial PEER SERVICE [datagrams] \n
+ *   asker → node   dial PEER SERVICE [datagrams] \n, or: feed SERVICE \n (a live service of our own, to be written)
  *   node → asker   {"stream": N} \n with the descriptor (SCM_RIGHTS), or {"error": …, "message": …, "try": …} \n
  *   node → asker   {"ended": "ERR_OK"} \n when the stream has ended: "ERR_RESET" … for what a descriptor cannot tell
  *

@@ -32,6 +32,7 @@ const struct ctl_route ctl_routes[] = {
     {"/v1/offers", GET, api_offers},
     {"/v1/forwards", GET, api_forwards},
     {"/v1/streams", GET, api_streams},
+    {"/v1/streams/addresses", GET, api_stream_addresses},
     {"/v1/dns", GET, api_dns},
     {"/v1/waiting", GET, api_waiting},
     {"/v1/events", GET, api_events},

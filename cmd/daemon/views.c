@@ -74,6 +74,9 @@ static void put_view(struct daemon *d, json_t *v)
     put_int(v, "rate_in", e ? e->rate_in : 0);
     put_int(v, "rate_out", e ? e->rate_out : 0);
     put_int(v, "wants", e ? e->wants : 0);
+    put_int(v, "services_offered", e ? e->offer_count : 0);
+    put_int(v, "services_forwarded", e ? e->forward_count : 0);
+    put_int(v, "streams", e ? e->stream_count : 0);
 }
 
 static void put_store(struct daemon *d, json_t *v, const struct blockstore_stats *s)
@@ -196,6 +199,10 @@ static void put_ledger(json_t *v, const struct engine_peer *p)
     put_int(v, "blocks_wrong", p->blocks_wrong);
     put_int(v, "wants_theirs", p->wants_theirs);
     put_int(v, "wants_ours", p->wants_ours);
+    put_int(v, "service_streams", p->services.streams);
+    put_int(v, "service_bytes_in", p->services.bytes_in);
+    put_int(v, "service_bytes_out", p->services.bytes_out);
+    json_object_set_new(v, "service_seconds", json_real(p->services.seconds));
 }
 
 static void put_peer(struct daemon *d, json_t *v, const struct engine_peer *p)

@@ -18,7 +18,7 @@ static const struct {
     {FIXED_ROOT, "peers", NODE_PEERS, 0, S_IFDIR | 0755},    {FIXED_ROOT, ".p2p", NODE_FIXED, FIXED_P2P, S_IFDIR | 0555},
     {FIXED_P2P, "events", NODE_TEXT, TEXT_EVENTS, S_IFREG},  {FIXED_P2P, "waiting", NODE_TEXT, TEXT_WAITING, S_IFREG},
     {FIXED_P2P, "ctl", NODE_TEXT, TEXT_CTL, S_IFREG},        {FIXED_P2P, "limits", NODE_TEXT, TEXT_LIMITS, S_IFREG},
-    {FIXED_P2P, "log", NODE_TEXT, TEXT_LOG, S_IFREG},
+    {FIXED_P2P, "log", NODE_TEXT, TEXT_LOG, S_IFREG},        {FIXED_P2P, "requests", NODE_TEXT, TEXT_REQUESTS, S_IFREG},
 };
 #define ENTRIES (sizeof entries / sizeof *entries)
 

@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
- * ipfs/: the roots that are kept here are listed; any other valid CID resolves without being listed. Names that are no CID are
- * refused by their syntax, without asking anybody, and the kernel remembers that for a minute: file managers probe for a dozen
- * of them. */
+ * ipfs/: the roots that are kept here are listed; any other valid CID, and <cid>.car, resolves without being listed. Names that
+ * are no CID are refused by their syntax, without asking anybody, and the kernel remembers that for a minute: file managers
+ * probe for a dozen of them. */
 #include "fs/node/mount_state.h"
 
 #include "store/block/pin.h"
 
 #define PROBE_TIMEOUT 60.0 /* MOUNT (25) */
+#define CAR           ".car"
 
 static int ipfs_find(struct mount *m, struct inode *dir, const char *name, struct found *ret)
 {
     (void)dir;
     struct cid cid;
-    if (cid_from_text(span_str(name), &cid, NULL) < 0)
+    struct span text = span_str(name);
+    bool car = text.len > sizeof CAR - 1 && memcmp(text.data + text.len - (sizeof CAR - 1), CAR, sizeof CAR - 1) == 0;
+    if (car)
+        text.len -= sizeof CAR - 1;
+    if (cid_from_text(text, &cid, NULL) < 0)
         return ERR_NOT_FOUND;
-    return dag_found(m, &cid, NULL, ret);
+    if (!car)
+        return dag_found(m, &cid, NULL, ret);
+    car_found(m, &cid, ret);
+    return 0;
 }
 
 static void add_name(void *arg, const struct cid *cid, bool kept)

@@ -29,6 +29,7 @@ static void on_request(void *owner, struct request *r)
     struct mount *m = owner;
     if (atomic_fetch_add_explicit(&m->stat_requests, 1, memory_order_relaxed) == 0)
         mountpoint_read_ahead(m->dir, READ_AHEAD_KIB); /* not before the handshake, which sets it */
+    m->requests[r->op] += r->kernel != NULL;           /* of many FORGETs in one message the last carries the reply */
     if (r->op == OP_FORGET)
         node_run(m, r);
     else

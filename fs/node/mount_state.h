@@ -30,6 +30,7 @@ enum node_kind {
     NODE_TEXT,    /* sub: enum text_id, | TEXT_JSON; key: the peer, or nothing */
     NODE_IPFS,    /* ipfs */
     NODE_DAG,     /* key: CID */
+    NODE_CAR,     /* key: CID */
     NODE_SHARE,   /* key: id of the tree's node, 8 bytes */
     NODE_PEERS,   /* peers */
     NODE_PEER,    /* key: peer id as text */
@@ -71,6 +72,7 @@ struct mount {
     struct share_file *files; /* open or unfinished, ring of no order */
     unsigned file_count;
     struct handle *handles;   /* all that are open */
+    struct car *cars;         /* indexes of .car files, last used first */
     uint64_t unfinished;      /* dirty bytes are in memory */
     struct hold_list holds;   /* of content whose record is not known to be on disk */
     struct hold_list syncing; /* the same, a sync is on its way for them */
@@ -88,6 +90,7 @@ struct mount {
     struct buf events;
     bool online;
 
+    uint64_t requests[OPS]; /* of the kernel, since the start */
     /* figures, written here, read anywhere */
     _Atomic uint64_t stat_requests, stat_parked, stat_handles, stat_inodes;
 };
@@ -114,7 +117,8 @@ struct node_ops {
     void (*on_free)(struct mount *m, struct inode *i);
 };
 
-extern const struct node_ops node_fixed, node_text, node_ipfs, node_dag, node_share, node_peers, node_peer, node_petname;
+extern const struct node_ops node_fixed, node_text, node_ipfs, node_dag, node_car, node_share, node_peers, node_peer,
+    node_petname;
 extern const struct node_ops *const node_kinds[NODE_KINDS];
 
 /* node.c: dispatch and what is common */
@@ -180,6 +184,9 @@ void dag_cancel_left(struct mount *m, struct request *r); /* FLUSH: answers read
 void dag_key_cid(const struct inode *i, struct cid *ret);
 /* The root of a whole file for copying it: 0, ERR_MISSING, ERR_IS_DIR … */
 int dag_root(struct mount *m, const struct cid *cid, struct unixfs_root *ret);
+
+/* carnode.c: ipfs/<cid>.car */
+void car_found(struct mount *m, const struct cid *cid, struct found *ret);
 
 /* text.c */
 int text_of(struct mount *m, struct span path, struct buf *out); /* ".p2p/waiting", "status.json" … 0 or ERR_NOT_FOUND */

@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 const struct node_ops *const node_kinds[NODE_KINDS] = {
-    [NODE_FIXED] = &node_fixed, [NODE_TEXT] = &node_text,   [NODE_IPFS] = &node_ipfs, [NODE_DAG] = &node_dag,
-    [NODE_SHARE] = &node_share, [NODE_PEERS] = &node_peers, [NODE_PEER] = &node_peer, [NODE_PETNAME] = &node_petname,
+    [NODE_FIXED] = &node_fixed, [NODE_TEXT] = &node_text, [NODE_IPFS] = &node_ipfs,
+    [NODE_DAG] = &node_dag,     [NODE_CAR] = &node_car,   [NODE_SHARE] = &node_share,
+    [NODE_PEERS] = &node_peers, [NODE_PEER] = &node_peer, [NODE_PETNAME] = &node_petname,
 };
 
 /* The answer for what a kind has no function for; 0: its own `absent` (operations that would change something) */
@@ -363,6 +364,10 @@ static void describe_inode(struct mount *m, const struct inode *i, struct buf *o
     case NODE_DAG:
         dag_key_cid(i, &c);
         buf_printf(out, "ipfs/%s", cid_text(&c, text));
+        break;
+    case NODE_CAR:
+        dag_key_cid(i, &c);
+        buf_printf(out, "ipfs/%s.car", cid_text(&c, text));
         break;
     case NODE_SHARE:
         buf_add_str(out, "share/");

@@ -73,6 +73,16 @@ static void make_waiting(struct mount *m, struct span peer, struct buf *out)
     pending_list(m->pending, out, mono_now());
 }
 
+/* How many of each kind the kernel has sent: what a program costs is the difference of two looks. */
+static void make_requests(struct mount *m, struct span peer, struct buf *out)
+{
+    (void)peer;
+    buf_add_str(out, "# request\tcount\n");
+    for (unsigned op = 0; op < OP_OWN; op++)
+        if (m->requests[op] > 0)
+            buf_printf(out, "%s\t%llu\n", request_op_name(op), (unsigned long long)m->requests[op]);
+}
+
 static void make_log(struct mount *m, struct span peer, struct buf *out)
 {
     (void)m;
@@ -120,6 +130,7 @@ static const struct text_kind {
     [TEXT_STATUS] = {"status", TEXT_AT_ROOT, make_status, NULL},
     [TEXT_EVENTS] = {"events", TEXT_AT_P2P, make_events, NULL},
     [TEXT_WAITING] = {"waiting", TEXT_AT_P2P, make_waiting, NULL},
+    [TEXT_REQUESTS] = {"requests", TEXT_AT_P2P, make_requests, NULL},
     [TEXT_CTL] = {"ctl", TEXT_AT_P2P, make_ctl, ""},
     [TEXT_LIMITS] = {"limits", TEXT_AT_P2P, make_limits, "limits "},
     [TEXT_LOG] = {"log", TEXT_AT_P2P, make_log, NULL},

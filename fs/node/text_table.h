@@ -14,6 +14,7 @@ enum text_id {
     TEXT_STATUS,
     TEXT_EVENTS,
     TEXT_WAITING,
+    TEXT_REQUESTS,
     TEXT_CTL,
     TEXT_LIMITS,
     TEXT_LOG,

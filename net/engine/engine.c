@@ -76,7 +76,7 @@ static void carry_out(struct engine *e, const struct host_action *a)
         service_came(e, a);
         return;
     case HOST_STREAM_READY:
-        bridges_stream_ready(a->owner);
+        bridge_wake(a->owner);
         return;
     case HOST_STREAM_END:
         bridges_stream_end(a->owner, a->result);
@@ -117,6 +117,9 @@ static mono_ns turn(void *arg)
     if (host_deadline(e->host) <= now)
         host_expire(e->host, now);
     mono_ns next = engine_min(bridges_turn(e, now), forwards_turn(e, now));
+    run_host(e);
+    if (bridges_run(e))
+        next = 0; /* others are looked at, then it goes on */
     run_host(e);
     if (e->stopping) {
         if (!e->jobs && !atomic_load(&e->open_wants))
@@ -217,6 +220,10 @@ static void engine_release(struct engine *e)
     e->tcp = tcp_free(e->tcp);
     e->host = host_free(e->host);
     services_free(e->services);
+    turns_done(e->turns);
+    free(e->turns);
+    tally_done(&e->peer_tally);
+    tally_done(&e->ip_tally);
     buf_done(&e->bridge_scratch);
     engine_jobs_close(e);
     loop_free(e->loop);
@@ -237,6 +244,8 @@ int engine_start(struct engine **ret, const struct engine_options *o, struct why
     e->started = mono_now();
     e->save_at = e->ifaces_at = e->bridges_at = e->forwards_at = MONO_NEVER;
     e->services = services_new();
+    e->turns = MEM_NEW(struct turns);
+    turns_init(e->turns);
     e->host = make_host(o, e->services);
     int err = e->budget_fd < 0 ? ERR_LIMIT : loop_new(&e->loop);
     if (err == 0)

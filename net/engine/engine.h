@@ -21,6 +21,13 @@ struct engine;
 
 /* ---- what the engine tells ---- */
 
+struct engine_count { /* of streams of services */
+    unsigned open;
+    uint64_t streams, refused; /* since the start */
+    uint64_t bytes_in, bytes_out;
+    double seconds; /* of all of them together */
+};
+
 /* One row of a view. Strings and arrays belong to the view. */
 struct engine_peer {
     struct peer_id id;
@@ -40,14 +47,13 @@ struct engine_peer {
     uint64_t blocks_dup, blocks_unasked, blocks_wrong;
     uint64_t wants_theirs, wants_ours; /* queued now */
     mono_ns connected_for;
+    struct engine_count services;
+};
+struct engine_address {  /* that streams of services came from or went to */
+    const char *address; /* "/ip4/192.0.2.1" */
+    struct engine_count count;
 };
 
-struct engine_count { /* of a service */
-    unsigned open;
-    uint64_t streams, refused; /* since the start */
-    uint64_t bytes_in, bytes_out;
-    double seconds; /* of all its streams together */
-};
 struct engine_offer {
     const char *name, *target;     /* "tcp 127.0.0.1:22" */
     bool datagrams, any;           /* any: every peer may dial */
@@ -89,7 +95,8 @@ struct engine_view {
     const struct engine_offer *offers;
     const struct engine_forward *forwards;
     const struct engine_stream *streams; /* of services; not more than ENGINE_STREAMS_SHOWN, the oldest */
-    unsigned offer_count, forward_count, stream_count;
+    const struct engine_address *addresses;
+    unsigned offer_count, forward_count, stream_count, address_count;
     mono_ns uptime;
     void *memory; /* the allocation behind it */
 };

@@ -12,13 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_MOST ((size_t)256 << 10) /* of one descriptor in one go */
-#define LINGER    (30 * MONO_S)       /* for the peer to finish, after a program has closed its socket altogether */
-
-static mono_ns now_of(void)
-{
-    return mono_now();
-}
+#define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
+#define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
 
 /* ---- life ---- */
 
@@ -30,16 +25,17 @@ struct bridge *bridge_new(struct engine *e, enum bridge_state state)
     b->ends = &bridge_fd;
     b->fd = b->other_fd = -1;
     b->number = ++e->bridge_number;
-    b->opened_at = now_of();
-    b->deadline = MONO_NEVER;
+    b->opened_at = mono_now();
+    b->deadline = b->resume_at = MONO_NEVER;
     b->prev = e->bridges_last;
     *(b->prev ? &b->prev->next : &e->bridges) = b;
     e->bridges_last = b;
     e->bridge_count++;
+    e->service_changes++;
     return b;
 }
 
-static struct service_count *count_of(struct bridge *b)
+static struct service_count *count_of(const struct bridge *b)
 {
     return b->offer ? &b->offer->count : b->forward ? &b->forward->count : NULL;
 }
@@ -49,31 +45,47 @@ void bridge_count(struct bridge *b)
     struct service_count *c = count_of(b);
     c->open++;
     c->streams++;
+    b->counted = true;
 }
 
 static void uncount(struct bridge *b)
 {
     struct service_count *c = count_of(b);
-    if (!c)
+    mono_ns lasted = mono_now() - b->opened_at;
+    tally_close(&b->e->peer_tally, b->of_peer, lasted);
+    tally_close(&b->e->ip_tally, b->of_ip, lasted);
+    if (!b->counted)
         return;
     c->open--;
-    c->time += now_of() - b->opened_at;
+    c->time += lasted;
 }
 
-static void came(struct bridge *b, size_t n)
+static void add(struct bridge *b, size_t in, size_t out)
 {
-    struct service_count *c = count_of(b);
-    b->bytes_in += n;
-    if (c)
-        c->bytes_in += n;
+    struct service_count *all[] = {count_of(b), b->of_peer ? &b->of_peer->count : NULL, b->of_ip ? &b->of_ip->count : NULL};
+    b->bytes_in += in;
+    b->bytes_out += out;
+    b->e->service_bytes += in + out;
+    for (int i = 0; i < 3; i++)
+        if (all[i]) {
+            all[i]->bytes_in += in;
+            all[i]->bytes_out += out;
+        }
+    if (b->offer && b->offer->rate_max) {
+        struct tokens *t = &offer_state(b->e, b->offer)->rate;
+        tokens_spend(
+            t, tokens_room(t, in + out, mono_now())); /* a piece may have been allowed a while ago: then it is a little more */
+    }
 }
 
-static void went(struct bridge *b, size_t n)
+void bridge_came(struct bridge *b, size_t n)
 {
-    struct service_count *c = count_of(b);
-    b->bytes_out += n;
-    if (c)
-        c->bytes_out += n;
+    add(b, n, 0);
+}
+
+void bridge_went(struct bridge *b, size_t n)
+{
+    add(b, 0, n);
 }
 
 static void unlink_bridge(struct bridge *b)
@@ -82,6 +94,7 @@ static void unlink_bridge(struct bridge *b)
     *(b->prev ? &b->prev->next : &e->bridges) = b->next;
     *(b->next ? &b->next->prev : &e->bridges_last) = b->prev;
     e->bridge_count--;
+    turns_remove(e->turns, &b->turn);
 }
 
 static void close_fd(struct bridge *b, bool broken)
@@ -102,13 +115,14 @@ static void close_fd(struct bridge *b, bool broken)
 void bridge_end(struct bridge *b, int err)
 {
     struct engine *e = b->e;
+    e->ended_last = b->number;
     unlink_bridge(b);
     uncount(b);
     service_undial(b, err < 0 ? err : ERR_CLOSED);
     if (b->ends->done)
         b->ends->done(b);
     if (b->raw)
-        host_raw_reset(e->host, b->raw, now_of());
+        host_raw_reset(e->host, b->raw, mono_now());
     close_fd(b, err < 0);
     if (b->ended)
         b->ended(b->arg, b->number, err);
@@ -123,7 +137,12 @@ void bridges_end_all(struct engine *e, int err)
         bridge_end(e->bridges, err);
 }
 
-/* ---- a descriptor ---- */
+void bridge_wake(struct bridge *b)
+{
+    const void *service = b->offer ? (const void *)b->offer : b->forward ? (const void *)b->forward : b->e;
+    if (b->state == BRIDGE_OPEN && b->resume_at == MONO_NEVER)
+        turns_add(b->e->turns, &b->turn, b->ip, b->lan, service);
+}
 
 static void fd_ready(void *arg, unsigned what)
 {
@@ -134,7 +153,7 @@ static void fd_ready(void *arg, unsigned what)
     }
     if (what & LOOP_WRITE)
         b->full = false;
-    b->ends->pump(b);
+    bridge_wake(b);
 }
 
 void bridge_set_fd(struct bridge *b, int fd)
@@ -146,16 +165,58 @@ void bridge_set_fd(struct bridge *b, int fd)
     b->unix_end = getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
+/* The address without its port */
+static struct span host_of(const struct multiaddr *addr, char text[MULTIADDR_TEXT])
+{
+    multiaddr_text(addr, text);
+    char *tcp = strstr(text, "/tcp/");
+    if (tcp)
+        *tcp = 0;
+    return span_str(text);
+}
+
 void bridge_open(struct bridge *b, struct host_raw *raw)
 {
+    char text[MULTIADDR_TEXT];
     b->state = BRIDGE_OPEN;
     b->raw = raw;
     b->deadline = MONO_NEVER;
+    b->of_peer = tally_open(&b->e->peer_tally, peer_id_span(&b->peer));
+    b->of_ip = tally_open(&b->e->ip_tally, host_of(host_raw_remote(raw), text));
+    b->ip = (uint64_t)(uintptr_t)b->of_ip; /* a row is an address */
+    b->lan = host_raw_is_lan(raw);
     b->e->service_changes++;
     host_raw_own(b->e->host, raw, b);
+    if (b->ends->opened)
+        b->ends->opened(b);
     if (b->watch)
         loop_fd_watch(b->watch, LOOP_READ);
+    bridge_wake(b);
 }
+
+/* ---- rates ---- */
+
+size_t bridge_allow(struct bridge *b, size_t want)
+{
+    struct service_offer *o = b->offer;
+    if (!o || !o->rate_max)
+        return want;
+    struct offer_state *s = offer_state(b->e, o);
+    mono_ns now = mono_now();
+    size_t room = tokens_room(&s->rate, want, now);
+    if (room)
+        return room;
+    size_t worth = o->rate_max / 20; /* a twentieth of a second's worth, so that it does not go by the byte */
+    b->resume_at = tokens_when(&s->rate, worth < 1 ? 1 : worth > TOKENS_BURST_MIN ? TOKENS_BURST_MIN : worth);
+    if (b->resume_at <= now)
+        b->resume_at = now + MONO_MS;
+    b->e->bridges_at = engine_min(b->e->bridges_at, b->resume_at);
+    if (b->watch)
+        loop_fd_watch(b->watch, 0);
+    return 0;
+}
+
+/* ---- a descriptor ---- */
 
 static bool closed_altogether(const struct bridge *b)
 {
@@ -163,13 +224,21 @@ static bool closed_altogether(const struct bridge *b)
     return b->unix_end && poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
 }
 
-/* stream → fd. false: the bridge is gone */
-static bool pump_in(struct bridge *b)
+static void shut_fd(struct bridge *b)
 {
-    struct host *h = b->e->host;
+    if (b->shut || !host_raw_finished(b->raw))
+        return;
+    b->shut = true;
+    (void)shutdown(b->fd, SHUT_WR); /* its other end may be gone: then nobody minds */
+}
+
+/* stream → fd. false: the bridge is gone */
+static bool give(struct bridge *b)
+{
     struct span in;
-    while (!b->full && (in = host_raw_peek(b->raw)).len) {
-        ssize_t n = b->shut ? (ssize_t)in.len : send(b->fd, in.data, in.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    size_t left = BRIDGE_QUANTUM, most;
+    while (!b->full && left && (in = span_sub(host_raw_peek(b->raw), 0, left)).len && (most = bridge_allow(b, in.len))) {
+        ssize_t n = b->shut ? (ssize_t)most : send(b->fd, in.data, most, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -178,43 +247,34 @@ static bool pump_in(struct bridge *b)
             bridge_end(b, ERR_RESET);
             return false;
         } else {
-            came(b, (size_t)n);
-            host_raw_consume(h, b->raw, (size_t)n, now_of());
+            bridge_came(b, (size_t)n);
+            host_raw_consume(b->e->host, b->raw, (size_t)n, mono_now());
+            left -= (size_t)n;
         }
     }
-    if (!b->shut && host_raw_finished(b->raw)) {
-        b->shut = true;
-        (void)shutdown(b->fd, SHUT_WR); /* its other end may be gone: then nobody minds */
-    }
+    shut_fd(b);
+    if (!left)
+        bridge_wake(b);
     return true;
 }
 
 static void end_of_file(struct bridge *b)
 {
     b->eof = true;
-    host_raw_finish(b->e->host, b->raw, now_of());
+    if (b->raw)
+        host_raw_finish(b->e->host, b->raw, mono_now());
     if (!closed_altogether(b))
         return;
     b->shut = true; /* what still comes is for nobody: it is taken and dropped */
     b->full = false;
-    bridge_deadline(b, mono_after(now_of(), LINGER));
+    bridge_deadline(b, mono_after(mono_now(), LINGER));
 }
 
-/* fd → stream. false: the bridge is gone */
-static bool pump_out(struct bridge *b)
+bool bridge_take(struct bridge *b, size_t most)
 {
     struct engine *e = b->e;
-    size_t room = host_raw_room(b->raw);
-    if (b->eof)
-        return true;
-    if (room == 0) {
-        host_raw_want_room(b->raw);
-        return true;
-    }
-    if (room > READ_MOST)
-        room = READ_MOST;
     buf_clear(&e->bridge_scratch);
-    ssize_t n = recv(b->fd, buf_reserve(&e->bridge_scratch, room), room, MSG_DONTWAIT);
+    ssize_t n = recv(b->fd, buf_reserve(&e->bridge_scratch, most), most, MSG_DONTWAIT);
     if (n == 0) {
         end_of_file(b);
     } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
@@ -222,54 +282,36 @@ static bool pump_out(struct bridge *b)
         return false;
     } else if (n > 0) {
         buf_commit(&e->bridge_scratch, (size_t)n);
-        (void)host_raw_write(e->host, b->raw, buf_span(&e->bridge_scratch),
-                             now_of()); /* there is room, or its end is told soon */
-        went(b, (size_t)n);
+        if (b->raw)
+            (void)host_raw_write(e->host, b->raw, buf_span(&e->bridge_scratch),
+                                 mono_now()); /* there is room, or its end is near */
+        bridge_went(b, (size_t)n);
+        if ((size_t)n == most)
+            bridge_wake(b);
     }
     return true;
 }
 
 static void fd_pump(struct bridge *b)
 {
-    if (!pump_in(b) || !pump_out(b))
+    if (!give(b))
         return;
-    bool room = !b->eof && host_raw_room(b->raw) > 0;
-    if (!b->eof && !room)
+    size_t room = b->eof ? 0 : host_raw_room(b->raw);
+    if (room && b->resume_at == MONO_NEVER)
+        room = bridge_allow(b, room < BRIDGE_QUANTUM ? room : BRIDGE_QUANTUM);
+    if (b->resume_at != MONO_NEVER)
+        return; /* its rate is used up: nothing is watched */
+    if (room && !bridge_take(b, room))
+        return;
+    bool more = !b->eof && host_raw_room(b->raw) > 0;
+    if (!b->eof && !more)
         host_raw_want_room(b->raw);
-    loop_fd_watch(b->watch, (room ? LOOP_READ : 0u) | (b->full ? LOOP_WRITE : 0u));
+    loop_fd_watch(b->watch, (more ? LOOP_READ : 0u) | (b->full ? LOOP_WRITE : 0u));
 }
 
 const struct bridge_ends bridge_fd = {.pump = fd_pump};
 
-/* ---- an echo ---- */
-
-static void echo_pump(struct bridge *b)
-{
-    struct host *h = b->e->host;
-    struct span in;
-    while ((in = host_raw_peek(b->raw)).len) {
-        int n = host_raw_write(h, b->raw, in, now_of());
-        if (n <= 0)
-            return; /* READY when there is room; or its end comes */
-        came(b, (size_t)n);
-        went(b, (size_t)n);
-        host_raw_consume(h, b->raw, (size_t)n, now_of());
-    }
-    if (!b->eof && host_raw_finished(b->raw)) {
-        b->eof = true;
-        host_raw_finish(h, b->raw, now_of());
-    }
-}
-
-const struct bridge_ends bridge_echo = {.pump = echo_pump};
-
-/* ---- what the host tells ---- */
-
-void bridges_stream_ready(struct bridge *b)
-{
-    if (b->state == BRIDGE_OPEN)
-        b->ends->pump(b);
-}
+/* ---- turns, deadlines ---- */
 
 void bridges_stream_end(struct bridge *b, int err)
 {
@@ -277,10 +319,43 @@ void bridges_stream_end(struct bridge *b, int err)
     bridge_end(b, err);
 }
 
+bool bridges_run(struct engine *e)
+{
+    uint64_t until = e->service_bytes + TURNS_BYTES;
+    struct turn *t;
+    for (unsigned i = 0; i < 1024 && e->service_bytes < until && (t = turns_next(e->turns)); i++) {
+        struct bridge *b = (struct bridge *)t;
+        b->ends->pump(b);
+    }
+    return !turns_empty(e->turns);
+}
+
 void bridge_deadline(struct bridge *b, mono_ns at)
 {
     b->deadline = at;
     b->e->bridges_at = engine_min(b->e->bridges_at, at);
+}
+
+static void resume(struct bridge *b)
+{
+    b->resume_at = MONO_NEVER;
+    bridge_wake(b);
+}
+
+/* false: the bridge is gone */
+static bool look_at(struct bridge *b, mono_ns now)
+{
+    uint64_t number = b->number;
+    struct engine *e = b->e;
+    if (b->resume_at <= now)
+        resume(b);
+    if (b->deadline > now)
+        return true;
+    if (b->datagrams && b->state == BRIDGE_OPEN)
+        datagrams_expire(b, now);
+    else
+        bridge_end(b, b->state == BRIDGE_TARGET ? ERR_TIMEOUT : ERR_CLOSED);
+    return e->ended_last != number;
 }
 
 mono_ns bridges_turn(struct engine *e, mono_ns now)
@@ -290,10 +365,8 @@ mono_ns bridges_turn(struct engine *e, mono_ns now)
     e->bridges_at = MONO_NEVER;
     for (struct bridge *b = e->bridges, *next; b; b = next) {
         next = b->next;
-        if (b->deadline <= now)
-            bridge_end(b, b->state == BRIDGE_TARGET ? ERR_TIMEOUT : ERR_CLOSED);
-        else
-            e->bridges_at = engine_min(e->bridges_at, b->deadline);
+        if (look_at(b, now))
+            e->bridges_at = engine_min(e->bridges_at, engine_min(b->deadline, b->resume_at));
     }
     return e->bridges_at;
 }

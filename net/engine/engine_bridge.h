@@ -6,32 +6,43 @@
  *   TARGET  ─→ OPEN        theirs: the stream waits while its target is connected to (engine_target.c)
  *   any     ─→ bridge_end  once: everything is closed, counted and freed
  *
- * What is on this machine's side is a row of bridge_ends: a descriptor (almost everything), an echo … A row never waits:
- * pump() moves what can be moved, and is called again when the stream is READY or the descriptor is ready.
+ * What is on this machine's side is a row of functions: a descriptor (almost everything), an echo, a file, the ring of a live
+ * service, a flow of datagrams. A bridge that could move something is woken (bridge_wake) and pumped when its turn comes
+ * (net/service/turns.h): pump() moves at most BRIDGE_QUANTUM in each direction, never waits, and wakes the bridge again if
+ * it could go on.
  */
 #ifndef NET_ENGINE_ENGINE_BRIDGE_H
 #define NET_ENGINE_ENGINE_BRIDGE_H
 
 #include "net/engine/engine_service.h"
 #include "net/engine/engine_state.h"
+#include "net/service/datagram.h"
+#include "net/service/live.h"
+#include "net/service/tally.h"
+#include "net/service/turns.h"
+#include "store/base/tokens.h"
+
+#define BRIDGE_QUANTUM ((size_t)256 << 10)
 
 enum bridge_state { BRIDGE_DIALING, BRIDGE_TARGET, BRIDGE_OPEN };
 
 struct bridge;
 
 struct bridge_ends {
-    void (*pump)(struct bridge *b); /* may end the bridge, as the last thing it does */
-    void (*done)(struct bridge *b); /* NULL: nothing of its own to free */
+    void (*pump)(struct bridge *b);   /* may end the bridge, as the last thing it does */
+    void (*opened)(struct bridge *b); /* the stream is there; NULL: nothing to do */
+    void (*done)(struct bridge *b);   /* NULL: nothing of its own to free */
 };
-extern const struct bridge_ends bridge_fd, bridge_echo;
+extern const struct bridge_ends bridge_fd, bridge_echo, bridge_file, bridge_live, bridge_feed, bridge_datagrams, bridge_flow;
 
 struct bridge {
+    struct turn turn;           /* first: turns give it back */
     struct bridge *prev, *next; /* e->bridges, the oldest first */
     struct engine *e;
     const struct bridge_ends *ends;
     enum bridge_state state;
     uint64_t number;
-    struct host_raw *raw;     /* NULL while DIALING, and once it is gone */
+    struct host_raw *raw;     /* NULL while DIALING, of a feed, and once it is gone */
     struct host_call *call;   /* while DIALING */
     struct engine_dial *dial; /* whose stream it is, until it was answered */
     void (*ended)(void *arg, uint64_t stream, int err);
@@ -41,46 +52,84 @@ struct bridge {
     bool eof, shut, full; /* fd gave its end; took ours; takes no more now */
     bool unix_end;        /* fd is a unix socket: it tells when the other end is closed altogether */
     bool inbound;
+    bool counted;
     struct service_offer *offer; /* one of these counts it; both NULL: a stream somebody dialed */
     struct service_forward *forward;
+    struct tally_row *of_peer, *of_ip; /* these too; NULL: not counted */
     struct peer_id peer;
     char service[SERVICE_NAME_SIZE];
     bool datagrams;
     char *place; /* what is on this machine's side, as text */
     uint64_t bytes_in, bytes_out;
-    mono_ns opened_at, deadline; /* deadline: of TARGET, or of a stream that lingers; MONO_NEVER */
+    uint64_t ip; /* for turns */
+    bool lan;
+    mono_ns opened_at, deadline; /* deadline: of TARGET, of a stream that lingers, of an idle flow; MONO_NEVER */
+    mono_ns resume_at;           /* held back by its service's rate until then; MONO_NEVER: it is not */
+    union {
+        struct file_read *file;
+        uint64_t place; /* of a reader of a live service */
+        struct {
+            struct datagram_queue queue;
+            struct flow *flow; /* NULL: has a descriptor of its own */
+            mono_ns used_at;
+            bool finished; /* our FIN was said */
+        } d;
+    } u;
 };
 
+/* The runtime of an offer */
+struct offer_state {
+    struct tokens rate;
+    struct live live;
+    struct bridge *writer;
+    bool was_fed; /* a writer came and went: readers that have everything are at the end */
+};
+struct offer_state *offer_state(struct engine *e, struct service_offer *o); /* made when it is not there */
+void offer_close(struct engine *e, struct service_offer *o);                /* with its streams */
+
+/* engine_bridge.c */
 struct bridge *bridge_new(struct engine *e, enum bridge_state state); /* takes no count yet */
 void bridge_count(struct bridge *b);                                  /* offer or forward is set: counts it as open */
 void bridge_set_fd(struct bridge *b, int fd);                         /* takes it */
-void bridge_open(struct bridge *b, struct host_raw *raw);             /* both sides are there: OPEN, and pumped soon */
+void bridge_open(struct bridge *b, struct host_raw *raw);             /* both sides are there: OPEN, and woken */
 void bridge_end(struct bridge *b, int err);                           /* < 0: both sides learn that it broke */
-void bridges_end_all(struct engine *e, int err);
-void bridges_stream_ready(struct bridge *b);
-void bridges_stream_end(struct bridge *b, int err);
 void bridge_deadline(struct bridge *b, mono_ns at);
+void bridge_wake(struct bridge *b);
+void bridges_end_all(struct engine *e, int err);
+void bridges_stream_end(struct bridge *b, int err);
 mono_ns bridges_turn(struct engine *e, mono_ns now); /* deadlines */
+bool bridges_run(struct engine *e);                  /* turns; true: somebody still waits for one */
+/* For pumps: how many of `want` bytes may move now; 0: the service's rate is used up, it is woken later */
+size_t bridge_allow(struct bridge *b, size_t want);
+void bridge_came(struct bridge *b, size_t n); /* n bytes were moved from the peer, to it */
+void bridge_went(struct bridge *b, size_t n);
+bool bridge_take(struct bridge *b, size_t most); /* fd → stream; false: the bridge is gone */
 
-/* engine_target.c: theirs */
+/* engine_target.c, engine_exec.c: theirs */
 void target_start(struct engine *e, struct service_offer *o, struct host_raw *raw);
-void target_connected(struct bridge *b); /* fd is ready to say */
+void target_connected(struct bridge *b);                  /* fd is ready to say */
+int exec_start(struct engine *e, const struct bridge *b); /* our end of its standard input and output; -1 and errno */
+void exec_stop_all(struct engine *e);
+
+/* engine_datagram.c */
+void flows_ready(struct engine *e, struct service_forward *f, int fd); /* the socket of a UDP forward has datagrams */
+void datagrams_expire(struct bridge *b, mono_ns now);                  /* its deadline has come; it may be gone then */
 
 /* engine_forward.c */
 int forward_listen(struct engine *e, struct service_forward *f, struct why *why);
 void forward_close(struct engine *e, struct service_forward *f); /* with its streams */
 mono_ns forwards_turn(struct engine *e, mono_ns now);            /* those that could not listen, or not accept, try again */
+struct bridge *forward_bridge(struct engine *e, struct service_forward *f); /* DIALING, counted */
 
 /* engine_service.c */
 void service_dial(struct bridge *b, const char *name, mono_ns timeout); /* b->peer, b->datagrams are set */
-void service_opened(struct engine *e, struct host_call *call);          /* HOST_CALLED of an OPEN */
 void service_undial(struct bridge *b, int err);                         /* of bridge_end */
+void service_opened(struct engine *e, struct host_call *call);          /* HOST_CALLED of an OPEN */
 void service_came(struct engine *e, const struct host_action *a);       /* HOST_STREAM_CAME */
 void services_open(struct engine *e);
 void services_close(struct engine *e); /* before the host stops */
 
 /* engine_view_service.c */
-struct engine_view;
 void view_add_services(struct engine_view *v, const struct engine *e, mono_ns now);
 
 #endif

@@ -26,21 +26,34 @@ struct listener { /* the runtime of a forward */
 
 /* ---- connections ---- */
 
+struct bridge *forward_bridge(struct engine *e, struct service_forward *f)
+{
+    struct bridge *b = bridge_new(e, BRIDGE_DIALING);
+    struct buf place = BUF_INIT;
+    service_forward_text(f, &place);
+    b->place = mem_str(buf_cstr(&place));
+    buf_done(&place);
+    b->forward = f;
+    b->peer = f->peer;
+    bridge_count(b);
+    return b;
+}
+
 static void take_connection(struct listener *l, int fd)
 {
     int one = 1;
-    struct bridge *b = bridge_new(l->e, BRIDGE_DIALING);
-    struct buf place = BUF_INIT;
+    struct bridge *b = forward_bridge(l->e, l->f);
     if (l->f->kind == SERVICE_TCP)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* an improvement, no condition */
-    service_forward_text(l->f, &place);
-    b->place = mem_str(buf_cstr(&place));
-    buf_done(&place);
-    b->forward = l->f;
-    b->peer = l->f->peer;
-    bridge_count(b);
     bridge_set_fd(b, fd);
     service_dial(b, l->f->name, DIAL_TIMEOUT);
+}
+
+static void socket_ready(void *arg, unsigned what)
+{
+    struct listener *l = arg;
+    (void)what;
+    flows_ready(l->e, l->f, l->fd);
 }
 
 static void listener_ready(void *arg, unsigned what)
@@ -120,8 +133,8 @@ int forward_listen(struct engine *e, struct service_forward *f, struct why *why)
     struct sockaddr_storage ss;
     socklen_t len = f->kind == SERVICE_UNIX ? path_to_sockaddr((const char *)buf_span(&f->text).data, &ss)
                                             : addr_to_sockaddr(&f->addr, &ss);
-    errno = len ? EOPNOTSUPP : ENAMETOOLONG;
-    int fd = len && f->kind != SERVICE_UDP ? bind_listener(&ss, len, SOCK_STREAM) : -1;
+    errno = ENAMETOOLONG;
+    int fd = len ? bind_listener(&ss, len, f->kind == SERVICE_UDP ? SOCK_DGRAM : SOCK_STREAM) : -1;
     if (fd < 0) {
         int err = errno == EADDRINUSE ? ERR_BUSY : err_from_errno(errno);
         struct buf place = BUF_INIT;
@@ -135,7 +148,7 @@ int forward_listen(struct engine *e, struct service_forward *f, struct why *why)
     l->e = e;
     l->f = f;
     l->fd = fd;
-    l->watch = loop_fd_new(e->loop, fd, listener_ready, l);
+    l->watch = loop_fd_new(e->loop, fd, f->kind == SERVICE_UDP ? socket_ready : listener_ready, l);
     loop_fd_watch(l->watch, LOOP_READ);
     f->runtime = l;
     f->listening = true;

@@ -11,11 +11,12 @@
 
 /* ---- changes ---- */
 
-static void end_of_offer(struct engine *e, const struct service_offer *o, bool only_strangers)
+/* Streams of those who may not any more */
+static void end_strangers(struct engine *e, const struct service_offer *o)
 {
     for (struct bridge *b = e->bridges, *next; b; b = next) {
         next = b->next;
-        if (b->offer == o && !(only_strangers && service_may(o, &b->peer)))
+        if (b->offer == o && b->inbound && !service_may(o, &b->peer))
             bridge_end(b, ERR_CLOSED);
     }
 }
@@ -64,12 +65,12 @@ static int apply(struct engine *e, const struct service_line *l, struct why *why
     if (l->verb == SERVICE_FORWARD)
         return add_forward(e, l, why);
     if (o)
-        end_of_offer(e, o, false);
+        offer_close(e, o);
     if (f)
         forward_close(e, f);
     int r = services_apply(e->services, l, why);
     if (r == 0 && l->verb == SERVICE_DENY)
-        end_of_offer(e, services_find(e->services, l->name), true);
+        end_strangers(e, services_find(e->services, l->name));
     return r;
 }
 
@@ -126,6 +127,10 @@ void services_close(struct engine *e)
     for (unsigned i = 0; (f = services_forward(e->services, i)); i++)
         forward_close(e, f);
     bridges_end_all(e, ERR_CANCELLED);
+    struct service_offer *o;
+    for (unsigned i = 0; (o = services_offer(e->services, i)); i++)
+        offer_close(e, o);
+    exec_stop_all(e);
 }
 
 /* ---- streams that peers open ---- */
@@ -230,6 +235,26 @@ static int make_pair(struct bridge *b, struct engine_dial *d)
     return 0;
 }
 
+/* No peer: a live service of our own, to be written */
+static int feed(struct bridge *b, const char *name, struct why *why)
+{
+    struct service_offer *o = services_find(b->e->services, name);
+    if (!o || o->kind != SERVICE_LIVE)
+        return why_set(why, ERR_NOT_FOUND, "no live service '%s' is offered here", name);
+    struct offer_state *s = offer_state(b->e, o);
+    if (s->writer)
+        return why_set(why, ERR_BUSY, "'%s' has a writer already", name);
+    (void)memcpy(b->service, o->name, sizeof b->service);
+    b->offer = o;
+    b->ends = &bridge_feed;
+    b->state = BRIDGE_OPEN;
+    s->writer = b;
+    answer_dial(b, 0);
+    loop_fd_watch(b->watch, LOOP_READ);
+    bridge_wake(b);
+    return 0;
+}
+
 static void refuse_dial(struct engine_dial *d, int err)
 {
     if (d->fd >= 0)
@@ -254,11 +279,15 @@ static void run_dial(struct mail *m, void *owner)
     b->peer = d->peer;
     b->datagrams = d->datagrams;
     b->place = mem_str("dial");
+    if (d->datagrams)
+        b->ends = &bridge_datagrams;
     err = make_pair(b, d);
+    if (err == 0 && peer_id_is_none(&d->peer))
+        err = feed(b, d->service, &d->why);
+    else if (err == 0)
+        service_dial(b, d->service, d->timeout);
     if (err < 0)
         bridge_end(b, err);
-    else
-        service_dial(b, d->service, d->timeout);
 }
 
 void engine_dial_service(struct engine *e, struct engine_dial *take_d)

@@ -27,7 +27,8 @@ void engine_change_services(struct engine *e, struct engine_change *take_c);
 struct engine_dial {
     struct mail mail; /* run() on the asker's thread when done */
     struct mailbox *reply;
-    struct peer_id peer;
+    struct peer_id
+        peer; /* none: the live service `service` of our own, to be written (ERR_NOT_FOUND; ERR_BUSY: has a writer) */
     char service[SERVICE_NAME_SIZE];
     bool datagrams;
     /* In: a connected stream socket to join to it (for datagrams: SEQPACKET, or a connected UDP socket); the engine's from the

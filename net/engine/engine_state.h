@@ -7,7 +7,8 @@
  *   engine_net.c   sockets: listening, connections, interfaces, mDNS, names
  *   engine_jobs.c  blocks: read, verify, store
  *   engine_view.c  what is told to the listener; engine_view_service.c: of services
- *   engine_service.c, engine_bridge.c, engine_target.c, engine_forward.c   streams of services (engine_bridge.h)
+ *   engine_service.c, engine_bridge.c, engine_target.c, engine_ends.c,
+ *   engine_exec.c, engine_datagram.c, engine_forward.c   streams of services (engine_bridge.h)
  *
  * Everything but `inbox`, `answers`, `open_wants` and what engine_start wrote once belongs to the engine's thread.
  */
@@ -17,6 +18,8 @@
 #include "net/engine/engine.h"
 #include "net/host/host_raw.h"
 #include "net/io/loop.h"
+#include "net/service/tally.h"
+#include "net/service/turns.h"
 #include "net/transport/ifaces.h"
 #include "net/transport/multicast.h"
 #include "net/transport/tcp.h"
@@ -69,8 +72,12 @@ struct engine {
     struct services *services;
     struct bridge *bridges, *bridges_last;
     unsigned bridge_count;
-    uint64_t bridge_number, service_changes;
+    uint64_t bridge_number, service_changes, ended_last; /* ended_last: number of the bridge that ended last */
     struct buf bridge_scratch;
+    struct turns *turns; /* which of them moves bytes next */
+    struct tally peer_tally, ip_tally;
+    struct child *children;          /* programs of exec offers */
+    uint64_t service_bytes;          /* moved by all bridges */
     mono_ns bridges_at, forwards_at; /* deadlines of bridges; listeners that try again */
 
     bool stopping;

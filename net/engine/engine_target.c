@@ -79,18 +79,54 @@ static void start_unix(struct bridge *b)
     wait_for_target(b, len ? connect_to(&ss, len, SOCK_STREAM) : -1);
 }
 
+static void start_udp(struct bridge *b)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = addr_to_sockaddr(&b->offer->addr, &ss);
+    int fd = connect_to(&ss, len, SOCK_DGRAM);
+    if (fd < 0) {
+        failed(b, errno);
+        return;
+    }
+    b->ends = &bridge_datagrams;
+    bridge_set_fd(b, fd);
+    bridge_open(b, b->raw);
+}
+
+static void start_exec(struct bridge *b)
+{
+    int fd = exec_start(b->e, b);
+    if (fd < 0) {
+        failed(b, errno);
+        return;
+    }
+    bridge_set_fd(b, fd);
+    bridge_open(b, b->raw);
+}
+
 static void start_echo(struct bridge *b)
 {
     b->ends = &bridge_echo;
     bridge_open(b, b->raw);
 }
 
+static void start_file(struct bridge *b)
+{
+    b->ends = &bridge_file;
+    bridge_open(b, b->raw);
+}
+
+static void start_live(struct bridge *b)
+{
+    b->ends = &bridge_live;
+    bridge_open(b, b->raw);
+}
+
 void target_start(struct engine *e, struct service_offer *o, struct host_raw *raw)
 {
     static void (*const starts[SERVICE_KINDS])(struct bridge * b) = {
-        [SERVICE_TCP] = start_tcp,
-        [SERVICE_UNIX] = start_unix,
-        [SERVICE_ECHO] = start_echo,
+        [SERVICE_TCP] = start_tcp,   [SERVICE_UDP] = start_udp,   [SERVICE_UNIX] = start_unix, [SERVICE_EXEC] = start_exec,
+        [SERVICE_FILE] = start_file, [SERVICE_ECHO] = start_echo, [SERVICE_LIVE] = start_live,
     };
     struct bridge *b = bridge_new(e, BRIDGE_TARGET);
     struct buf place = BUF_INIT;
@@ -105,8 +141,5 @@ void target_start(struct engine *e, struct service_offer *o, struct host_raw *ra
     memcpy(b->service, o->name, sizeof b->service);
     bridge_count(b);
     host_raw_own(e->host, raw, b);
-    if (starts[o->kind])
-        starts[o->kind](b);
-    else
-        failed(b, EOPNOTSUPP);
+    starts[o->kind](b);
 }

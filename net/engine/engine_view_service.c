@@ -83,9 +83,25 @@ static void add_streams(struct engine_view *v, const struct engine *e, mono_ns n
     v->streams = rows;
 }
 
+static void add_tallies(struct engine_view *v, const struct engine *e)
+{
+    struct engine_address *rows = view_alloc(v, (e->ip_tally.count + 1) * sizeof *rows);
+    for (unsigned i = 0; i < e->ip_tally.count; i++) {
+        const struct tally_row *r = e->ip_tally.rows[i];
+        rows[v->address_count++] = (struct engine_address){view_text(v, r->key), count_row(&r->count)};
+    }
+    v->addresses = rows;
+    for (size_t i = 0; i < v->peer_count && e->peer_tally.count; i++) {
+        const struct tally_row *r = tally_find(&e->peer_tally, peer_id_span(&v->peers[i].id));
+        if (r)
+            v->peers[i].services = count_row(&r->count);
+    }
+}
+
 void view_add_services(struct engine_view *v, const struct engine *e, mono_ns now)
 {
     add_offers(v, e);
     add_forwards(v, e);
     add_streams(v, e, now);
+    add_tallies(v, e);
 }

@@ -8,7 +8,7 @@
 #include "net/exchange/bitswap_codec.h"
 #include "net/exchange/cidmap.h"
 #include "net/exchange/timerheap.h"
-#include "net/exchange/tokens.h"
+#include "store/base/tokens.h"
 
 #include <stddef.h>
 #include <sys/queue.h>

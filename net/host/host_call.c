@@ -7,6 +7,8 @@
 void call_answer(struct host *h, struct host_call *call, int result)
 {
     call->next = NULL;
+    if (call->verb == HOST_OPEN && result == ERR_REFUSED)
+        result = ERR_UNREACHABLE; /* no address of the peer answers, which is not a service's refusal */
     call->result = result;
     if (result < 0 && !call->why.text[0])
         (void)why_set(&call->why, result, "%s", err_text(result));

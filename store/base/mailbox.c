@@ -14,6 +14,7 @@ struct mailbox {
     pthread_mutex_t lock;
     struct mail *first, **last;
     size_t count, limit;
+    bool awake; /* the descriptor is readable */
     int fd;
     void *owner;
 };
@@ -44,24 +45,44 @@ struct mailbox *mailbox_free(struct mailbox *mb)
     return NULL;
 }
 
-static void append(struct mailbox *mb, struct mail *m)
+/* These three with the lock held */
+
+static void wake(struct mailbox *mb)
 {
-    m->next = NULL;
-    *mb->last = m;
-    mb->last = &m->next;
-    if (mb->count++ == 0) { /* the owner empties the queue before it sleeps: one wake-up is enough */
-        uint64_t one = 1;
-        ssize_t wrote = write(mb->fd, &one, sizeof one);
-        (void)wrote; /* a full counter is readable already */
-    }
+    if (mb->awake) /* the owner empties the queue before it sleeps: one wake-up is enough */
+        return;
+    uint64_t one = 1;
+    ssize_t wrote = write(mb->fd, &one, sizeof one);
+    (void)wrote; /* a full counter is readable already */
+    mb->awake = true;
+}
+
+static void sleep_again(struct mailbox *mb)
+{
+    uint64_t counter;
+    if (!mb->awake)
+        return;
+    ssize_t got = read(mb->fd, &counter, sizeof counter);
+    (void)got; /* it was written: cannot fail */
+    mb->awake = false;
+}
+
+static void append(struct mailbox *mb, struct mail *first, struct mail *last, size_t count)
+{
+    last->next = NULL;
+    *mb->last = first;
+    mb->last = &last->next;
+    mb->count += count;
 }
 
 int mailbox_post(struct mailbox *mb, struct mail *take_m)
 {
     pthread_mutex_lock(&mb->lock);
     bool room = mb->count < mb->limit;
-    if (room)
-        append(mb, take_m);
+    if (room) {
+        append(mb, take_m, take_m, 1);
+        wake(mb);
+    }
     pthread_mutex_unlock(&mb->lock);
     return room ? 0 : ERR_AGAIN;
 }
@@ -69,8 +90,46 @@ int mailbox_post(struct mailbox *mb, struct mail *take_m)
 void mailbox_reply(struct mailbox *mb, struct mail *take_m)
 {
     pthread_mutex_lock(&mb->lock);
-    append(mb, take_m);
+    append(mb, take_m, take_m, 1);
+    wake(mb);
     pthread_mutex_unlock(&mb->lock);
+}
+
+void mailbox_leave(struct mailbox *mb, struct mail *take_m)
+{
+    pthread_mutex_lock(&mb->lock);
+    append(mb, take_m, take_m, 1);
+    pthread_mutex_unlock(&mb->lock);
+}
+
+void mailbox_wake(struct mailbox *mb)
+{
+    pthread_mutex_lock(&mb->lock);
+    wake(mb);
+    pthread_mutex_unlock(&mb->lock);
+}
+
+void mail_chain_add(struct mail_chain *c, struct mailbox *mb, struct mail *take_m)
+{
+    if (mb != c->mb)
+        mail_chain_send(c);
+    c->mb = mb;
+    if (c->count++ == 0)
+        c->first = take_m;
+    else
+        c->last->next = take_m;
+    c->last = take_m;
+}
+
+void mail_chain_send(struct mail_chain *c)
+{
+    if (c->count == 0)
+        return;
+    pthread_mutex_lock(&c->mb->lock);
+    append(c->mb, c->first, c->last, c->count);
+    wake(c->mb);
+    pthread_mutex_unlock(&c->mb->lock);
+    c->count = 0;
 }
 
 int mailbox_fd(const struct mailbox *mb)
@@ -85,15 +144,25 @@ struct mail *mailbox_take(struct mailbox *mb)
     if (m) {
         mb->first = m->next;
         mb->count--;
-        if (!mb->first) {
-            mb->last = &mb->first;
-            uint64_t counter;
-            ssize_t got = read(mb->fd, &counter, sizeof counter);
-            (void)got; /* EAGAIN when it was never written: nothing to clear */
-        }
+    }
+    if (!mb->first) {
+        mb->last = &mb->first;
+        sleep_again(mb);
     }
     pthread_mutex_unlock(&mb->lock);
     return m;
+}
+
+struct mail *mailbox_take_all(struct mailbox *mb)
+{
+    pthread_mutex_lock(&mb->lock);
+    struct mail *all = mb->first;
+    mb->first = NULL;
+    mb->last = &mb->first;
+    mb->count = 0;
+    sleep_again(mb);
+    pthread_mutex_unlock(&mb->lock);
+    return all;
 }
 
 size_t mailbox_run(struct mailbox *mb, size_t most)

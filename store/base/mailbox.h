@@ -29,11 +29,24 @@ struct mailbox *mailbox_free(struct mailbox *mb);
 
 int  mailbox_post(struct mailbox *mb, struct mail *take_m);  /* 0, or ERR_AGAIN: full, not taken */
 void mailbox_reply(struct mailbox *mb, struct mail *take_m);
+/* Without waking the owner, who finds it when something else does. */
+void mailbox_leave(struct mailbox *mb, struct mail *take_m);
+void mailbox_wake(struct mailbox *mb);
+
+/* Answers to one mailbox in a row, sent together, so that its owner is woken once. Zero is empty. */
+struct mail_chain {
+    struct mailbox *mb;
+    struct mail *first, *last;
+    size_t count;
+};
+void mail_chain_add(struct mail_chain *c, struct mailbox *mb, struct mail *take_m); /* sends those to another one first */
+void mail_chain_send(struct mail_chain *c);
 
 /* ---- the owner only ---- */
-int    mailbox_fd(const struct mailbox *mb); /* readable while messages wait; do not read it yourself */
+int    mailbox_fd(const struct mailbox *mb); /* readable while messages wait (but those left); do not read it */
 size_t mailbox_run(struct mailbox *mb, size_t most); /* runs up to `most` messages, oldest first; returns how many */
 struct mail *mailbox_take(struct mailbox *mb);       /* the oldest, without running it; NULL when empty */
+struct mail *mailbox_take_all(struct mailbox *mb);   /* all, linked by next, oldest first */
 bool   mailbox_wait(struct mailbox *mb, mono_ns deadline); /* for threads without a loop; false: deadline passed */
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "store/base/log.h"
 #include "store/block/fault.h"
+#include "store/block/store_queue.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -201,39 +202,6 @@ static void reopen(struct blockstore *bs)
     log_info("store.reopened", "dir=%s", bs->env.dir);
 }
 
-/* ---- taking operations ---- */
-
-static void take_mail(struct blockstore *bs)
-{
-    struct mail *m;
-    while ((m = mailbox_take(bs->inbox))) {
-        m->next = NULL;
-        *bs->pending_end = m;
-        bs->pending_end = &m->next;
-    }
-}
-
-static struct store_op *pending_pop(struct blockstore *bs)
-{
-    struct mail *m = bs->pending;
-    bs->pending = m->next;
-    if (!bs->pending)
-        bs->pending_end = &bs->pending;
-    return (struct store_op *)m;
-}
-
-/* The group's operations from `from` on, back to the head of the queue in their order */
-static void put_back(struct blockstore *bs, unsigned from)
-{
-    while (bs->group_count > from) {
-        struct mail *m = &bs->group[--bs->group_count]->mail;
-        m->next = bs->pending;
-        bs->pending = m;
-        if (!m->next)
-            bs->pending_end = &m->next;
-    }
-}
-
 /* Returns the bytes of the group. */
 static size_t form_group(struct blockstore *bs)
 {
@@ -244,7 +212,7 @@ static size_t form_group(struct blockstore *bs)
         if (bs->group_count > 0 && bytes + op->cost > bs->group_bytes_most)
             break;
         bytes += op->cost;
-        bs->group[bs->group_count++] = pending_pop(bs);
+        bs->group[bs->group_count++] = opqueue_pop(bs);
         /* A hold protects from here on; an unhold only gives up after its group: nothing is evicted in between. */
         if (op->apply == apply_hold && ((struct hold_op *)op)->delta > 0) {
             hold_change(bs->holds, &((struct hold_op *)op)->cid, 1);
@@ -278,6 +246,7 @@ static void answer_internal(struct blockstore *bs, struct store_op *op)
 
 static void answer_group(struct blockstore *bs)
 {
+    struct mail_chain answers = {.count = 0};
     for (unsigned i = 0; i < bs->group_count; i++) {
         struct store_op *op = bs->group[i];
         if (op == bs->room_made_for)
@@ -288,8 +257,12 @@ static void answer_group(struct blockstore *bs)
             continue;
         }
         answer_internal(bs, op);
-        answer(op);
+        if (op->reply)
+            mail_chain_add(&answers, op->reply, &op->mail);
+        else
+            op->mail.run(&op->mail, NULL);
     }
+    mail_chain_send(&answers);
     bs->group_count = 0;
 }
 
@@ -347,7 +320,7 @@ static int apply_group(struct blockstore *bs, struct store_txn *txn)
             evict_begin(bs, evict_quota_target(bs, txn->t.bytes - txn->need));
             bs->room_made_for = op;
             bs->room_wanted = true;
-            put_back(bs, i);
+            opqueue_put_back(bs, i);
             return undone ? 0 : ERR_AGAIN;
         }
         if (!undone) {
@@ -457,17 +430,17 @@ static void group_failed(struct blockstore *bs, int err)
 {
     note_fault(bs, err);
     if (bs->broken && mono_now() >= bs->retry_at) { /* first reopen, then try again */
-        put_back(bs, 0);
+        opqueue_put_back(bs, 0);
         return;
     }
     if (bs->group_count > 1) {
         bs->group_most = bs->group_count / 8 ? bs->group_count / 8 : 1;
-        put_back(bs, 0);
+        opqueue_put_back(bs, 0);
         return;
     }
     bs->group_most = 1;
     if (err == ERR_NO_SPACE && free_disk(bs, bs->group[0])) {
-        put_back(bs, 0);
+        opqueue_put_back(bs, 0);
         return;
     }
     bs->group[0]->result = err;
@@ -590,9 +563,9 @@ static void check_quota(struct blockstore *bs)
 
 static mono_ns next_deadline(struct blockstore *bs, mono_ns now)
 {
-    if (bs->pending && !bs->room_wanted)
-        return now;
     mono_ns at = bs->refresh_at;
+    if (bs->pending && !bs->room_wanted)
+        at = mono_min(at, bs->due > now ? bs->due : now);
     if (bs->unsynced)
         at = mono_min(at, bs->sync_at);
     if (may_give_back(bs))
@@ -606,18 +579,22 @@ static mono_ns next_deadline(struct blockstore *bs, mono_ns now)
 
 static void turn(struct blockstore *bs)
 {
+    if (!bs->pending)
+        opqueue_take_lazy(bs);
     mono_ns now = mono_now();
     mono_ns deadline = next_deadline(bs, now);
     if (deadline > now)
         (void)mailbox_wait(bs->inbox, deadline);
-    take_mail(bs);
+    opqueue_take(bs);
     now = mono_now();
     if (bs->broken && now >= bs->retry_at) {
         reopen(bs);
         bs->retry_at = mono_after(now, RETRY);
     }
-    if (bs->pending && !bs->room_wanted)
+    if (bs->pending && !bs->room_wanted && now >= bs->due) {
+        opqueue_take_lazy(bs);
         run_group(bs);
+    }
     if (bs->check_quota)
         check_quota(bs);
     if (has_work(bs) && !bs->stop && mono_now() >= bs->retry_at)
@@ -679,6 +656,7 @@ int blockstore_open(struct blockstore **ret, const struct blockstore_options *o,
     bs->group_most = GROUP_OPS_MAX;
     uint64_t share = o->budget ? budget_limit(o->budget) / 8 : GROUP_BYTES_MOST;
     bs->group_bytes_most = share < GROUP_BYTES_LEAST ? GROUP_BYTES_LEAST : share > GROUP_BYTES_MOST ? GROUP_BYTES_MOST : share;
+    bs->lazy_most = bs->group_bytes_most / 4;
     bs->holds = hold_table_new();
     bs->unsynced = bs->check_quota = true;
     atomic_store(&bs->quota, o->quota_bytes);
@@ -723,11 +701,6 @@ struct blockstore *blockstore_close(struct blockstore *bs)
 
 /* ---- submitting ---- */
 
-void blockstore_submit(struct blockstore *bs, struct store_op *take_op)
-{
-    mailbox_reply(bs->inbox, &take_op->mail);
-}
-
 static void sync_finish(struct mail *m, void *owner)
 {
     (void)owner;
@@ -768,7 +741,7 @@ void blockstore_collect(struct blockstore *bs, struct mailbox *reply, void (*don
 static void submit_hold(struct blockstore *bs, const struct cid *root, int delta)
 {
     struct hold_op *h = MEM_NEW(struct hold_op);
-    h->op = (struct store_op){.mail.run = op_free, .apply = apply_hold};
+    h->op = (struct store_op){.mail.run = op_free, .apply = apply_hold, .lazy = true};
     h->cid = *root;
     h->delta = delta;
     blockstore_submit(bs, &h->op);

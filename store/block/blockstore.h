@@ -70,8 +70,11 @@ struct store_op {
     int (*apply)(struct store_op *op, struct store_txn *txn);
     struct mailbox *reply;
     size_t cost;   /* bytes it keeps in memory until committed, charged by whoever made it; groups are bounded by it */
+    bool lazy;     /* nobody waits for the answer: it may wait for company, so that small ones share a commit */
     int result;
 };
+#define STORE_LAZY_MOST (50 * MONO_MS) /* how long a lazy operation waits for others */
+
 /* Never blocks and cannot fail. Who submits is bounded by the budget its operations were charged to. */
 void blockstore_submit(struct blockstore *bs, struct store_op *take_op);
 /* Submits and waits; returns op->result. mail.run and reply are not used. For start-up, command lines without loop, and

@@ -8,6 +8,7 @@
  *   store_extent.c    big blocks, which are in files of their own (segment.h)
  *   store_cascade.c   brings the counts of children to where they should be, in steps
  *   store_evict.c     holds, touches, eviction in steps (store_evict.h)
+ *   store_queue.c     what waits for the committer (store_queue.h)
  *   store_ops.c       operations that need nothing of the committer's inside
  *   store_pin.c       pins                    store_reader.c   readers                verify.c   the check
  *
@@ -162,6 +163,8 @@ struct blockstore {
     struct totals t; /* as committed */
     uint32_t epoch;
     struct mail *pending, **pending_end; /* taken from the inbox, in order */
+    mono_ns due;                         /* when they are to be committed, now for all but lazy ones */
+    size_t lazy_most;                    /* bytes of lazy operations that are worth a commit */
     struct store_op *group[GROUP_OPS_MAX];
     unsigned group_count;
     unsigned group_most; /* halves and more when a commit fails, doubles when one succeeds */
@@ -188,6 +191,8 @@ struct blockstore {
     _Atomic uint64_t read_epoch;
     atomic_bool gate;  /* shut while the environment is being reopened */
     atomic_bool poked; /* a touch poke is under way */
+    atomic_bool timed; /* a lazy operation is waiting and the committer knows */
+    _Atomic size_t lazy_bytes; /* of those in the inbox or pending */
     struct reader_slot readers[READERS_MAX];
     _Atomic uint64_t quota;
     struct {

@@ -23,6 +23,9 @@ int blockstore_do(struct blockstore *bs, struct store_op *op)
     return op->result;
 }
 
+/* A bigger block is worth a commit, and its memory is wanted back. */
+#define LAZY_BLOCK (UINT32_C(64) << 10)
+
 struct put_op {
     struct store_op op;
     struct block *block;
@@ -50,7 +53,11 @@ void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox 
                     void (*done)(void *arg, struct block *b, int result), void *arg)
 {
     struct put_op *p = MEM_NEW(struct put_op);
-    p->op = (struct store_op){.mail.run = put_finish, .apply = apply_put, .reply = reply, .cost = take_b->len + sizeof *p};
+    p->op = (struct store_op){.mail.run = put_finish,
+                              .apply = apply_put,
+                              .reply = reply,
+                              .cost = take_b->len + sizeof *p,
+                              .lazy = take_b->len <= LAZY_BLOCK};
     p->block = take_b;
     p->done = done;
     p->arg = arg;

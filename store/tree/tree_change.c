@@ -196,7 +196,7 @@ int change_begin(struct tree *t, size_t bytes, bool frees, struct change **ret)
     else if (t->budget && !budget_take(t->budget, BUDGET_STORE, cost))
         return ERR_AGAIN;
     struct change *c = MEM_NEW(struct change);
-    c->op = (struct store_op){.mail.run = change_answered, .apply = change_apply, .reply = t->reply};
+    c->op = (struct store_op){.mail.run = change_answered, .apply = change_apply, .reply = t->reply, .lazy = true};
     c->tree = t;
     c->db = t->db;
     c->tree_id = t->id;

@@ -44,6 +44,8 @@ class TwoMachines(unittest.TestCase):
                 doc, big = a.cid(a.mount / "share" / "doc"), a.cid(a.mount / "share" / "random")
                 subprocess.run(["diff", "-r", "--no-dereference", b.mount / "ipfs" / doc, "/usr/share/doc"], check=True, timeout=300)
                 self.assertTrue(filecmp.cmp(b.mount / "ipfs" / big, source, shallow=False))
+                a.run("export", doc, "-o", lab.dir / "doc.car")
+                self.assertTrue(filecmp.cmp(b.mount / "ipfs" / f"{doc}.car", lab.dir / "doc.car", shallow=False))
             finally:
                 stop.set()
                 writer.join()

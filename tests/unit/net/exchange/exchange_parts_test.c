@@ -3,7 +3,7 @@
  * The small parts of the exchange: CID table, timers, token bucket. */
 #include "net/exchange/cidmap.h"
 #include "net/exchange/timerheap.h"
-#include "net/exchange/tokens.h"
+#include "store/base/tokens.h"
 #include "store/base/rng.h"
 
 #include <criterion/criterion.h>

@@ -80,6 +80,7 @@ struct hostnet {
     struct later *later, **later_end;
     bool lan; /* datagrams are delivered */
     unsigned dials;
+    void (*raw)(struct hostnet *n, int node, const struct host_action *a); /* HOST_STREAM_*; NULL: not looked at */
 };
 
 static inline struct multiaddr net_addr(int node)
@@ -356,6 +357,8 @@ static inline void net_carry_out(struct hostnet *n, int node, const struct host_
         }
         break;
     default:
+        if (n->raw)
+            n->raw(n, node, a);
         break;
     }
 }

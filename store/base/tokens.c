@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "net/exchange/tokens.h"
+#include "store/base/tokens.h"
 
 #include <assert.h>
 

@@ -2,8 +2,8 @@
  *
  * Token bucket: so many bytes a second, with a burst of a quarter of a second's worth (at least one network chunk).
  */
-#ifndef NET_EXCHANGE_TOKENS_H
-#define NET_EXCHANGE_TOKENS_H
+#ifndef STORE_BASE_TOKENS_H
+#define STORE_BASE_TOKENS_H
 
 #include "store/base/mono.h"
 

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/cli/cli_stream.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PIECE ((size_t)256 << 10)
+
+/* ---- asking ---- */
+
+/* A line of the node, and the descriptor that came with it (or -1) */
+static int read_line(int control, char line[2048], int *ret_fd)
+{
+    size_t len = 0;
+    *ret_fd = -1;
+    for (;;) {
+        union {
+            struct cmsghdr head;
+            char space[CMSG_SPACE(sizeof(int))];
+        } space;
+        struct iovec part = {.iov_base = line + len, .iov_len = 1};
+        struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof space};
+        ssize_t n = recvmsg(control, &m, MSG_CMSG_CLOEXEC);
+        if (n < 0 && errno == EINTR && !cli_interrupted())
+            continue;
+        if (n <= 0 || len + 1 == 2048)
+            return n < 0 && errno == EINTR ? ERR_INTERRUPTED : ERR_NOT_RUNNING;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);
+        if (line[len] == '\n')
+            break;
+        len++;
+    }
+    line[len] = 0;
+    return 0;
+}
+
+int stream_ask(struct cli *c, struct buf *take_line, int *ret_control)
+{
+    char path[PATH_MAX], answer[2048];
+    struct why why = {""};
+    int fd = -1, r = api_socket_path("streams", path, &why);
+    if (r < 0) {
+        buf_done(take_line);
+        return cli_fail(c, r, NULL, "%s", why.text);
+    }
+    int control = http_connect(path);
+    if (control < 0) {
+        buf_done(take_line);
+        return api_no_node(c, control, path);
+    }
+    buf_add_u8(take_line, '\n');
+    ssize_t n = send(control, buf_span(take_line).data, buf_len(take_line), MSG_NOSIGNAL);
+    buf_done(take_line);
+    r = n < 0 ? ERR_NOT_RUNNING : read_line(control, answer, &fd);
+    if (r < 0) {
+        close(control);
+        return r == ERR_INTERRUPTED ? r : cli_fail(c, r, "p2p up", "the node broke off");
+    }
+    if (fd >= 0) {
+        *ret_control = control;
+        return fd;
+    }
+    json_t *v = json_loads(answer, 0, NULL);
+    r = api_say(&(struct api){.c = c}, v);
+    json_decref(v);
+    close(control);
+    return r;
+}
+
+/* ---- moving ---- */
+
+struct flow {
+    int from, to;
+    uint8_t *bytes;
+    size_t have, done;
+    bool eof, closed; /* `from` ended; `to` was told */
+};
+
+/* One step of what poll allows; 0, or the error */
+static int step(struct flow *f, bool can_read, bool can_write)
+{
+    if (can_read && f->done == f->have && !f->eof) {
+        ssize_t n = read(f->from, f->bytes, PIECE);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return err_from_errno(errno);
+        f->eof = n == 0;
+        f->have = n > 0 ? (size_t)n : 0;
+        f->done = 0;
+        can_write = f->have > 0; /* most often it can: the next poll is spared */
+    }
+    if (can_write && f->done < f->have) {
+        ssize_t n = write(f->to, f->bytes + f->done, f->have - f->done);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return errno == EPIPE ? ERR_CLOSED : err_from_errno(errno);
+        f->done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+static bool flow_over(const struct flow *f)
+{
+    return f->eof && f->done == f->have;
+}
+
+static void close_flow(struct flow *f, bool to_stream)
+{
+    if (f->closed || !flow_over(f))
+        return;
+    f->closed = true;
+    if (to_stream)
+        (void)shutdown(f->to, SHUT_WR); /* the stream may have ended: its end says so */
+    else
+        close(f->to);
+}
+
+/* A person who types would not notice that the peer has finished: then that is the end */
+static int move(struct flow *out, struct flow *in, bool person)
+{
+    while (!in->closed || (!out->closed && !person)) {
+        bool read_in = !out->eof && out->done == out->have, read_stream = !in->eof && in->done == in->have;
+        bool write_stream = out->done < out->have, write_out = in->done < in->have;
+        struct pollfd p[3] = {
+            {.fd = read_in ? out->from : -1, .events = POLLIN},
+            {.fd = in->from, .events = (short)((read_stream ? POLLIN : 0) | (write_stream ? POLLOUT : 0))},
+            {.fd = write_out ? in->to : -1, .events = POLLOUT},
+        };
+        if (!p[1].events)
+            p[1].fd = -1;
+        if (poll(p, 3, -1) < 0 && errno != EINTR)
+            return err_from_errno(errno);
+        if (cli_interrupted())
+            return ERR_INTERRUPTED;
+        short gone = POLLHUP | POLLERR;
+        int r = step(out, p[0].revents & (POLLIN | gone), p[1].revents & (POLLOUT | gone));
+        if (r == 0)
+            r = step(in, p[1].revents & (POLLIN | gone), p[2].revents & (POLLOUT | gone));
+        if (r < 0)
+            return r;
+        close_flow(out, true);
+        close_flow(in, false);
+    }
+    return 0;
+}
+
+/* How the node says that it ended */
+static int ended(struct cli *c, int control)
+{
+    char line[2048];
+    int fd, r = read_line(control, line, &fd);
+    if (r < 0)
+        return r == ERR_INTERRUPTED ? r : cli_fail(c, ERR_RESET, NULL, "the node has gone");
+    json_t *v = json_loads(line, 0, NULL);
+    const char *name = api_text(v, "ended");
+    r = strcmp(name, "ERR_OK") == 0 ? 0 : api_code(name);
+    json_decref(v);
+    return r < 0 ? cli_fail(c, r, NULL, "the stream broke: %s", err_text(r)) : 0;
+}
+
+int stream_splice(struct cli *c, int take_control, int take_fd)
+{
+    struct flow out = {.from = STDIN_FILENO, .to = take_fd, .bytes = mem_new(PIECE)};
+    struct flow in = {.from = take_fd, .to = STDOUT_FILENO, .bytes = mem_new(PIECE)};
+    bool person = isatty(STDIN_FILENO);
+    int r = move(&out, &in, person);
+    free(out.bytes);
+    free(in.bytes);
+    bool enough = r == ERR_CLOSED && !in.eof && in.done < in.have; /* whoever reads our output has enough */
+    close(take_fd);
+    if (r < 0 && r != ERR_CLOSED && r != ERR_RESET && r != ERR_INTERRUPTED)
+        (void)cli_fail(c, r, NULL, "%s", err_text(r));
+    else if (r != ERR_INTERRUPTED && !enough && !(person && !out.closed))
+        r = ended(c, take_control);
+    close(take_control);
+    return enough || (person && r >= 0) ? 0 : r;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ipfs/<cid>.car: the whole DAG as one file. Its size is known when every block has been looked at, so lookup answers at once
+ * and stat waits: for blocks that are not held, and for the index, which is made some blocks at a time so that nobody else
+ * waits for it. The index is kept with the inode for later reads, and given up for others' sake when nobody has the file
+ * open. */
+#include "fs/node/mount_state.h"
+
+#include "store/block/carfile.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#define YEAR      (365.0 * 24 * 3600)
+#define STEP      1024 /* blocks in one go: about a millisecond */
+#define PART      8    /* of the budget: what one index may have; a larger DAG is EFBIG */
+#define IDLE_MOST 4    /* indexes that are kept though nobody has them open */
+
+struct car {
+    struct car *next; /* mount.cars, last used first */
+    struct inode *inode;
+    struct carfile *file;
+    bool whole; /* the size is known, also when the index has been given up */
+    uint64_t size;
+};
+
+static struct car *car_of(const struct inode *i)
+{
+    return i->data;
+}
+
+static void unlink_car(struct mount *m, struct car *c)
+{
+    struct car **at = &m->cars;
+    while (*at && *at != c)
+        at = &(*at)->next;
+    if (*at)
+        *at = c->next;
+}
+
+static void push_front(struct mount *m, struct car *c)
+{
+    c->next = m->cars;
+    m->cars = c;
+}
+
+/* Gives up indexes that nobody has open, but the first `keep` of them. */
+static bool give_up_idle(struct mount *m, const struct car *but, unsigned keep)
+{
+    bool any = false;
+    for (struct car *c = m->cars; c; c = c->next) {
+        if (c == but || c->inode->handles > 0 || !c->file)
+            continue;
+        if (keep > 0) {
+            keep--;
+            continue;
+        }
+        c->file = carfile_free(c->file);
+        any = true;
+    }
+    return any;
+}
+
+static struct car *get(struct mount *m, struct inode *i)
+{
+    struct car *c = car_of(i);
+    if (!c) {
+        c = MEM_NEW(struct car);
+        c->inode = i;
+        i->data = c;
+    } else {
+        unlink_car(m, c);
+    }
+    push_front(m, c);
+    if (c->file)
+        return c;
+    struct cid cid;
+    dag_key_cid(i, &cid);
+    c->file = carfile_new(&cid, m->o.budget, budget_limit(m->o.budget) / PART);
+    give_up_idle(m, c, IDLE_MOST);
+    return c;
+}
+
+/* 0: all of it is indexed. ERR_AGAIN: in a moment. */
+static int whole(struct mount *m, struct request *r, struct car *c, const struct cid *cid)
+{
+    r->reads_content = true;
+    r->root = cid;
+    int rc = carfile_index(c->file, m->source, STEP);
+    if (rc == ERR_AGAIN)
+        (void)give_up_idle(m, c, 0);
+    if (rc == 0 && !carfile_complete(c->file)) {
+        r->why = "indexes the blocks of a CAR";
+        return ERR_AGAIN;
+    }
+    r->why = NULL;
+    if (rc == 0) {
+        c->whole = true;
+        c->size = carfile_size(c->file);
+    }
+    return rc;
+}
+
+static void attr(const struct mount *m, const struct inode *i, struct stat *st)
+{
+    struct inode_key k = {NODE_CAR, 0, inode_key_span(i)};
+    const struct car *c = car_of(i);
+    node_attr(m, st, &k, S_IFREG | 0444, c && c->whole ? c->size : 0);
+    node_attr_times(st, 0, 0);
+}
+
+void car_found(struct mount *m, const struct cid *cid, struct found *ret)
+{
+    memcpy(ret->key_bytes, cid->bytes, cid->len);
+    ret->key = (struct inode_key){NODE_CAR, 0, {ret->key_bytes, cid->len}};
+    const struct inode *i = inode_find(m->inodes, &ret->key);
+    const struct car *c = i ? car_of(i) : NULL;
+    node_attr(m, &ret->attr, &ret->key, S_IFREG | 0444, c && c->whole ? c->size : 0);
+    node_attr_times(&ret->attr, 0, 0);
+    ret->entry_timeout = YEAR;
+    ret->attr_timeout = c && c->whole ? YEAR : 0;
+}
+
+static int car_getattr(struct mount *m, struct request *r, struct inode *i)
+{
+    struct cid cid;
+    struct stat st;
+    dag_key_cid(i, &cid);
+    int rc = car_of(i) && car_of(i)->whole ? 0 : whole(m, r, get(m, i), &cid);
+    if (rc < 0)
+        return rc;
+    attr(m, i, &st);
+    request_attr(r, &st, YEAR);
+    return 0;
+}
+
+static int car_open(struct mount *m, struct request *r, struct inode *i)
+{
+    struct cid cid;
+    if ((r->flags & O_ACCMODE) != O_RDONLY)
+        return ERR_READ_ONLY;
+    dag_key_cid(i, &cid);
+    struct handle *h = handle_new(m, i, r->flags);
+    handle_hold(m, h, &cid);
+    handle_reply(m, r, h, car_of(i) && car_of(i)->whole ? OPEN_KEEP : OPEN_DIRECT);
+    return 0;
+}
+
+static int car_read(struct mount *m, struct request *r, struct inode *i)
+{
+    struct cid cid;
+    dag_key_cid(i, &cid);
+    struct car *c = get(m, i);
+    int rc = whole(m, r, c, &cid);
+    if (rc < 0)
+        return rc;
+    uint8_t *p = mem_new(r->size);
+    int n = carfile_read(c->file, m->source, r->offset, p, r->size);
+    if (n >= 0)
+        request_data(r, span_of(p, (size_t)n));
+    free(p);
+    return n < 0 ? n : 0;
+}
+
+static int car_flush(struct mount *m, struct request *r, struct inode *i)
+{
+    dag_cancel_left(m, r);
+    return node_ok(m, r, i);
+}
+
+static int car_lseek(struct mount *m, struct request *r, struct inode *i)
+{
+    struct cid cid;
+    dag_key_cid(i, &cid);
+    int rc = whole(m, r, get(m, i), &cid);
+    return rc < 0 ? rc : node_lseek_dense(r, car_of(i)->size);
+}
+
+static void on_free(struct mount *m, struct inode *i)
+{
+    struct car *c = car_of(i);
+    if (!c)
+        return;
+    unlink_car(m, c);
+    carfile_free(c->file);
+}
+
+const struct node_ops node_car = {
+    .op =
+        {
+            [OP_GETATTR] = car_getattr,
+            [OP_OPEN] = car_open,
+            [OP_READ] = car_read,
+            [OP_FLUSH] = car_flush,
+            [OP_LSEEK] = car_lseek,
+        },
+    .absent = ERR_READ_ONLY,
+    .on_free = on_free,
+};

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bridges of datagrams (net/service/datagram.h): with a descriptor of their own (a connected UDP socket, a SEQPACKET pair), or
+ * as flows: what one source sends to the socket of a UDP forward. Nothing waits for a datagram: what a descriptor does not take
+ * at once is dropped, and what the stream does not take is dropped when it has grown old.
+ */
+#include "net/engine/engine_addr.h"
+#include "net/engine/engine_bridge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BEHIND     ((size_t)32 << 10) /* unsent bytes of the stream above which datagrams wait here and can be dropped */
+#define BATCH      64                 /* datagrams of one descriptor in one go */
+#define FLOWS_MOST 1024               /* of one forward */
+#define QUIET      (2 * MONO_S)  /* without an answer of a UDP target, after the peer has finished: there is none to come */
+#define LINGER     (10 * MONO_S) /* for the peer to finish, after we have */
+
+struct flow {
+    struct sockaddr_storage source;
+    socklen_t len;
+    int fd; /* the forward's */
+};
+
+/* ---- queue → stream ---- */
+
+static void send_waiting(struct bridge *b)
+{
+    struct datagram_queue *q = &b->u.d.queue;
+    mono_ns now = mono_now();
+    struct span front;
+    while ((front = datagram_front(q, now)).len) {
+        if (host_raw_unsent(b->raw) >= BEHIND || host_raw_room(b->raw) < front.len) {
+            host_raw_want_room(b->raw); /* READY with the next bytes that leave */
+            return;
+        }
+        if (host_raw_write(b->e->host, b->raw, front, now) < 0)
+            return; /* its end is near */
+        bridge_went(b, front.len - DATAGRAM_HEAD);
+        datagram_pop(q);
+    }
+}
+
+static void keep(struct bridge *b, struct span datagram)
+{
+    mono_ns now = mono_now();
+    b->u.d.used_at = now;
+    datagram_push(&b->u.d.queue, datagram, now);
+}
+
+/* ---- stream → descriptor ---- */
+
+static void deliver(struct bridge *b, struct span datagram)
+{
+    const struct flow *f = b->u.d.flow;
+    ssize_t n =
+        f ? sendto(f->fd, datagram.data, datagram.len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&f->source, f->len)
+          : send(b->fd, datagram.data, datagram.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0)
+        b->u.d.queue.dropped++; /* nobody there, or no room: as datagrams are */
+}
+
+static void deliver_all(struct bridge *b)
+{
+    struct span datagram;
+    size_t n;
+    while ((n = datagram_next(host_raw_peek(b->raw), &datagram)) && bridge_allow(b, n)) {
+        deliver(b, datagram);
+        bridge_came(b, datagram.len);
+        b->u.d.used_at = mono_now();
+        host_raw_consume(b->e->host, b->raw, n, b->u.d.used_at);
+    }
+}
+
+static void finish(struct bridge *b)
+{
+    if (b->u.d.finished)
+        return;
+    b->u.d.finished = true;
+    host_raw_finish(b->e->host, b->raw, mono_now());
+}
+
+/* A flow has no halves, a pair has, and a UDP target gets a moment to answer */
+static void peer_finished(struct bridge *b)
+{
+    b->shut = true;
+    if (b->u.d.flow)
+        finish(b);
+    else if (b->unix_end)
+        (void)shutdown(b->fd, SHUT_WR); /* its other end may be gone: then nobody minds */
+    else
+        bridge_deadline(b, mono_now() + QUIET);
+}
+
+static void pump_stream(struct bridge *b)
+{
+    deliver_all(b);
+    if (b->resume_at != MONO_NEVER)
+        return;
+    if (!b->shut && host_raw_finished(b->raw))
+        peer_finished(b);
+    send_waiting(b);
+    if (b->eof && !datagram_front(&b->u.d.queue, mono_now()).len)
+        finish(b);
+}
+
+void datagrams_expire(struct bridge *b, mono_ns now)
+{
+    mono_ns idle = b->shut && !b->unix_end ? QUIET : DATAGRAM_IDLE;
+    if (b->u.d.finished)
+        bridge_end(b, ERR_CLOSED); /* it had time enough */
+    else if (b->u.d.used_at + idle > now)
+        bridge_deadline(b, b->u.d.used_at + idle); /* it was used meanwhile */
+    else {
+        finish(b);
+        bridge_deadline(b, now + LINGER);
+    }
+}
+
+/* ---- with a descriptor ---- */
+
+/* false: the bridge is gone */
+static bool receive(struct bridge *b)
+{
+    struct buf *scratch = &b->e->bridge_scratch;
+    for (int i = 0; i < BATCH; i++) {
+        buf_clear(scratch);
+        ssize_t n = recv(b->fd, buf_reserve(scratch, DATAGRAM_MAX), DATAGRAM_MAX, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED))
+            return true; /* a UDP target that is not there yet may come */
+        if (n < 0) {
+            bridge_end(b, ERR_RESET);
+            return false;
+        }
+        if (n == 0 && b->unix_end) {
+            b->eof = true;
+            return true;
+        }
+        buf_commit(scratch, (size_t)n);
+        keep(b, buf_span(scratch));
+    }
+    bridge_wake(b); /* there may be more */
+    return true;
+}
+
+static void datagrams_pump(struct bridge *b)
+{
+    if (!b->eof && !receive(b))
+        return;
+    pump_stream(b);
+    if (b->resume_at == MONO_NEVER)
+        loop_fd_watch(b->watch, b->eof ? 0 : LOOP_READ);
+}
+
+static void datagrams_opened(struct bridge *b)
+{
+    mono_ns now = mono_now();
+    b->u.d.used_at = now;
+    datagram_freshen(&b->u.d.queue, now);
+    bridge_deadline(b, now + DATAGRAM_IDLE);
+}
+
+static void datagrams_done(struct bridge *b)
+{
+    datagram_queue_done(&b->u.d.queue);
+    free(b->u.d.flow);
+}
+
+const struct bridge_ends bridge_datagrams = {.pump = datagrams_pump, .opened = datagrams_opened, .done = datagrams_done};
+
+/* ---- flows ---- */
+
+const struct bridge_ends bridge_flow = {.pump = pump_stream, .opened = datagrams_opened, .done = datagrams_done};
+
+static struct bridge *find_flow(struct engine *e, const struct service_forward *f, const struct sockaddr_storage *ss,
+                                socklen_t len)
+{
+    for (struct bridge *b = e->bridges; b; b = b->next) {
+        const struct flow *w = b->forward == f ? b->u.d.flow : NULL;
+        if (w && w->len == len && memcmp(&w->source, ss, len) == 0)
+            return b;
+    }
+    return NULL;
+}
+
+static struct bridge *new_flow(struct engine *e, struct service_forward *f, const struct sockaddr_storage *ss, socklen_t len)
+{
+    if (f->count.open >= FLOWS_MOST) {
+        f->count.refused++;
+        return NULL;
+    }
+    struct bridge *b = forward_bridge(e, f);
+    b->ends = &bridge_flow;
+    b->datagrams = true;
+    b->u.d.flow = MEM_NEW(struct flow);
+    *b->u.d.flow = (struct flow){.source = *ss, .len = len};
+    return b;
+}
+
+void flows_ready(struct engine *e, struct service_forward *f, int fd)
+{
+    struct buf *scratch = &e->bridge_scratch;
+    for (int i = 0; i < BATCH; i++) {
+        struct sockaddr_storage ss = {0};
+        socklen_t len = sizeof ss;
+        buf_clear(scratch);
+        ssize_t n = recvfrom(fd, buf_reserve(scratch, DATAGRAM_MAX), DATAGRAM_MAX, MSG_DONTWAIT, (struct sockaddr *)&ss, &len);
+        if (n < 0)
+            return;
+        buf_commit(scratch, (size_t)n);
+        struct bridge *b = find_flow(e, f, &ss, len);
+        bool fresh = !b;
+        if (!b)
+            b = new_flow(e, f, &ss, len);
+        if (!b)
+            continue;
+        b->u.d.flow->fd = fd;
+        keep(b, buf_span(scratch));
+        if (fresh)
+            service_dial(b, f->name, 0);
+        else
+            bridge_wake(b);
+    }
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Programs as targets: one for each stream, without a shell, its standard input and output one end of a socket pair. When the
+ * stream breaks its socket is closed, which ends most programs; when the node ends the rest get SIGTERM.
+ */
+#include "net/engine/engine_bridge.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct child { /* until it has been waited for */
+    struct child *next;
+    struct engine *e;
+    pid_t pid;
+    int fd; /* tells when it has ended */
+    struct loop_fd *watch;
+};
+
+static void child_forget(struct child *c)
+{
+    struct child **at = &c->e->children;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    loop_fd_free(c->watch);
+    close(c->fd);
+    free(c);
+}
+
+static void child_ready(void *arg, unsigned what)
+{
+    struct child *c = arg;
+    (void)what;
+    if (waitpid(c->pid, NULL, WNOHANG) != 0)
+        child_forget(c);
+}
+
+void exec_stop_all(struct engine *e)
+{
+    while (e->children) {
+        struct child *c = e->children;
+        (void)kill(-c->pid, SIGTERM); /* it ends by itself, and is nobody's then */
+        (void)waitpid(c->pid, NULL, WNOHANG);
+        child_forget(c);
+    }
+}
+
+/* The environment with who dialed, and what: two strings, the array; one allocation each */
+static char **environment(const struct bridge *b, char *peer, char *service)
+{
+    size_t count = 0, kept = 0;
+    while (environ[count])
+        count++;
+    char **env = mem_array(count + 3, sizeof *env);
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(environ[i], "P2P_PEER=", 9) != 0 && strncmp(environ[i], "P2P_SERVICE=", 12) != 0)
+            env[kept++] = environ[i];
+    char id[PEER_ID_TEXT_SIZE];
+    (void)snprintf(peer, 128, "P2P_PEER=%s", peer_id_text(&b->peer, id));
+    (void)snprintf(service, 128, "P2P_SERVICE=%s", b->service);
+    env[kept++] = peer;
+    env[kept++] = service;
+    return env;
+}
+
+static char **arguments(const struct buf *text)
+{
+    struct span rest = buf_span(text);
+    char **argv = mem_array(SERVICE_WORDS_MAX + 1, sizeof *argv);
+    for (int i = 0; rest.len; i++) {
+        argv[i] = (char *)(uintptr_t)rest.data;
+        rest = span_from(rest, strlen(argv[i]) + 1);
+    }
+    return argv;
+}
+
+/* errno's number, or 0 and the child */
+static int spawn(const struct bridge *b, int end, pid_t *ret)
+{
+    char peer[128], service[128];
+    char **argv = arguments(&b->offer->text), **env = environment(b, peer, service);
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    sigset_t none, defaults;
+    sigemptyset(&none);
+    sigfillset(&defaults); /* our thread blocks all signals and the node ignores some: it begins as from a shell */
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, end, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&files, end, STDOUT_FILENO);
+    posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &defaults);
+    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    int number = posix_spawnp(ret, argv[0], &files, &attr, argv, env);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attr);
+    free(argv);
+    free(env);
+    return number;
+}
+
+static void watch_child(struct engine *e, pid_t pid)
+{
+    int fd = pidfd_open(pid, 0);
+    if (fd < 0)
+        return; /* descriptors ran out: it stays a zombie until the node ends */
+    struct child *c = MEM_NEW(struct child);
+    c->e = e;
+    c->pid = pid;
+    c->fd = fd;
+    c->watch = loop_fd_new(e->loop, fd, child_ready, c);
+    loop_fd_watch(c->watch, LOOP_READ);
+    c->next = e->children;
+    e->children = c;
+}
+
+int exec_start(struct engine *e, const struct bridge *b)
+{
+    int pair[2];
+    pid_t pid;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return -1;
+    int number = spawn(b, pair[1], &pid);
+    close(pair[1]);
+    if (number) {
+        close(pair[0]);
+        errno = number;
+        return -1;
+    }
+    watch_child(e, pid);
+    return pair[0];
+}
