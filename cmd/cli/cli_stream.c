@@ -131,10 +131,12 @@ static int move(struct flow *out, struct flow *in, bool person)
             {.fd = in->from, .events = (short)((read_stream ? POLLIN : 0) | (write_stream ? POLLOUT : 0))},
             {.fd = write_out ? in->to : -1, .events = POLLOUT},
         };
-        if (!p[1].events)
-            p[1].fd = -1;
+        if (!p[1].events && write_out)
+            p[1].fd = -1; /* else it is asked whether both directions have ended: the stream may have broken */
         if (poll(p, 3, -1) < 0 && errno != EINTR)
             return err_from_errno(errno);
+        if (in->closed && p[1].revents & POLLHUP)
+            return 0;
         if (cli_interrupted())
             return ERR_INTERRUPTED;
         short gone = POLLHUP | POLLERR;
