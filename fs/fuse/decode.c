@@ -158,6 +158,7 @@ static void on_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, str
     r.handle = fi->fh;
     r.offset = (uint64_t)off;
     r.size = size;
+    r.flags = (unsigned)fi->flags;
     go(req, &r);
 }
 
@@ -167,6 +168,7 @@ static void on_write(fuse_req_t req, fuse_ino_t node, const char *data, size_t s
     r.handle = fi->fh;
     r.offset = (uint64_t)off;
     r.from_cache = fi->writepage;
+    r.flags = (unsigned)fi->flags;
     r.data = span_of(data, size);
     go(req, &r);
 }
@@ -308,6 +310,14 @@ static void on_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence, str
     go(req, &r);
 }
 
+static void on_poll(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi, struct fuse_pollhandle *poll)
+{
+    struct request r = begin(req, OP_POLL, node);
+    r.handle = fi->fh;
+    r.poll = poll;
+    go(req, &r);
+}
+
 void decode_ops(struct fuse_lowlevel_ops *ret)
 {
     *ret = (struct fuse_lowlevel_ops){
@@ -344,5 +354,6 @@ void decode_ops(struct fuse_lowlevel_ops *ret)
         .fallocate = on_fallocate,
         .copy_file_range = on_copy,
         .lseek = on_lseek,
+        .poll = on_poll,
     };
 }

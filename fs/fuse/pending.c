@@ -12,7 +12,7 @@ struct pending {
     mono_ns since, deadline;
     mono_ns progress; /* when a block came last, at first `since` */
     struct cid root;
-    char comm[17];
+    char comm[17];   /* read when it is needed: a stream's reader parks often */
     bool for_blocks; /* waits for wants; else for wait_on or room */
     bool damaged;    /* some of them were here and had to be dropped */
     bool interrupted;
@@ -49,20 +49,20 @@ struct pending_table *pending_table_free(struct pending_table *t)
 }
 
 /* The program's name; empty when it cannot be known. */
-static void read_comm(pid_t pid, char out[17])
+static const char *comm_of(struct pending *p)
 {
     char path[40];
-    out[0] = 0;
-    if (pid <= 0)
-        return;
-    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    if (p->comm[0] || p->r->pid <= 0)
+        return p->comm;
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)p->r->pid);
     FILE *f = fopen(path, "re");
     if (!f)
-        return;
-    size_t n = fread(out, 1, 16, f);
+        return p->comm;
+    size_t n = fread(p->comm, 1, 16, f);
     fclose(f);
-    out[n] = 0;
-    out[strcspn(out, "\n")] = 0;
+    p->comm[n] = 0;
+    p->comm[strcspn(p->comm, "\n")] = 0;
+    return p->comm;
 }
 
 static bool is_quiet(const struct pending_table *t, const char *comm)
@@ -133,7 +133,7 @@ static int arm(struct pending_table *t, struct pending *p, int rc, mono_ns now)
     if (p->for_blocks) {
         if (t->offline)
             return ERR_OFFLINE;
-        if (is_quiet(t, p->comm))
+        if (is_quiet(t, comm_of(p)))
             return ERR_IO;
         int err = want_missing(t, p);
         if (err == ERR_AGAIN && now < patience(t, p))
@@ -164,7 +164,6 @@ void pending_run(struct pending_table *t, struct request *r)
     p->r->state = state;
     p->r->root = root;
     p->since = p->progress = now;
-    read_comm(r->pid, p->comm);
     p->prev = t->list.prev;
     p->next = &t->list;
     p->prev->next = p->next->prev = p;
@@ -342,8 +341,8 @@ void pending_list(struct pending_table *t, struct buf *out, mono_ns now)
         if (!p->r)
             continue; /* a marker of each() */
         const char *why = p->r->why ? p->r->why : p->for_blocks ? "waits for blocks from peers" : "waits for room";
-        buf_printf(out, "%d\t%s\t%.1f\t%s\t%s", (int)p->r->pid, p->comm[0] ? p->comm : "-", (double)(now - p->since) / MONO_S,
-                   request_op_name(p->r->op), why);
+        buf_printf(out, "%d\t%s\t%.1f\t%s\t%s", (int)p->r->pid, comm_of(p)[0] ? p->comm : "-",
+                   (double)(now - p->since) / MONO_S, request_op_name(p->r->op), why);
         if (p->for_blocks)
             buf_printf(out, " (%u)", p->waiter.count);
         buf_add_u8(out, '\t');

@@ -4,6 +4,7 @@
 #include "fs/fuse/libfuse.h"
 
 #include <assert.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 
 static const char *const op_names[OPS] = {
@@ -59,6 +60,8 @@ struct request *request_free(struct request *r)
 
 void request_errno(struct request *r, int number)
 {
+    request_poll_drop(r->poll);
+    r->poll = NULL;
     if (r->op == OP_FORGET)
         fuse_reply_none(take(r));
     else
@@ -113,9 +116,19 @@ bool request_create(struct request *r, const struct request_entry *e, uint64_t h
     return fuse_reply_create(take(r), &p, &fi) == 0;
 }
 
+/* libfuse 3.14 has no field for FOPEN_STREAM: the answer is made by hand. Without it the kernel holds the position's lock while
+ * a read waits, and a writer on the same description waits for ever. */
+static bool open_stream(struct request *r, uint64_t handle)
+{
+    struct fuse_open_out out = {.fh = handle, .open_flags = FOPEN_DIRECT_IO | FOPEN_NONSEEKABLE | FOPEN_STREAM};
+    return fuse_reply_buf(take(r), (const char *)&out, sizeof out) == 0;
+}
+
 bool request_open(struct request *r, uint64_t handle, unsigned open_flags)
 {
     struct fuse_file_info fi;
+    if (open_flags & OPEN_STREAM)
+        return open_stream(r, handle);
     to_info(handle, open_flags, &fi);
     return fuse_reply_open(take(r), &fi) == 0;
 }
@@ -167,6 +180,25 @@ void request_xattr(struct request *r, struct span value)
 void request_lseek(struct request *r, uint64_t offset)
 {
     fuse_reply_lseek(take(r), (off_t)offset);
+}
+
+void request_poll(struct request *r, unsigned events)
+{
+    request_poll_drop(r->poll);
+    r->poll = NULL;
+    fuse_reply_poll(take(r), events);
+}
+
+void request_poll_tell(void *take_poll)
+{
+    fuse_lowlevel_notify_poll(take_poll);
+    fuse_pollhandle_destroy(take_poll);
+}
+
+void request_poll_drop(void *take_poll)
+{
+    if (take_poll)
+        fuse_pollhandle_destroy(take_poll);
 }
 
 /* ---- listings ---- */

@@ -55,6 +55,7 @@
     X(OP_FALLOCATE, "fallocate")                                                                                               \
     X(OP_COPY, "copy")                                                                                                         \
     X(OP_LSEEK, "lseek")                                                                                                       \
+    X(OP_POLL, "poll")                                                                                                         \
     X(OP_OWN, "own")
 
 enum request_op {
@@ -84,7 +85,8 @@ struct request {
     uint64_t handle2;  /* COPY: of the file written to */
     uint64_t offset, offset2;
     size_t size;    /* READ, READDIR, xattrs: room. COPY, FALLOCATE: length. FORGET: count */
-    unsigned flags; /* OPEN, CREATE: O_*; RENAME: RENAME_*; FALLOCATE: mode; LSEEK: whence; FSYNC: datasync */
+    unsigned flags; /* OPEN, CREATE, READ, WRITE: O_*; RENAME: RENAME_*; FALLOCATE: mode; LSEEK: whence; FSYNC: datasync */
+    void *poll;     /* POLL: to be told by request_poll_tell once, or NULL; whoever takes it sets it to NULL */
     unsigned mode, set;
     bool plus;        /* READDIR: with attributes */
     bool from_cache;  /* WRITE: pages of a shared mapping, by whatever handle */
@@ -130,6 +132,7 @@ struct request_entry {
 #define OPEN_NO_FLUSH  4u /* close needs no answer of ours */
 #define OPEN_CACHE_DIR 8u /* the listing may be cached, and kept from earlier */
 #define OPEN_NO_SEEK   16u
+#define OPEN_STREAM    32u /* no position: reading and writing through one description do not wait for each other */
 
 void request_error(struct request *r, int err); /* 0 or ERR_* */
 void request_errno(struct request *r, int number);
@@ -147,6 +150,9 @@ void request_readlink(struct request *r, const char *target);
 void request_statfs(struct request *r, const struct statvfs *st);
 void request_xattr(struct request *r, struct span value); /* size, value or ERANGE, as r->size asks */
 void request_lseek(struct request *r, uint64_t offset);
+void request_poll(struct request *r, unsigned events); /* POLL*: what is ready now */
+void request_poll_tell(void *take_poll);               /* something became ready: the kernel asks again */
+void request_poll_drop(void *take_poll);               /* NULL accepted */
 
 /* A listing on its way. */
 struct dir_out {

@@ -13,12 +13,13 @@ static const struct {
     enum node_kind kind;
     unsigned sub, mode;
 } entries[] = {
-    {FIXED_ROOT, "README", NODE_TEXT, TEXT_README, S_IFREG}, {FIXED_ROOT, "status", NODE_TEXT, TEXT_STATUS, S_IFREG},
-    {FIXED_ROOT, "ipfs", NODE_IPFS, 0, S_IFDIR | 0555},      {FIXED_ROOT, "share", NODE_SHARE, 0, S_IFDIR | 0755},
-    {FIXED_ROOT, "peers", NODE_PEERS, 0, S_IFDIR | 0755},    {FIXED_ROOT, ".p2p", NODE_FIXED, FIXED_P2P, S_IFDIR | 0555},
-    {FIXED_P2P, "events", NODE_TEXT, TEXT_EVENTS, S_IFREG},  {FIXED_P2P, "waiting", NODE_TEXT, TEXT_WAITING, S_IFREG},
-    {FIXED_P2P, "ctl", NODE_TEXT, TEXT_CTL, S_IFREG},        {FIXED_P2P, "limits", NODE_TEXT, TEXT_LIMITS, S_IFREG},
-    {FIXED_P2P, "log", NODE_TEXT, TEXT_LOG, S_IFREG},        {FIXED_P2P, "requests", NODE_TEXT, TEXT_REQUESTS, S_IFREG},
+    {FIXED_ROOT, "README", NODE_TEXT, TEXT_README, S_IFREG},  {FIXED_ROOT, "status", NODE_TEXT, TEXT_STATUS, S_IFREG},
+    {FIXED_ROOT, "ipfs", NODE_IPFS, 0, S_IFDIR | 0555},       {FIXED_ROOT, "share", NODE_SHARE, 0, S_IFDIR | 0755},
+    {FIXED_ROOT, "peers", NODE_PEERS, 0, S_IFDIR | 0755},     {FIXED_ROOT, ".p2p", NODE_FIXED, FIXED_P2P, S_IFDIR | 0555},
+    {FIXED_P2P, "events", NODE_TEXT, TEXT_EVENTS, S_IFREG},   {FIXED_P2P, "waiting", NODE_TEXT, TEXT_WAITING, S_IFREG},
+    {FIXED_P2P, "ctl", NODE_TEXT, TEXT_CTL, S_IFREG},         {FIXED_P2P, "limits", NODE_TEXT, TEXT_LIMITS, S_IFREG},
+    {FIXED_P2P, "log", NODE_TEXT, TEXT_LOG, S_IFREG},         {FIXED_P2P, "requests", NODE_TEXT, TEXT_REQUESTS, S_IFREG},
+    {FIXED_ROOT, "streams", NODE_STREAMS, 0, S_IFDIR | 0555},
 };
 #define ENTRIES (sizeof entries / sizeof *entries)
 

@@ -6,12 +6,13 @@
 
 #include <stdlib.h>
 
-enum tell { TELL_PEERS, TELL_ONLINE, TELL_TEXT, TELL_EVENT };
+enum tell { TELL_PEERS, TELL_SERVICES, TELL_ONLINE, TELL_TEXT, TELL_EVENT };
 
 struct told {
     struct mail mail;
     enum tell what;
     struct peer_table *peers;
+    struct service_table *services;
     bool online;
     enum mount_text which;
     struct buf text;
@@ -33,6 +34,13 @@ static void swap_peers(struct mount *m, struct told *t)
     t->peers = old;
 }
 
+static void swap_services(struct mount *m, struct told *t)
+{
+    struct service_table *old = m->services;
+    m->services = t->services;
+    t->services = old;
+}
+
 static void swap_text(struct mount *m, struct told *t)
 {
     struct buf old = m->texts[t->which];
@@ -49,6 +57,9 @@ static void run_told(struct mail *take_m, void *owner)
         case TELL_PEERS:
             swap_peers(m, t);
             break;
+        case TELL_SERVICES:
+            swap_services(m, t);
+            break;
         case TELL_ONLINE:
             set_online(m, t->online);
             break;
@@ -61,6 +72,7 @@ static void run_told(struct mail *take_m, void *owner)
         }
     }
     peer_table_free(t->peers);
+    service_table_free(t->services);
     buf_done(&t->text);
     free(t->kind);
     free(t);
@@ -80,6 +92,21 @@ void peer_table_free(struct peer_table *t)
         return;
     free(t->memory);
     free(t);
+}
+
+void service_table_free(struct service_table *t)
+{
+    if (!t)
+        return;
+    free(t->memory);
+    free(t);
+}
+
+void mount_set_services(struct mount *m, struct service_table *take_t)
+{
+    struct told *t = told_new(TELL_SERVICES);
+    t->services = take_t;
+    mailbox_reply(m->mailbox, &t->mail);
 }
 
 void mount_set_peers(struct mount *m, struct peer_table *take_t)

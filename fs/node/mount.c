@@ -4,6 +4,7 @@
 #include "fs/node/mount_state.h"
 
 #include "fs/fuse/mountpoint.h"
+#include "fs/node/streams.h"
 #include "store/base/log.h"
 
 #include <assert.h>
@@ -67,11 +68,11 @@ static void on_kept(void *arg, const struct cid *cid, bool kept)
 
 /* ---- the loop ---- */
 
-enum source { SOURCE_FUSE, SOURCE_MAIL, SOURCE_ROOM };
+enum source { SOURCE_FUSE, SOURCE_MAIL, SOURCE_ROOM, SOURCES }; /* anything else is the address of a struct stream_end */
 
 static void watch(struct mount *m, int fd, enum source s)
 {
-    struct epoll_event e = {.events = EPOLLIN, .data.u32 = s};
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = s};
     if (epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &e) != 0)
         abort(); /* our own descriptors */
 }
@@ -119,18 +120,21 @@ static void take_room(struct mount *m)
 
 static void turn(struct mount *m)
 {
-    struct epoll_event events[4];
+    struct epoll_event events[16];
     mono_ns now = mono_now();
     mono_ns deadline = mono_min(pending_deadline(m->pending), m->next_tick);
-    int n = epoll_wait(m->epoll, events, 4, timeout_ms(deadline, now));
+    int n = epoll_wait(m->epoll, events, 16, timeout_ms(deadline, now));
     for (int i = 0; i < n; i++) {
-        if (events[i].data.u32 == SOURCE_FUSE && !m->ended)
+        if (events[i].data.u64 == SOURCE_FUSE && !m->ended)
             serve(m);
-        else if (events[i].data.u32 == SOURCE_MAIL)
+        else if (events[i].data.u64 == SOURCE_MAIL)
             mailbox_run(m->mailbox, MAIL_A_TURN);
-        else if (events[i].data.u32 == SOURCE_ROOM)
+        else if (events[i].data.u64 == SOURCE_ROOM)
             take_room(m);
+        else if (events[i].data.u64 >= SOURCES)
+            stream_ready(m, events[i].data.ptr);
     }
+    streams_sweep(m);
     now = mono_now();
     pending_expire(m->pending, now);
     share_tick(m, now);
@@ -227,6 +231,9 @@ static void free_mount(struct mount *m)
     store_reader_free(m->reader);
     session_free(m->session);
     peer_table_free(m->peers);
+    service_table_free(m->services);
+    streams_sweep(m);
+    free(m->stream_buf);
     for (unsigned i = 0; i < MOUNT_TEXTS; i++)
         buf_done(&m->texts[i]);
     buf_done(&m->events);

@@ -34,6 +34,30 @@ struct command_port {
     int (*post)(void *self, struct command *take_c); /* 0, or ERR_AGAIN: not taken */
 };
 
+/* ---- streams that others open for the mount ---- */
+
+struct stream_open {
+    struct mail mail; /* run() on the mount's thread when settled, exactly once */
+    struct mailbox *reply;
+    enum stream_use {
+        STREAM_DIAL, /* a peer's service */
+        STREAM_FEED, /* the writer's side of an offer of ours that is live */
+    } use;
+    char *peer, *service; /* peer: id or petname; NULL for FEED. Owned by the message */
+    uint64_t number;      /* under which streams/ shows it */
+    mono_ns timeout;
+    int result; /* 0; ERR_UNREACHABLE, ERR_DENIED, ERR_TIMEOUT, ERR_OFFLINE, ERR_NOT_FOUND, ERR_CANCELLED … with a sentence */
+    int fd;     /* the asker's: a connected socket, STREAM, or SEQPACKET for a service of datagrams */
+    struct why why;
+    void *engine; /* the port's */
+};
+struct stream_port {
+    void *self;
+    int (*post)(void *self, struct stream_open *take_o); /* 0, or an error: not taken */
+    void (*cancel)(void *self, struct stream_open *o);   /* asks for an early end; it still comes back */
+    uint64_t (*number)(void *self);                      /* one that no other stream has */
+};
+
 /* ---- what the mount is told ---- */
 
 /* A row of peers/. All strings are owned by the table. */
@@ -43,8 +67,10 @@ struct peer_row {
     bool connected, lan, saved;
     wall_ns last_seen;
     mono_ns rtt;
-    struct span status; /* text of peers/<p>/status, key TAB value lines */
-    struct span ledger; /* text of peers/<p>/ledger */
+    struct span status;          /* text of peers/<p>/status, key TAB value lines */
+    struct span ledger;          /* text of peers/<p>/ledger */
+    const char *const *services; /* that it offers us, by name; may be NULL */
+    size_t service_count;
 };
 struct peer_table {
     struct peer_row *rows; /* sorted by id */
@@ -53,11 +79,36 @@ struct peer_table {
 };
 void peer_table_free(struct peer_table *t);
 
+/* What streams/ shows. Strings and spans are owned by the table. */
+struct offer_row {
+    const char *name;
+    const char *target;         /* "tcp 127.0.0.1:22", "live", "none" */
+    bool any;                   /* everybody may dial it */
+    const char *const *allowed; /* peer ids */
+    size_t allowed_count;
+    struct span status; /* text of streams/offer/<name>/status */
+};
+struct stream_row { /* one that is open */
+    uint64_t number;
+    const char *local, *remote; /* what stands at the two ends, a line each */
+    struct span status;         /* text of streams/<number>/status */
+};
+struct service_table {
+    struct offer_row *offers; /* sorted by name */
+    size_t offer_count;
+    struct stream_row *streams; /* sorted by number */
+    size_t stream_count;
+    struct span forwards; /* text of streams/forward/status */
+    void *memory;         /* freed with service_table_free, as the table */
+};
+void service_table_free(struct service_table *t); /* NULL accepted */
+
 /* Texts that others keep: "status", ".p2p/limits", … The name is the path below the mount. */
 enum mount_text { MOUNT_TEXT_STATUS, MOUNT_TEXT_LIMITS, MOUNT_TEXT_CTL, MOUNT_TEXTS };
 
 /* Any thread: messages to the mount. Taken pointers are freed by the mount. */
 void mount_set_peers(struct mount *m, struct peer_table *take_t);
+void mount_set_services(struct mount *m, struct service_table *take_t);
 void mount_set_online(struct mount *m, bool online);
 /* The newest text of that file; takes the contents of `text`. JSON twins (`X.json`) are made by the mount from the key TAB
  * value lines. */
@@ -73,6 +124,7 @@ struct mount_options {
     struct budget *budget;
     struct want_port want;
     struct command_port command;
+    struct stream_port stream; /* .post NULL: none */
     /* a block was written by us: told to the engine so that waiting peers get it; called on the mount's thread */
     void (*have)(void *arg, const struct cid *cid);
     /* share/ began or stopped to keep this root (ln -s ../ipfs/<cid>): the daemon fetches what is missing */

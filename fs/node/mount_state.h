@@ -35,11 +35,17 @@ enum node_kind {
     NODE_PEERS,   /* peers */
     NODE_PEER,    /* key: peer id as text */
     NODE_PETNAME, /* key: petname NUL peer id */
+    NODE_STREAMS, /* a directory of streams/ or peers/<p>/streams; sub: enum streams_dir */
+    NODE_STREAM,  /* what open dials; sub: enum stream_file */
+    NODE_SOCK,    /* symlink to a socket; key: peer NUL service */
+    NODE_ALLOW,   /* who may dial; key: offer NUL name as listed NUL peer id, or nothing for `any` */
     NODE_KINDS
 };
 
+struct conversation;
 struct put;
 struct share_file;
+struct stream_end;
 struct hold_list {
     uint8_t *rows; /* HOLD_ROW bytes each */
     size_t count, cap;
@@ -86,11 +92,19 @@ struct mount {
 
     /* told by others */
     struct peer_table *peers;
+    struct service_table *services;
     struct buf texts[MOUNT_TEXTS];
     struct buf events;
     bool online;
 
     uint64_t requests[OPS]; /* of the kernel, since the start */
+
+    /* streams */
+    struct conversation *conversations; /* of streams/clone */
+    struct stream_end *dead_streams;    /* freed at the end of the turn: events may still name them */
+    uint64_t stream_lookups;
+    uint8_t *stream_buf; /* for one read at a time; NULL before the first */
+
     /* figures, written here, read anywhere */
     _Atomic uint64_t stat_requests, stat_parked, stat_handles, stat_inodes;
 };
@@ -118,7 +132,7 @@ struct node_ops {
 };
 
 extern const struct node_ops node_fixed, node_text, node_ipfs, node_dag, node_car, node_share, node_peers, node_peer,
-    node_petname;
+    node_petname, node_streams, node_stream, node_sock, node_allow;
 extern const struct node_ops *const node_kinds[NODE_KINDS];
 
 /* node.c: dispatch and what is common */
@@ -160,6 +174,8 @@ struct handle {
     struct unixfs_file *file; /* DAG and share files: the cursor */
     struct cid held;          /* root that may not be collected */
     struct ahead ahead;
+    struct stream_end *stream; /* one reference; NULL: not a stream's */
+    struct conversation *conversation;
 };
 
 struct handle *handle_new(struct mount *m, struct inode *i, unsigned flags);

@@ -6,14 +6,18 @@
 #include "fs/fuse/session.h"
 #include "store/base/log.h"
 
+#include "fs/node/streams.h"
+
 #include <assert.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 const struct node_ops *const node_kinds[NODE_KINDS] = {
-    [NODE_FIXED] = &node_fixed, [NODE_TEXT] = &node_text, [NODE_IPFS] = &node_ipfs,
-    [NODE_DAG] = &node_dag,     [NODE_CAR] = &node_car,   [NODE_SHARE] = &node_share,
-    [NODE_PEERS] = &node_peers, [NODE_PEER] = &node_peer, [NODE_PETNAME] = &node_petname,
+    [NODE_FIXED] = &node_fixed,     [NODE_TEXT] = &node_text,       [NODE_IPFS] = &node_ipfs,     [NODE_DAG] = &node_dag,
+    [NODE_CAR] = &node_car,         [NODE_SHARE] = &node_share,     [NODE_PEERS] = &node_peers,   [NODE_PEER] = &node_peer,
+    [NODE_PETNAME] = &node_petname, [NODE_STREAMS] = &node_streams, [NODE_STREAM] = &node_stream, [NODE_SOCK] = &node_sock,
+    [NODE_ALLOW] = &node_allow,
 };
 
 /* The answer for what a kind has no function for; 0: its own `absent` (operations that would change something) */
@@ -27,12 +31,13 @@ static const int absent_default[OPS] = {
 };
 
 static int node_statfs(struct mount *m, struct request *r, struct inode *i);
+static int node_poll(struct mount *m, struct request *r, struct inode *i);
 
 /* Functions that every kind has */
 static node_op *const common[OPS] = {
     [OP_STATFS] = node_statfs,   [OP_GETXATTR] = node_getxattr,  [OP_LISTXATTR] = node_listxattr,
     [OP_RELEASE] = node_release, [OP_RELEASEDIR] = node_release, [OP_FLUSH] = node_ok,
-    [OP_FSYNC] = node_ok,        [OP_FSYNCDIR] = node_ok,
+    [OP_FSYNC] = node_ok,        [OP_FSYNCDIR] = node_ok,        [OP_POLL] = node_poll,
 };
 
 /* The inode whose kind decides: of two, the one that is changed */
@@ -92,6 +97,15 @@ int node_ok(struct mount *m, struct request *r, struct inode *i)
     (void)m;
     (void)i;
     request_error(r, 0);
+    return 0;
+}
+
+/* A file is always ready. */
+static int node_poll(struct mount *m, struct request *r, struct inode *i)
+{
+    (void)m;
+    (void)i;
+    request_poll(r, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
     return 0;
 }
 
@@ -314,6 +328,8 @@ void handle_free(struct mount *m, struct handle *h)
         blockstore_unhold(m->o.store, &h->held);
     unixfs_file_free(h->file);
     buf_done(&h->text);
+    stream_leave(h->stream);
+    conversation_leave(m, h->conversation);
     if (h->prev)
         h->prev->next = h->next;
     else
@@ -380,6 +396,12 @@ static void describe_inode(struct mount *m, const struct inode *i, struct buf *o
     case NODE_PEERS:
     case NODE_PETNAME:
         buf_add_str(out, "peers");
+        break;
+    case NODE_STREAMS:
+    case NODE_STREAM:
+    case NODE_SOCK:
+    case NODE_ALLOW:
+        streams_describe(i, out);
         break;
     case NODE_PEER:
     case NODE_TEXT:

@@ -4,6 +4,7 @@
  * whole, so that listing never waits. ln -s <peer id> peers/alice and rm peers/alice are commands that others carry out; rmdir
  * of a peer forgets it. */
 #include "fs/node/mount_state.h"
+#include "fs/node/streams.h"
 #include "fs/node/text_table.h"
 
 #include <stdio.h>
@@ -183,6 +184,10 @@ static const enum text_id peer_files[] = {TEXT_PEER_STATUS, TEXT_PEER_PING, TEXT
 
 static int peer_find(struct mount *m, struct inode *dir, const char *name, struct found *ret)
 {
+    if (strcmp(name, "streams") == 0) {
+        streams_found(m, STREAMS_PEER, inode_key_span(dir), ret);
+        return 0;
+    }
     int sub = text_find(TEXT_AT_PEER, name);
     if (sub < 0)
         return sub;
@@ -196,6 +201,7 @@ static void peer_names(struct mount *m, struct inode *dir, struct buf *out)
     (void)dir;
     for (unsigned i = 0; i < sizeof peer_files / sizeof *peer_files; i++)
         buf_add(out, text_name(peer_files[i]), strlen(text_name(peer_files[i])) + 1);
+    buf_add(out, "streams", sizeof "streams");
 }
 
 static int peer_getattr(struct mount *m, struct request *r, struct inode *i)

@@ -7,6 +7,7 @@
  * carried out; when it was refused the sentence is in user.p2p.error. */
 #include "fs/node/mount_state.h"
 
+#include "fs/node/streams.h"
 #include "fs/node/text_json.h"
 #include "fs/node/text_table.h"
 #include "store/base/log.h"
@@ -22,6 +23,7 @@ static const char readme[] =
     "ipfs/     what never changes, by its hash        cat ipfs/<cid>/readme.txt\n"
     "share/    what you share and keep                cp -r photos share/      ln -s ../ipfs/<cid> share/film\n"
     "peers/    people and machines                    ls -lt peers             ln -s <peer id> peers/alice\n"
+    "streams/  live connections: offer, forward, open cat peers/alice/streams/clock\n"
     "\n"
     "cat asks, echo tells, cp gives, ln -s keeps or names, rm lets go. ls never waits for the network.\n"
     "The CID of a file you share:  getfattr -n user.p2p.cid share/x   or   p2p cid share/x\n"
@@ -119,12 +121,22 @@ static void make_peer_ping(struct mount *m, struct span peer, struct buf *out)
     buf_add_str(out, "rtt\topen to measure\n");
 }
 
-/* `command`: what a written line is put behind; NULL: not writable */
+/* Opening makes a stream of one's own: open_clone. */
+static void make_clone(struct mount *m, struct span key, struct buf *out)
+{
+    (void)m;
+    (void)key;
+    (void)out;
+}
+
+/* `command`: what a written line and the key before it are put behind; `translate` instead, where words change their places;
+ * neither: not writable */
 static const struct text_kind {
     const char *name;
     enum text_place place;
     void (*make)(struct mount *m, struct span peer, struct buf *out);
     const char *command;
+    text_command *translate;
 } kinds[TEXTS] = {
     [TEXT_README] = {"README", TEXT_AT_ROOT, make_readme, NULL},
     [TEXT_STATUS] = {"status", TEXT_AT_ROOT, make_status, NULL},
@@ -138,6 +150,15 @@ static const struct text_kind {
     [TEXT_PEER_PING] = {"ping", TEXT_AT_PEER, make_peer_ping, NULL},
     [TEXT_PEER_LEDGER] = {"ledger", TEXT_AT_PEER, make_peer_ledger, NULL},
     [TEXT_PEER_CTL] = {"ctl", TEXT_AT_PEER, make_peer_ctl, "peer "},
+    [TEXT_CLONE] = {"clone", TEXT_AT_STREAMS, make_clone, ""},
+    [TEXT_OFFER_CTL] = {"ctl", TEXT_AT_OFFER, text_offer_ctl, "", text_offer_command},
+    [TEXT_OFFER_STATUS] = {"status", TEXT_AT_OFFER, text_offer_status, NULL},
+    [TEXT_FORWARD_CTL] = {"ctl", TEXT_AT_FORWARD, text_forward_ctl, "", text_forward_command},
+    [TEXT_FORWARD_STATUS] = {"status", TEXT_AT_FORWARD, text_forward_status, NULL},
+    [TEXT_STREAM_CTL] = {"ctl", TEXT_AT_STREAM, text_stream_ctl, "", text_stream_command},
+    [TEXT_STREAM_STATUS] = {"status", TEXT_AT_STREAM, text_stream_status, NULL},
+    [TEXT_STREAM_LOCAL] = {"local", TEXT_AT_STREAM, text_stream_local, NULL},
+    [TEXT_STREAM_REMOTE] = {"remote", TEXT_AT_STREAM, text_stream_remote, NULL},
 };
 
 static void make(struct mount *m, unsigned sub, struct span peer, struct buf *out)
@@ -154,6 +175,11 @@ static void make(struct mount *m, unsigned sub, struct span peer, struct buf *ou
 const char *text_name(enum text_id id)
 {
     return kinds[id].name;
+}
+
+enum text_place text_place_of(enum text_id id)
+{
+    return kinds[id].place;
 }
 
 void text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret)
@@ -214,6 +240,24 @@ static int open_ping(struct mount *m, struct request *r, struct inode *i)
     return 0;
 }
 
+static int open_conversation(struct mount *m, struct request *r, struct inode *i)
+{
+    struct handle *h = handle_new(m, i, r->flags);
+    struct conversation *c = i->sub == TEXT_CLONE ? conversation_new(m, h) : conversation_find(m, inode_key_span(i));
+    if (!c && i->sub == TEXT_CLONE) {
+        handle_free(m, h);
+        return ERR_UNSUPPORTED;
+    }
+    if (c && i->sub != TEXT_CLONE)
+        conversation_enter(c, h);
+    if (c)
+        buf_printf(&h->text, "%llu\n", (unsigned long long)conversation_number(c));
+    else
+        make(m, i->sub, inode_key_span(i), &h->text);
+    handle_reply(m, r, h, OPEN_DIRECT | OPEN_NO_FLUSH);
+    return 0;
+}
+
 static int text_open(struct mount *m, struct request *r, struct inode *i)
 {
     const struct text_kind *k = &kinds[i->sub & ~TEXT_JSON];
@@ -222,6 +266,8 @@ static int text_open(struct mount *m, struct request *r, struct inode *i)
         return ERR_DENIED;
     if ((i->sub & ~TEXT_JSON) == TEXT_PEER_PING)
         return open_ping(m, r, i);
+    if (i->sub == TEXT_CLONE || i->sub == TEXT_STREAM_CTL)
+        return open_conversation(m, r, i);
     struct handle *h = handle_new(m, i, r->flags);
     if ((r->flags & O_ACCMODE) != O_WRONLY)
         make(m, i->sub, inode_key_span(i), &h->text);
@@ -240,9 +286,31 @@ static int text_read(struct mount *m, struct request *r, struct inode *i)
 
 #define LINE_MAX_BYTES 4096
 
-static int text_write(struct mount *m, struct request *r, struct inode *i)
+/* Carries the line out: by the conversation that the handle is of, or as a command. */
+static int run_line(struct mount *m, struct request *r, struct inode *i, struct span line)
 {
     const struct text_kind *k = &kinds[i->sub & ~TEXT_JSON];
+    struct conversation *c = handle_of(r)->conversation;
+    if (c)
+        return conversation_command(m, r, c, line);
+    struct buf text = BUF_INIT;
+    int rc = 0;
+    if (k->translate) {
+        rc = k->translate(inode_key_span(i), line, &text);
+    } else {
+        buf_add_str(&text, k->command);
+        if (i->key_len)
+            buf_printf(&text, "%.*s ", (int)i->key_len, (const char *)i->key);
+        buf_add_span(&text, line);
+    }
+    if (rc == 0)
+        rc = command_run(m, r, buf_cstr(&text));
+    buf_done(&text);
+    return rc;
+}
+
+static int text_write(struct mount *m, struct request *r, struct inode *i)
+{
     struct span line = r->data;
     while (line.len && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
         line.len--;
@@ -252,16 +320,10 @@ static int text_write(struct mount *m, struct request *r, struct inode *i)
         request_written(r, r->data.len);
         return 0;
     }
-    struct buf text = BUF_INIT;
-    buf_add_str(&text, k->command);
-    if (i->key_len)
-        buf_printf(&text, "%.*s ", (int)i->key_len, (const char *)i->key);
-    buf_add_span(&text, line);
-    int rc = command_run(m, r, buf_cstr(&text));
-    buf_done(&text);
+    int rc = run_line(m, r, i, line);
     if (rc == ERR_AGAIN)
         return rc;
-    struct ticket *t = r->state;
+    struct ticket *t = handle_of(r)->conversation ? NULL : r->state;
     free(i->data);
     i->data = rc < 0 ? mem_str(t && t->error ? t->error : err_text(rc)) : NULL; /* → user.p2p.error */
     if (rc < 0)
