@@ -3,13 +3,13 @@
  * Streams as files: streams/ and peers/<p>/streams/. Private to fs/node; fs thread.
  *
  * A stream is a connected socket that others hand to the mount (stream_port of mount.h); reading, writing, poll and closing
- * here are those of the socket, without a thread that waits: a read that finds nothing is parked until the socket has something.
+ * here are those of the socket. No thread waits: a read that finds nothing is parked until the socket has something.
  *
  *   open ─► dials (parked) ─► handle ─► stream_end ─► the socket
  *                              streams/clone ─► conversation ─┘        (streams/N/data and others may share one)
  *
- * Each lookup of what can be dialed gives an inode of its own (with the same st_ino): the kernel lets one write at a time into an
- * inode, and two streams to one service must not wait for each other.
+ * Each lookup of what can be dialed gives an inode of its own (with the same st_ino): the kernel lets one write at a time into
+ * an inode, and two streams to one service must not wait for each other.
  */
 #ifndef FS_NODE_STREAMS_H
 #define FS_NODE_STREAMS_H

@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Streams as files of the mount: a service of one machine used on another with the shell, cat and poll."""
+import errno, os, pathlib, select, signal, socket, subprocess, sys, threading, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from lab import Lab, need, wait_for
+
+
+def met(*nodes):
+    ids = [n.id for n in nodes]
+    for n in nodes:
+        wait_for(f"node {n.index} sees the others", lambda: all(i in n.peers() for i in ids if i != n.id), 30)
+
+
+def offer(node, name, line, *allowed):
+    """As a user does it: mkdir, echo, touch."""
+    where = node.mount / "streams/offer" / name
+    where.mkdir()
+    (where / "ctl").write_text(line + "\n")
+    for who in allowed:
+        (where / "allow" / who).touch()
+    return where
+
+
+def offered(node, peer, name):
+    where = node.mount / "peers" / peer.id / "streams"
+    wait_for(f"{name} is offered", lambda: name in os.listdir(where))
+    return where / name
+
+
+class StreamFiles(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        need()
+        cls.lab = Lab(3)
+        cls.lab.__enter__()
+        cls.a, cls.b, cls.c = cls.lab.node(1), cls.lab.node(2), cls.lab.node(3)
+        met(cls.a, cls.b, cls.c)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lab.__exit__(None, None, None)
+
+    def test_shell_reads_and_writes_one_description(self):
+        offer(self.a, "echo", "echo", "any")
+        path = offered(self.b, self.a, "echo")
+        script = f'exec 3<>"{path}"; echo hello >&3; IFS= read -r -t 10 line <&3; echo "got $line"'
+        self.assertEqual(subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30).stdout, "got hello\n")
+
+    def test_reader_waits_while_writer_writes(self):
+        """A read that waits must not hold a write on the same description back."""
+        offer(self.a, "echo2", "echo", "any")
+        fd = os.open(offered(self.b, self.a, "echo2"), os.O_RDWR)
+        got = []
+        reader = threading.Thread(target=lambda: got.append(os.read(fd, 100)))
+        reader.start()
+        wait_for("the read waits", lambda: "echo2" in (self.b.mount / ".p2p/waiting").read_text())
+        os.write(fd, b"now")
+        reader.join(10)
+        self.assertEqual(got, [b"now"])
+        os.close(fd)
+
+    def test_cat_of_a_file_and_of_a_program(self):
+        source = self.lab.dir / "text"
+        source.write_bytes(os.urandom(3_000_000))
+        offer(self.a, "file", f"file {source}", "any")
+        offer(self.a, "date", "exec /bin/echo one two", "any")
+        self.assertEqual(offered(self.b, self.a, "file").read_bytes(), source.read_bytes())
+        cat = subprocess.run(["cat", offered(self.b, self.a, "date")], capture_output=True, text=True, timeout=30)
+        self.assertEqual(cat.stdout, "one two\n")
+        copy = self.lab.dir / "copy"
+        subprocess.run(["cp", offered(self.b, self.a, "file"), copy], check=True, timeout=30)
+        self.assertEqual(copy.read_bytes(), source.read_bytes())
+
+    def test_poll_and_nonblocking(self):
+        offer(self.a, "echo3", "echo", "any")
+        fd = os.open(offered(self.b, self.a, "echo3"), os.O_RDWR | os.O_NONBLOCK)
+        with self.assertRaises(BlockingIOError):
+            os.read(fd, 10)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        self.assertEqual(poll.poll(100), [])
+        poll.modify(fd, select.POLLOUT)
+        self.assertTrue(poll.poll(5000)[0][1] & select.POLLOUT)
+        os.write(fd, b"x" * 10)
+        poll.modify(fd, select.POLLIN)
+        self.assertTrue(poll.poll(5000)[0][1] & select.POLLIN, "poll was not woken")
+        self.assertEqual(os.read(fd, 100), b"x" * 10)
+        os.close(fd)
+
+    def test_two_streams_to_one_service_are_apart(self):
+        """One whose peer does not read is full; the other goes on."""
+        listener = self.lab.popen(1, [sys.executable, "-c", LAZY], stdout=subprocess.PIPE, text=True)
+        port = listener.stdout.readline().strip()
+        offer(self.a, "lazy", f"tcp 127.0.0.1:{port}", "any")
+        path = offered(self.b, self.a, "lazy")
+        full = os.open(path, os.O_RDWR)
+        stuck = threading.Thread(target=self.fill, args=(full,), daemon=True)
+        stuck.start()
+        wait_for("the first one is full", lambda: "write" in (self.b.mount / ".p2p/waiting").read_text())
+        other = os.open(path, os.O_RDWR)
+        os.write(other, b"echo me")
+        self.assertEqual(os.read(other, 100), b"echo me")
+        os.close(other)
+        listener.kill()
+        stuck.join(20)
+        self.assertFalse(stuck.is_alive(), "a writer whose peer has gone still waits")
+        os.close(full)
+
+    @staticmethod
+    def fill(fd):
+        try:
+            while True:
+                os.write(fd, bytes(1 << 20))
+        except OSError:
+            pass
+
+    def test_only_who_is_allowed(self):
+        where = offer(self.a, "private", "echo", self.b.id)
+        offered(self.b, self.a, "private")
+        self.assertNotIn("private", os.listdir(self.c.mount / "peers" / self.a.id / "streams"))
+        with self.assertRaises(FileNotFoundError):
+            open(self.c.mount / "peers" / self.a.id / "streams/private", "rb")
+        self.assertEqual(os.listdir(where / "allow"), [self.b.id])
+        (where / "allow" / self.b.id).unlink()
+        wait_for("it is no longer offered", lambda: "private" not in os.listdir(self.b.mount / "peers" / self.a.id / "streams"))
+        where.rmdir()
+        self.assertNotIn("private", os.listdir(self.a.mount / "streams/offer"))
+
+    def test_petname_in_allow(self):
+        os.symlink(self.b.id, self.a.mount / "peers/bob")
+        where = offer(self.a, "forbob", "echo")
+        os.symlink("../../../../peers/bob", where / "allow/bob")
+        self.assertEqual(os.listdir(where / "allow"), ["bob"])
+        self.assertEqual(os.readlink(where / "allow/bob"), f"../../../../peers/{self.b.id}")
+        self.assertTrue((where / "allow/bob/status").read_text().startswith("id\t"))
+        offered(self.b, self.a, "forbob")
+
+    def test_interrupts(self):
+        offer(self.a, "quiet", "exec /bin/sleep 1000", "any")
+        path = offered(self.b, self.a, "quiet")
+        for number in (signal.SIGINT, signal.SIGKILL):
+            cat = subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL)
+            wait_for("it waits", lambda: f"\n{cat.pid}\t" in "\n" + (self.b.mount / ".p2p/waiting").read_text())
+            began = time.monotonic()
+            cat.send_signal(number)
+            cat.wait(10)
+            self.assertLess(time.monotonic() - began, 1.0)
+
+    def test_errors(self):
+        peers = self.b.mount / "peers"
+        with self.assertRaises(FileNotFoundError):
+            open(peers / self.a.id / "streams/nothing", "rb")
+        for name, line in (("bad", "tcp nowhere"), ("bad2", "fly me")):
+            where = self.a.mount / "streams/offer" / name
+            where.mkdir()
+            with self.assertRaises(OSError) as e:
+                (where / "ctl").write_text(line)
+            self.assertEqual(e.exception.errno, errno.EINVAL)
+            self.assertTrue(os.getxattr(where / "ctl", "user.p2p.error"))
+            where.rmdir()
+        with self.assertRaises(OSError) as e:
+            os.mkdir(self.a.mount / "streams/x")
+        self.assertEqual(e.exception.errno, errno.EPERM)
+
+    def test_sock(self):
+        offer(self.a, "echo4", "echo", "any")
+        path = offered(self.b, self.a, "echo4")
+        target = os.readlink(f"{path}.sock")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
+            s.connect(target)
+            s.sendall(b"to the socket")
+            s.shutdown(socket.SHUT_WR)
+            got = b""
+            while piece := s.recv(100):
+                got += piece
+        self.assertEqual(got, b"to the socket")
+
+    def test_clone(self):
+        offer(self.a, "echo5", "echo", "any")
+        offered(self.b, self.a, "echo5")
+        streams = self.b.mount / "streams"
+        ctl = os.open(streams / "clone", os.O_RDWR)
+        number = os.pread(ctl, 100, 0).decode().strip()
+        with self.assertRaises(OSError) as e:
+            open(streams / number / "data", "rb")
+        self.assertEqual(e.exception.errno, errno.ENOTCONN)
+        os.write(ctl, f"connect {self.a.id}/echo5\n".encode())
+        data = os.open(streams / number / "data", os.O_RDWR)
+        os.write(data, b"through a clone")
+        self.assertEqual(os.read(data, 100), b"through a clone")
+        wait_for("it is listed", lambda: self.a.id in (streams / number / "remote").read_text())
+        self.assertIn("echo5", (streams / number / "status").read_text())
+        os.close(data)
+        os.close(ctl)
+        wait_for("it is gone", lambda: number not in os.listdir(streams))
+
+    def test_live(self):
+        feed = os.open(self.a.mount / "streams/live/cam", os.O_WRONLY | os.O_CREAT)
+        (self.a.mount / "streams/offer/cam/allow/any").touch()
+        readers = [open(offered(n, self.a, "cam"), "rb", buffering=0) for n in (self.b, self.c)]
+        os.write(feed, b"frame" * 100)
+        for r in readers:
+            got = b""
+            while len(got) < 500:
+                got += r.read(500)
+            self.assertEqual(got, b"frame" * 100)
+            r.close()
+        os.close(feed)
+        os.unlink(self.a.mount / "streams/live/cam")
+        self.assertNotIn("cam", os.listdir(self.a.mount / "streams/offer"))
+
+    def test_forward(self):
+        offer(self.a, "echo6", "echo", "any")
+        offered(self.b, self.a, "echo6")
+        place = self.lab.dir / "forward.sock"
+        forward = self.b.mount / "streams/forward"
+        (forward / "ctl").write_text(f"unix {place} {self.a.id}/echo6\n")
+        self.assertIn(str(place), (forward / "status").read_text())
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
+            s.connect(str(place))
+            s.sendall(b"forwarded")
+            self.assertEqual(s.recv(100), b"forwarded")
+        (forward / "ctl").write_text(f"remove unix {place}\n")
+        wait_for("it is gone", lambda: str(place) not in (forward / "status").read_text())
+
+
+# reads nothing from its first connection, echoes on the others
+LAZY = """
+import socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()[1], flush=True)
+first, _ = s.accept()
+while True:
+    c, _ = s.accept()
+    c.sendall(c.recv(100))
+"""
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
