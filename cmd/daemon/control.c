@@ -402,12 +402,12 @@ static void on_request(struct evhttp_request *http, void *arg)
 
 /* ---- life ---- */
 
-static int bind_socket(const char *path, struct why *why)
+static int bind_socket(const char *path, int type, struct why *why)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
     snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
     (void)unlink(path); /* of a node that died: the state folder's lock is ours */
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return why_set(why, err_from_errno(errno), "cannot make the control socket: %s", strerror(errno));
     mode_t old = umask(0177);
@@ -420,20 +420,20 @@ static int bind_socket(const char *path, struct why *why)
     return why_set(why, err_from_errno(number), "cannot make the control socket %s: %s", path, strerror(number));
 }
 
-int control_bind(const struct daemon *d, const char *name, char path[CTL_PATH_SIZE], struct why *why)
+int control_bind(const struct daemon *d, const char *name, int type, char path[CTL_PATH_SIZE], struct why *why)
 {
     if (strlen(d->paths.run) + 1 + strlen(name) >= CTL_PATH_SIZE)
         return why_set(why, ERR_NAME_LONG, "%s is too long for a unix socket (%zu bytes at most)", d->paths.run,
                        CTL_PATH_SIZE - strlen(name) - 2);
     snprintf(path, CTL_PATH_SIZE, "%.90s/%.16s", d->paths.run, name);
-    return bind_socket(path, why);
+    return bind_socket(path, type, why);
 }
 
 int control_open(struct control **ret, struct daemon *d, struct why *why)
 {
     struct control *c = MEM_NEW(struct control);
     c->d = d;
-    int r = control_bind(d, "control", c->path, why);
+    int r = control_bind(d, "control", SOCK_STREAM, c->path, why);
     if (r < 0) {
         free(c);
         return r;

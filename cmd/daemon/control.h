@@ -47,9 +47,9 @@ struct ctl_request {
 /* Binds the socket and serves. ERR_* with a sentence. */
 int control_open(struct control **ret, struct daemon *d, struct why *why);
 struct control *control_close(struct control *c); /* breaks off what is open; NULL accepted */
-/* A listening socket `name` in the run folder, for the user alone; its path in `path`. The descriptor, or ERR_*. */
+/* A listening socket `name` of `type` in the run folder, for the user alone; its path in `path`. The descriptor, or ERR_*. */
 #define CTL_PATH_SIZE 108 /* sun_path */
-int control_bind(const struct daemon *d, const char *name, char path[CTL_PATH_SIZE], struct why *why);
+int control_bind(const struct daemon *d, const char *name, int type, char path[CTL_PATH_SIZE], struct why *why);
 struct ctl_request *control_requests(struct control *c); /* the first of the open ones */
 
 struct ctl_request *ctl_ref(struct ctl_request *q);

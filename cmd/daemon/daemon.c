@@ -7,12 +7,14 @@
 #include "cmd/daemon/eventlog.h"
 #include "cmd/daemon/handover.h"
 #include "cmd/daemon/keeper.h"
+#include "cmd/daemon/mount_streams.h"
 #include "cmd/daemon/order.h"
 #include "cmd/daemon/dnsd.h"
 #include "cmd/daemon/petnames.h"
 #include "cmd/daemon/sdnotify.h"
 #include "cmd/daemon/service_order.h"
 #include "cmd/daemon/settings.h"
+#include "cmd/daemon/socks.h"
 #include "cmd/daemon/upload.h"
 #include "cmd/daemon/task.h"
 #include "cmd/daemon/views.h"
@@ -614,6 +616,7 @@ static int open_mount(struct daemon *d, struct why *why)
         .budget = d->budget,
         .want = d->port,
         .command = {d, order_post},
+        .stream = mount_stream_port(d),
         .have = tell_have,
         .keep = tell_keep,
         .ended = tell_ended,
@@ -688,6 +691,7 @@ static void close_dns(struct daemon *d)
 static int open_control(struct daemon *d, struct why *why)
 {
     int r = control_open(&d->control, d, why);
+    d->socks = socks_new(d);
     return r < 0 ? r : handover_open(&d->handover, d, why);
 }
 
@@ -695,6 +699,7 @@ static void close_control(struct daemon *d)
 {
     orders_seen(d, MONO_NEVER);
     d->handover = handover_close(d->handover);
+    d->socks = socks_free(d->socks);
     d->control = control_close(d->control);
     uploads_end_all(d);
 }

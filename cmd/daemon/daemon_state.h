@@ -24,6 +24,7 @@ struct handover;
 struct keeper;
 struct order;
 struct petnames;
+struct socks;
 struct uploads;
 struct task;
 
@@ -60,6 +61,7 @@ struct daemon {
 
     struct control *control;
     struct handover *handover;
+    struct socks *socks;
     struct task *tasks, *ready, **ready_end;
     struct order *unseen; /* done, to be answered with the next view */
     struct event_log *events;

@@ -245,7 +245,7 @@ int handover_open(struct handover **ret, struct daemon *d, struct why *why)
 {
     struct handover *h = MEM_NEW(struct handover);
     h->d = d;
-    int r = control_bind(d, "streams", h->path, why);
+    int r = control_bind(d, "streams", SOCK_STREAM, h->path, why);
     if (r < 0) {
         free(h);
         return r;

@@ -5,6 +5,7 @@
 #include "cmd/daemon/dnsd.h"
 #include "cmd/daemon/petnames.h"
 #include "cmd/daemon/service_order.h"
+#include "cmd/daemon/socks.h"
 #include "cmd/daemon/views.h"
 #include "store/block/pin.h"
 
@@ -302,6 +303,10 @@ void order_run(struct daemon *d, const char *line, void (*done)(struct order *o)
     *o = (struct order){.d = d, .done = done, .arg = arg, .line = mem_str(line)};
     if (service_order_is(line)) {
         service_order_run(o);
+        return;
+    }
+    if (sock_order_is(line)) {
+        sock_order_run(o);
         return;
     }
     int r = ctl_parse_order(o->line, &o->words, &o->why);

@@ -32,10 +32,33 @@ struct service_change {
     struct order *order;
 };
 
+struct order_look {
+    struct engine_call call; /* first */
+    struct order *order;
+};
+
 static int save(struct daemon *d, struct span text, struct why *why)
 {
     char path[PATH_MAX];
     return repo_write_file(repo_file(d->repo, FILE_NAME, path), text.data, text.len, 0600, why);
+}
+
+static void on_look(struct mail *mail, void *owner)
+{
+    struct order_look *l = (struct order_look *)mail;
+    struct order *o = l->order;
+    (void)owner;
+    free(l);
+    order_finish(o, 0);
+}
+
+/* Answered when the mount and the views show it: who asked looks next. */
+static void finish_seen(struct order *o)
+{
+    struct order_look *l = MEM_NEW(struct order_look);
+    l->call = (struct engine_call){.mail.run = on_look, .reply = o->d->mail, .verb = ENGINE_LOOK};
+    l->order = o;
+    engine_command(o->d->engine, &l->call);
 }
 
 static void on_changed(struct mail *mail, void *owner)
@@ -50,7 +73,10 @@ static void on_changed(struct mail *mail, void *owner)
     buf_done(&c->change.saved);
     free(c->change.line);
     free(c);
-    order_finish(o, r);
+    if (r == 0 && !o->d->stopping)
+        finish_seen(o);
+    else
+        order_finish(o, r);
 }
 
 void service_order_run(struct order *o)

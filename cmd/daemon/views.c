@@ -5,6 +5,7 @@
 #include "cmd/daemon/order.h"
 #include "cmd/daemon/dnsd.h"
 #include "cmd/daemon/petnames.h"
+#include "cmd/daemon/service_views.h"
 #include "store/base/units.h"
 
 #include <stdio.h>
@@ -118,7 +119,7 @@ json_t *view_status(struct daemon *d)
 }
 
 /* The same as text: a line for each key, arrays a line each. */
-static void text_of(json_t *object, struct buf *out)
+void views_text(json_t *object, struct buf *out)
 {
     const char *key;
     json_t *value, *item;
@@ -258,8 +259,16 @@ static struct span keep_lines(struct making *m, json_t *take_v)
 {
     const char *at = place(m);
     size_t before = buf_len(&m->text);
-    text_of(take_v, &m->text);
+    views_text(take_v, &m->text);
     json_decref(take_v);
+    return span_of(at, buf_len(&m->text) - before);
+}
+
+static struct span keep_services(struct making *m, const struct engine_peer *p)
+{
+    const char *at = place(m);
+    size_t before = buf_len(&m->text);
+    view_services_of(p, &m->text);
     return span_of(at, buf_len(&m->text) - before);
 }
 
@@ -279,6 +288,7 @@ static void add_row(struct making *m, const struct engine_peer *p)
         .rtt = p->rtt,
         .status = keep_lines(m, status),
         .ledger = keep_lines(m, ledger),
+        .services = keep_services(m, p),
     };
 }
 
@@ -306,6 +316,7 @@ static struct peer_table *made(struct making *m)
         row.petname = (const char *)base + (uintptr_t)row.petname;
         row.status.data = base + (uintptr_t)row.status.data;
         row.ledger.data = base + (uintptr_t)row.ledger.data;
+        row.services.data = base + (uintptr_t)row.services.data;
         t->rows[i] = row;
     }
     qsort(t->rows, t->count, sizeof *t->rows, by_id);
@@ -350,7 +361,7 @@ void views_publish_texts(struct daemon *d)
         return;
     json_t *v = view_status(d);
     json_object_del(v, "address"); /* the list of addresses has it */
-    text_of(v, &status);
+    views_text(v, &status);
     json_decref(v);
     limits_text(d, &limits);
     mount_set_text(d->mount, MOUNT_TEXT_STATUS, &status);
@@ -364,6 +375,7 @@ void views_publish(struct daemon *d)
     if (!d->mount)
         return;
     mount_set_peers(d->mount, peer_table_of(d));
+    mount_set_services(d->mount, view_service_table(d));
     mount_set_online(d->mount, d->view && d->view->online);
     views_publish_texts(d);
 }

@@ -12,6 +12,9 @@
 void views_publish(struct daemon *d);
 void views_publish_texts(struct daemon *d); /* only status and limits: figures that change by themselves */
 
+/* An object as text: a line for each key, arrays a line each. Appends. */
+void views_text(json_t *object, struct buf *out);
+
 json_t *view_status(struct daemon *d);
 json_t *view_peer(struct daemon *d, const struct engine_peer *p);
 /* A row {"name", "value", "used"} for each limit. */

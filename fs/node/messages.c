@@ -98,7 +98,9 @@ void service_table_free(struct service_table *t)
 {
     if (!t)
         return;
-    free(t->memory);
+    free(t->offers);
+    free(t->streams);
+    free((void *)(uintptr_t)t->text);
     free(t);
 }
 

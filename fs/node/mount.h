@@ -43,7 +43,7 @@ struct stream_open {
         STREAM_DIAL, /* a peer's service */
         STREAM_FEED, /* the writer's side of an offer of ours that is live */
     } use;
-    char *peer, *service; /* peer: id or petname; NULL for FEED. Owned by the message */
+    char *peer, *service; /* peer: its id; NULL for FEED. service: "udp/NAME" is one of datagrams. Owned by the message */
     uint64_t number;      /* under which streams/ shows it */
     mono_ns timeout;
     int result; /* 0; ERR_UNREACHABLE, ERR_DENIED, ERR_TIMEOUT, ERR_OFFLINE, ERR_NOT_FOUND, ERR_CANCELLED … with a sentence */
@@ -67,10 +67,9 @@ struct peer_row {
     bool connected, lan, saved;
     wall_ns last_seen;
     mono_ns rtt;
-    struct span status;          /* text of peers/<p>/status, key TAB value lines */
-    struct span ledger;          /* text of peers/<p>/ledger */
-    const char *const *services; /* that it offers us, by name; may be NULL */
-    size_t service_count;
+    struct span status;   /* text of peers/<p>/status, key TAB value lines */
+    struct span ledger;   /* text of peers/<p>/ledger */
+    struct span services; /* that it offers us: pairs of a file's name and the service, each with its NUL */
 };
 struct peer_table {
     struct peer_row *rows; /* sorted by id */
@@ -82,11 +81,10 @@ void peer_table_free(struct peer_table *t);
 /* What streams/ shows. Strings and spans are owned by the table. */
 struct offer_row {
     const char *name;
-    const char *target;         /* "tcp 127.0.0.1:22", "live", "none" */
-    bool any;                   /* everybody may dial it */
-    const char *const *allowed; /* peer ids */
-    size_t allowed_count;
-    struct span status; /* text of streams/offer/<name>/status */
+    const char *target;  /* "tcp 127.0.0.1:22", "live", "none" */
+    bool any;            /* everybody may dial it */
+    struct span allowed; /* peer ids, each with its NUL */
+    struct span status;  /* text of streams/offer/<name>/status */
 };
 struct stream_row { /* one that is open */
     uint64_t number;
@@ -99,7 +97,7 @@ struct service_table {
     struct stream_row *streams; /* sorted by number */
     size_t stream_count;
     struct span forwards; /* text of streams/forward/status */
-    void *memory;         /* freed with service_table_free, as the table */
+    const void *text;     /* what all of these point into; freed with the table and the rows */
 };
 void service_table_free(struct service_table *t); /* NULL accepted */
 

@@ -132,7 +132,8 @@ static struct opening *opening_new(struct mount *m, const struct stream_open *wh
     o->open = *what;
     o->open.mail.run = on_opened;
     o->open.reply = m->mailbox;
-    o->open.peer = what->peer ? mem_str(what->peer) : NULL;
+    const struct peer_row *p = what->peer ? peers_find(m, span_str(what->peer)) : NULL;
+    o->open.peer = p ? mem_str(p->id) : what->peer ? mem_str(what->peer) : NULL;
     o->open.service = mem_str(what->service);
     o->open.timeout = m->o.timeout_metadata ? m->o.timeout_metadata : 10 * MONO_S;
     if (!o->open.number)
@@ -243,7 +244,10 @@ static int stream_do_open(struct mount *m, struct request *r, struct inode *i)
     bool feed = i->sub == STREAM_LIVE_FEED;
     if (feed && (r->flags & O_ACCMODE) != O_WRONLY)
         return ERR_DENIED;
-    struct stream_open what = {.use = feed ? STREAM_FEED : STREAM_DIAL, .service = (char *)(uintptr_t)key_part(i, 1)};
+    const char *file = key_part(i, 1), *service = feed ? file : streams_offered(m, span_str(key_part(i, 0)), file);
+    struct stream_open what = {.use = feed ? STREAM_FEED : STREAM_DIAL, .service = (char *)(uintptr_t)service};
+    if (!service && !r->state)
+        return ERR_NOT_FOUND; /* no longer offered */
     if (!feed)
         what.peer = (char *)(uintptr_t)key_part(i, 0);
     int rc = stream_opening(m, r, &what, &fd);

@@ -33,12 +33,26 @@ const struct stream_row *streams_number(const struct mount *m, struct span numbe
     return NULL;
 }
 
-static bool offered_by(const struct peer_row *p, const char *service)
+/* The next of several strings, each with its NUL; NULL: no more */
+static const char *next_text(struct span *left)
 {
-    for (size_t i = 0; p && i < p->service_count; i++)
-        if (strcmp(p->services[i], service) == 0)
-            return true;
-    return false;
+    const char *text = (const char *)left->data;
+    if (!left->len)
+        return NULL;
+    *left = span_from(*left, strlen(text) + 1);
+    return text;
+}
+
+const char *streams_offered(const struct mount *m, struct span peer, const char *file)
+{
+    const struct peer_row *p = peers_find(m, peer);
+    struct span left = p ? p->services : SPAN_NONE;
+    for (const char *name; (name = next_text(&left));) {
+        const char *service = next_text(&left);
+        if (strcmp(name, file) == 0)
+            return service;
+    }
+    return NULL;
 }
 
 static bool is_live(const struct offer_row *o)
@@ -105,9 +119,10 @@ static int allow_lookup(struct mount *m, struct span offer, const char *name, st
         allow_found(m, offer, name, "", ret);
         return 0;
     }
-    for (size_t i = 0; o && i < o->allowed_count; i++)
-        if (strcmp(name, o->allowed[i]) == 0 || strcmp(name, petname_of(m, o->allowed[i])) == 0) {
-            allow_found(m, offer, name, o->allowed[i], ret);
+    struct span left = o ? o->allowed : SPAN_NONE;
+    for (const char *id; (id = next_text(&left));)
+        if (strcmp(name, id) == 0 || strcmp(name, petname_of(m, id)) == 0) {
+            allow_found(m, offer, name, id, ret);
             return 0;
         }
     return ERR_NOT_FOUND;
@@ -200,8 +215,12 @@ static int sock_readlink(struct mount *m, struct request *r, struct inode *i)
 {
     const char *peer = (const char *)i->key;
     size_t at = strlen(peer) + 1;
-    char line[400];
-    snprintf(line, sizeof line, "sock %s %.*s", peer, (int)(i->key_len - at), (const char *)i->key + at);
+    char *file = mem_strn(span_from(inode_key_span(i), at)), line[400];
+    const char *service = streams_offered(m, span_str(peer), file);
+    free(file);
+    if (!service)
+        return ERR_NOT_FOUND;
+    snprintf(line, sizeof line, "sock %s %s", peer, service);
     int rc = command_run(m, r, line);
     if (rc < 0)
         return rc;
@@ -220,17 +239,16 @@ const struct node_ops node_sock = {
 
 static int peer_stream_find(struct mount *m, struct span peer, const char *name, struct found *ret)
 {
-    const struct peer_row *p = peers_find(m, peer);
     size_t len = strlen(name);
     char service[256];
-    if (offered_by(p, name)) {
+    if (streams_offered(m, peer, name)) {
         stream_file_found(m, STREAM_SERVICE, peer, span_str(name), ret);
         return 0;
     }
     if (len <= 5 || len >= sizeof service || strcmp(name + len - 5, ".sock") != 0)
         return ERR_NOT_FOUND;
     snprintf(service, sizeof service, "%.*s", (int)(len - 5), name);
-    if (!offered_by(p, service))
+    if (!streams_offered(m, peer, service))
         return ERR_NOT_FOUND;
     sock_found(m, peer, service, ret);
     return 0;
@@ -316,11 +334,13 @@ static void names_more(struct mount *m, const struct inode *i, struct buf *out)
             add_name(out, t->offers[n].name);
     if (o && o->any)
         add_name(out, "any");
-    for (size_t n = 0; o && n < o->allowed_count; n++)
-        add_name(out, petname_of(m, o->allowed[n]));
-    for (size_t n = 0; p && n < p->service_count; n++) {
-        add_name(out, p->services[n]);
-        buf_printf(out, "%s.sock%c", p->services[n], 0);
+    struct span left = o ? o->allowed : SPAN_NONE;
+    for (const char *id; (id = next_text(&left));)
+        add_name(out, petname_of(m, id));
+    left = p ? p->services : SPAN_NONE;
+    for (const char *file; (file = next_text(&left)); (void)next_text(&left)) {
+        add_name(out, file);
+        buf_printf(out, "%s.sock%c", file, 0);
     }
     if (i->sub == STREAMS_NUMBER)
         add_name(out, "data");

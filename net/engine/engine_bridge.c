@@ -24,7 +24,7 @@ struct bridge *bridge_new(struct engine *e, enum bridge_state state)
     b->state = state;
     b->ends = &bridge_fd;
     b->fd = b->other_fd = -1;
-    b->number = ++e->bridge_number;
+    b->number = engine_stream_number(e);
     b->opened_at = mono_now();
     b->deadline = b->resume_at = MONO_NEVER;
     b->prev = e->bridges_last;

@@ -216,6 +216,11 @@ void service_undial(struct bridge *b, int err)
     host_call_cancel(b->e->host, b->call, mono_now());
 }
 
+uint64_t engine_stream_number(struct engine *e)
+{
+    return atomic_fetch_add(&e->bridge_number, 1) + 1;
+}
+
 struct dial_mail {
     struct mail mail;
     struct engine_dial *dial;
@@ -276,6 +281,8 @@ static void run_dial(struct mail *m, void *owner)
     }
     struct bridge *b = bridge_new(e, BRIDGE_DIALING);
     b->dial = d;
+    if (d->stream)
+        b->number = d->stream;
     b->peer = d->peer;
     b->datagrams = d->datagrams;
     b->place = mem_str("dial");
@@ -296,7 +303,6 @@ void engine_dial_service(struct engine *e, struct engine_dial *take_d)
     m->mail.run = run_dial;
     m->dial = take_d;
     take_d->result = 0;
-    take_d->stream = 0;
     take_d->why.text[0] = 0;
     if (mailbox_post(e->inbox, &m->mail) == 0)
         return;

@@ -31,6 +31,7 @@ struct engine_dial {
         peer; /* none: the live service `service` of our own, to be written (ERR_NOT_FOUND; ERR_BUSY: has a writer) */
     char service[SERVICE_NAME_SIZE];
     bool datagrams;
+    bool feed; /* not a peer's service: the writer's side of our own offer `service`, which is live */
     /* In: a connected stream socket to join to it (for datagrams: SEQPACKET, or a connected UDP socket); the engine's from the
      * call on, closed whatever happens. -1: make a pair. Out: with a pair, our end, the asker's; else -1. */
     int fd;
@@ -43,8 +44,9 @@ struct engine_dial {
      * ERR_CANCELLED, ERR_INVALID … */
     int result;
     struct why why;
-    uint64_t stream; /* its number in the view */
+    uint64_t stream; /* its number in the view. In: one of engine_stream_number that it shall have, or 0 */
 };
+uint64_t engine_stream_number(struct engine *e); /* one that no other stream has or will have. Any thread */
 void engine_dial_service(struct engine *e, struct engine_dial *take_d);
 /* It is answered soon, ERR_CANCELLED unless it was done. Only by who posted it, before its answer has come. */
 void engine_dial_cancel(struct engine *e, struct engine_dial *d);

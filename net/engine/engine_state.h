@@ -72,7 +72,8 @@ struct engine {
     struct services *services;
     struct bridge *bridges, *bridges_last;
     unsigned bridge_count;
-    uint64_t bridge_number, service_changes, ended_last; /* ended_last: number of the bridge that ended last */
+    _Atomic uint64_t bridge_number;       /* the newest that was given */
+    uint64_t service_changes, ended_last; /* ended_last: number of the bridge that ended last */
     struct buf bridge_scratch;
     struct turns *turns; /* which of them moves bytes next */
     struct tally peer_tally, ip_tally;

@@ -88,7 +88,7 @@ bool service_may(const struct service_offer *o, const struct peer_id *peer)
     bool may = o->any;
     for (unsigned i = 0; i < o->allowed_count && !may; i++)
         may = peer_id_eq(&o->allowed[i], peer);
-    return may;
+    return may && o->kind != SERVICE_NONE;
 }
 
 unsigned services_allowed(const struct services *s, const struct peer_id *peer, const char *ret[SERVICE_OFFERS_MAX])

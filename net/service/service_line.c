@@ -7,7 +7,7 @@
 
 static const char *const kind_names[SERVICE_KINDS] = {
     [SERVICE_TCP] = "tcp",   [SERVICE_UDP] = "udp",   [SERVICE_UNIX] = "unix", [SERVICE_EXEC] = "exec",
-    [SERVICE_FILE] = "file", [SERVICE_ECHO] = "echo", [SERVICE_LIVE] = "live",
+    [SERVICE_FILE] = "file", [SERVICE_ECHO] = "echo", [SERVICE_NONE] = "none", [SERVICE_LIVE] = "live",
 };
 
 const char *service_kind_name(enum service_kind k)
@@ -259,7 +259,7 @@ static void keep_arguments(struct parsing *p, unsigned from)
 static int parse_target(struct parsing *p, unsigned i)
 {
     enum service_kind k = p->ret->kind;
-    bool bare = k == SERVICE_ECHO || k == SERVICE_LIVE;
+    bool bare = k == SERVICE_ECHO || k == SERVICE_LIVE || k == SERVICE_NONE;
     unsigned given = p->w->count - i;
     if (bare ? given != 0 : k == SERVICE_EXEC ? given == 0 : given != 1)
         return why_set(p->why, ERR_INVALID, bare ? "%s takes no target" : "%s takes one target", kind_names[k]);

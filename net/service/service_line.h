@@ -5,7 +5,7 @@
  * tests/fuzz/service_line_fuzz.c.
  *
  *   offer NAME KIND TARGET    KIND and TARGET: tcp [IP:]PORT, udp [IP:]PORT, unix PATH, exec PROGRAM [ARGUMENT…], file PATH,
- *                             echo, live
+ *                             echo, live, none (nobody can dial it yet)
  *   unoffer NAME
  *   allow NAME PEER           PEER: a peer id, a petname (with a resolver), or `any`
  *   deny NAME PEER            of `any`: the peers that are named still may
@@ -41,6 +41,7 @@ enum service_kind {
     SERVICE_EXEC, /* text: the arguments, each with its NUL */
     SERVICE_FILE,
     SERVICE_ECHO,
+    SERVICE_NONE, /* a name without a target yet: not listed to anybody */
     SERVICE_LIVE, /* one writer, many readers */
     SERVICE_KINDS
 };

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/daemon/mount_streams.h"
+
+#include "net/engine/engine_service.h"
+
+#include <stdlib.h>
+
+struct mount_dial {
+    struct engine_dial dial; /* first */
+    struct stream_open *open;
+};
+
+/* On the mount's thread: the engine's answer becomes the mount's own message. */
+static void on_dialed(struct mail *take_m, void *owner)
+{
+    struct mount_dial *d = (struct mount_dial *)take_m;
+    struct stream_open *o = d->open;
+    o->result = d->dial.result;
+    o->fd = d->dial.fd;
+    o->why = d->dial.why;
+    o->engine = NULL;
+    free(d);
+    o->mail.run(&o->mail, owner);
+}
+
+static int post(void *self, struct stream_open *take_o)
+{
+    struct daemon *d = self;
+    struct mount_dial *m = MEM_NEW(struct mount_dial);
+    const char *service = take_o->service;
+    int rc = 0;
+    m->open = take_o;
+    m->dial = (struct engine_dial){.mail.run = on_dialed,
+                                   .reply = take_o->reply,
+                                   .feed = take_o->use == STREAM_FEED,
+                                   .fd = -1,
+                                   .timeout = take_o->timeout,
+                                   .stream = take_o->number};
+    m->dial.datagrams = strncmp(service, "udp/", 4) == 0;
+    service += m->dial.datagrams ? 4 : 0;
+    if (strlen(service) >= sizeof m->dial.service)
+        rc = ERR_NAME_LONG;
+    if (rc == 0 && take_o->peer)
+        rc = peer_id_from_text(span_str(take_o->peer), &m->dial.peer, NULL);
+    if (rc < 0) {
+        free(m);
+        return rc;
+    }
+    memcpy(m->dial.service, service, strlen(service) + 1);
+    take_o->engine = m;
+    engine_dial_service(d->engine, &m->dial);
+    return 0;
+}
+
+static void cancel(void *self, struct stream_open *o)
+{
+    struct daemon *d = self;
+    struct mount_dial *m = o->engine;
+    if (m)
+        engine_dial_cancel(d->engine, &m->dial);
+}
+
+static uint64_t number(void *self)
+{
+    return engine_stream_number(((struct daemon *)self)->engine);
+}
+
+struct stream_port mount_stream_port(struct daemon *d)
+{
+    return (struct stream_port){d, post, cancel, number};
+}
