@@ -101,14 +101,20 @@ static const char *petname_of(const struct mount *m, const char *id)
     return p && p->petname[0] ? p->petname : id;
 }
 
-static void allow_found(const struct mount *m, struct span offer, const char *name, const char *id, struct found *ret)
+/* What the entry looks like. Somebody who may dial is a link to them; but what was made by CREATE (touch) is a file in that answer,
+ * which the kernel insists on, and an inode of its own. */
+enum allow_look { ALLOW_ANY = 'a', ALLOW_LINK = 'l', ALLOW_FILE = 'f' };
+
+static void allow_found(const struct mount *m, const char *offer, const char *name, const char *id, enum allow_look look,
+                        struct found *ret)
 {
-    int n = snprintf((char *)ret->key_bytes, sizeof ret->key_bytes, "%.*s%c%s%c%s", (int)offer.len, (const char *)offer.data, 0,
-                     name, 0, id);
+    int n = snprintf((char *)ret->key_bytes, sizeof ret->key_bytes, "%s%c%s%c%s%c%c", offer, 0, name, 0, id, 0, (char)look);
     ret->key = (struct inode_key){NODE_ALLOW, 0, {ret->key_bytes, (size_t)n}};
-    bool any = id[0] == 0;
     size_t up = sizeof "../../../../peers/" - 1;
-    node_attr(m, &ret->attr, &ret->key, any ? S_IFREG | 0444 : S_IFLNK | 0777, any ? 0 : up + strlen(id));
+    if (look == ALLOW_LINK)
+        node_attr(m, &ret->attr, &ret->key, S_IFLNK | 0777, up + strlen(id));
+    else
+        node_attr(m, &ret->attr, &ret->key, S_IFREG | 0444, 0);
     ret->entry_timeout = ret->attr_timeout = 0;
 }
 
@@ -116,30 +122,31 @@ static int allow_lookup(struct mount *m, struct span offer, const char *name, st
 {
     const struct offer_row *o = streams_offer(m, offer);
     if (o && o->any && strcmp(name, "any") == 0) {
-        allow_found(m, offer, name, "", ret);
+        allow_found(m, o->name, name, "", ALLOW_ANY, ret);
         return 0;
     }
     struct span left = o ? o->allowed : SPAN_NONE;
     for (const char *id; (id = next_text(&left));)
         if (strcmp(name, id) == 0 || strcmp(name, petname_of(m, id)) == 0) {
-            allow_found(m, offer, name, id, ret);
+            allow_found(m, o->name, name, id, ALLOW_LINK, ret);
             return 0;
         }
     return ERR_NOT_FOUND;
 }
 
-static const char *allow_id(const struct inode *i)
+/* Parts of the key: offer, name, id, look */
+static const char *allow_part(const struct inode *i, unsigned part)
 {
     const char *at = (const char *)i->key;
-    at += strlen(at) + 1;
-    return at + strlen(at) + 1;
+    while (part--)
+        at += strlen(at) + 1;
+    return at;
 }
 
 static int allow_getattr(struct mount *m, struct request *r, struct inode *i)
 {
     struct found f = {0};
-    const char *offer = (const char *)i->key;
-    allow_found(m, span_str(offer), offer + strlen(offer) + 1, allow_id(i), &f);
+    allow_found(m, allow_part(i, 0), allow_part(i, 1), allow_part(i, 2), (enum allow_look) * allow_part(i, 3), &f);
     request_attr(r, &f.attr, 0);
     return 0;
 }
@@ -148,9 +155,9 @@ static int allow_readlink(struct mount *m, struct request *r, struct inode *i)
 {
     char target[300];
     (void)m;
-    if (!*allow_id(i))
+    if (*allow_part(i, 3) != ALLOW_LINK)
         return ERR_INVALID;
-    snprintf(target, sizeof target, "../../../../peers/%s", allow_id(i));
+    snprintf(target, sizeof target, "../../../../peers/%s", allow_part(i, 2));
     request_readlink(r, target);
     return 0;
 }
@@ -428,17 +435,17 @@ static int streams_unlink(struct mount *m, struct request *r, struct inode *i)
     return rc;
 }
 
-static int allow(struct mount *m, struct request *r, struct inode *i, struct found *ret)
+static int allow(struct mount *m, struct request *r, struct inode *i, enum allow_look look, struct found *ret)
 {
     char *offer = mem_strn(inode_key_span(i));
     int rc = change(m, r, "allow", offer, r->name);
-    free(offer);
-    if (rc < 0)
-        return rc;
     const struct peer_row *p = peers_find(m, span_str(r->name));
-    bool any = strcmp(r->name, "any") == 0;
-    allow_found(m, inode_key_span(i), r->name, any ? "" : p ? p->id : r->name, ret);
-    return 0;
+    if (rc == 0 && strcmp(r->name, "any") == 0)
+        allow_found(m, offer, r->name, "", ALLOW_ANY, ret);
+    else if (rc == 0)
+        allow_found(m, offer, r->name, p ? p->id : r->name, look, ret);
+    free(offer);
+    return rc;
 }
 
 /* ln -s ../../../../peers/alice allow/alice: the name says who; where it points to must agree. */
@@ -452,7 +459,7 @@ static int streams_symlink(struct mount *m, struct request *r, struct inode *i)
                           *meant = peers_find(m, span_str(last ? last + 1 : r->name2));
     if (named && meant && named != meant)
         return ERR_INVALID;
-    int rc = allow(m, r, i, &f);
+    int rc = allow(m, r, i, ALLOW_LINK, &f);
     if (rc == 0)
         node_reply_found(m, r, &f);
     return rc;
@@ -461,7 +468,7 @@ static int streams_symlink(struct mount *m, struct request *r, struct inode *i)
 static int create_allow(struct mount *m, struct request *r, struct inode *i, bool open)
 {
     struct found f = {0};
-    int rc = allow(m, r, i, &f);
+    int rc = allow(m, r, i, ALLOW_FILE, &f);
     if (rc < 0)
         return rc;
     if (!open) {
