@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sockets that lead to a peer's service, made when somebody asks where `<service>.sock` is: the order `sock PEER SERVICE` answers
- * with a path in the run folder. Each connection to it is a stream of its own. They live as long as the node; of many, those
- * that were asked for longest ago give way. Control thread.
+ * Sockets that lead to a peer's service, made when somebody asks where `<service>.sock` is: the order `sock PEER SERVICE`
+ * answers with a path in the run folder. Each connection to it is a stream of its own. They live as long as the node; of
+ * many, those that were asked for longest ago give way. Control thread.
  */
 #ifndef CMD_DAEMON_SOCKS_H
 #define CMD_DAEMON_SOCKS_H

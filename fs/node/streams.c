@@ -101,8 +101,8 @@ static const char *petname_of(const struct mount *m, const char *id)
     return p && p->petname[0] ? p->petname : id;
 }
 
-/* What the entry looks like. Somebody who may dial is a link to them; but what was made by CREATE (touch) is a file in that answer,
- * which the kernel insists on, and an inode of its own. */
+/* What the entry looks like. Somebody who may dial is a link to them; but what was made by CREATE (touch) is a file in that
+ * answer, which the kernel insists on, and an inode of its own. */
 enum allow_look { ALLOW_ANY = 'a', ALLOW_LINK = 'l', ALLOW_FILE = 'f' };
 
 static void allow_found(const struct mount *m, const char *offer, const char *name, const char *id, enum allow_look look,

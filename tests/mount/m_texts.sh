@@ -8,7 +8,7 @@ for f in README status .p2p/ctl .p2p/limits .p2p/events peers/12D3KooWAAAA/statu
     python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$M/$f.json" || fail "$f.json"
 done
 ls -A "$M" "$M/.p2p" "$M/peers/12D3KooWAAAA" | grep -q json && fail "twins are listed"
-[ "$(ls -A "$M" | tr '\n' ' ')" = ".p2p README ipfs peers share status " ] || fail "root: $(ls -A "$M")"
+[ "$(ls -A "$M" | tr '\n' ' ')" = ".p2p README ipfs peers share status streams " ] || fail "root: $(ls -A "$M")"
 python3 - "$M" <<'PY' || fail "json"
 import json, sys
 s = json.load(open(sys.argv[1] + "/peers/bob/status.json"))
