@@ -95,7 +95,7 @@ static void address_rows(struct ctl_request *q, const struct engine_view *e)
 {
     for (unsigned i = 0; i < e->address_count; i++) {
         json_t *v = json_pack("{ss}", "address", e->addresses[i].address);
-        put_count(v, &e->addresses[i].count);
+        view_count(v, &e->addresses[i].count);
         ctl_line(q, v);
     }
 }

@@ -30,12 +30,8 @@ static int post(void *self, struct stream_open *take_o)
     const char *service = take_o->service;
     int rc = 0;
     m->open = take_o;
-    m->dial = (struct engine_dial){.mail.run = on_dialed,
-                                   .reply = take_o->reply,
-                                   .feed = take_o->use == STREAM_FEED,
-                                   .fd = -1,
-                                   .timeout = take_o->timeout,
-                                   .stream = take_o->number};
+    m->dial = (struct engine_dial){
+        .mail.run = on_dialed, .reply = take_o->reply, .fd = -1, .timeout = take_o->timeout, .stream = take_o->number};
     m->dial.datagrams = strncmp(service, "udp/", 4) == 0;
     service += m->dial.datagrams ? 4 : 0;
     if (strlen(service) >= sizeof m->dial.service)

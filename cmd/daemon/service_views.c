@@ -15,7 +15,7 @@ static json_t *peer_json(const struct peer_id *id)
     return json_string(peer_id_text(id, text));
 }
 
-static void put_count(json_t *v, const struct engine_count *c)
+void view_count(json_t *v, const struct engine_count *c)
 {
     json_object_set_new(v, "open", json_integer((json_int_t)c->open));
     json_object_set_new(v, "total", json_integer((json_int_t)c->streams));
@@ -47,7 +47,7 @@ json_t *view_offer(const struct daemon *d, const struct engine_offer *o)
 {
     json_t *v = json_pack("{ss ss so sI sI}", "name", o->name, "target", o->target, "allowed", allowed_json(d, o),
                           "connections_max", (json_int_t)o->connections_max, "rate_max", (json_int_t)o->rate_max);
-    put_count(v, &o->count);
+    view_count(v, &o->count);
     return v;
 }
 
@@ -56,7 +56,7 @@ json_t *view_forward(const struct daemon *d, const struct engine_forward *f)
     json_t *v =
         json_pack("{ss ss sb ss}", "from", f->place, "service", f->service, "listening", (int)f->listening, "fault", f->fault);
     put_peer(d, v, &f->peer);
-    put_count(v, &f->count);
+    view_count(v, &f->count);
     return v;
 }
 

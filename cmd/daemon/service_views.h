@@ -10,6 +10,7 @@
 
 json_t *view_offer(const struct daemon *d, const struct engine_offer *o);
 json_t *view_forward(const struct daemon *d, const struct engine_forward *f);
+void view_count(json_t *v, const struct engine_count *c); /* adds its figures to an object */
 json_t *view_stream(const struct daemon *d, const struct engine_stream *s);
 
 /* What streams/ shows, from the newest view. */

@@ -31,7 +31,6 @@ struct engine_dial {
         peer; /* none: the live service `service` of our own, to be written (ERR_NOT_FOUND; ERR_BUSY: has a writer) */
     char service[SERVICE_NAME_SIZE];
     bool datagrams;
-    bool feed; /* not a peer's service: the writer's side of our own offer `service`, which is live */
     /* In: a connected stream socket to join to it (for datagrams: SEQPACKET, or a connected UDP socket); the engine's from the
      * call on, closed whatever happens. -1: make a pair. Out: with a pair, our end, the asker's; else -1. */
     int fd;

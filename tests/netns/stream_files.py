@@ -61,6 +61,33 @@ class StreamFiles(unittest.TestCase):
         self.assertEqual(got, [b"now"])
         os.close(fd)
 
+    def test_cat_of_a_file_and_of_a_program(self):
+        source = self.lab.dir / "text"
+        source.write_bytes(os.urandom(3_000_000))
+        offer(self.a, "file", f"file {source}", "any")
+        offer(self.a, "date", "exec /bin/echo one two", "any")
+        self.assertEqual(offered(self.b, self.a, "file").read_bytes(), source.read_bytes())
+        cat = subprocess.run(["cat", offered(self.b, self.a, "date")], capture_output=True, text=True, timeout=30)
+        self.assertEqual(cat.stdout, "one two\n")
+        copy = self.lab.dir / "copy"
+        subprocess.run(["cp", offered(self.b, self.a, "file"), copy], check=True, timeout=30)
+        self.assertEqual(copy.read_bytes(), source.read_bytes())
+
+    def test_live(self):
+        feed = os.open(self.a.mount / "streams/live/cam", os.O_WRONLY | os.O_CREAT)
+        (self.a.mount / "streams/offer/cam/allow/any").touch()
+        readers = [open(offered(n, self.a, "cam"), "rb", buffering=0) for n in (self.b, self.c)]
+        os.write(feed, b"frame" * 100)
+        for r in readers:
+            got = b""
+            while len(got) < 500:
+                got += r.read(500)
+            self.assertEqual(got, b"frame" * 100)
+            r.close()
+        os.close(feed)
+        os.unlink(self.a.mount / "streams/live/cam")
+        self.assertNotIn("cam", os.listdir(self.a.mount / "streams/offer"))
+
     def test_poll_and_nonblocking(self):
         offer(self.a, "echo3", "echo", "any")
         fd = os.open(offered(self.b, self.a, "echo3"), os.O_RDWR | os.O_NONBLOCK)
