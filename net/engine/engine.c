@@ -118,9 +118,11 @@ static mono_ns turn(void *arg)
         host_expire(e->host, now);
     mono_ns next = engine_min(bridges_turn(e, now), forwards_turn(e, now));
     run_host(e);
-    if (bridges_run(e))
-        next = 0; /* others are looked at, then it goes on */
+    bridges_run(e);
     run_host(e);
+    if (!turns_empty(e->turns)) /* more than one run's worth, or what the host told just now: others are looked at, then on */
+        next = 0;
+    next = engine_min(next, e->bridges_at); /* a rate was used up */
     if (e->stopping) {
         if (!e->jobs && !atomic_load(&e->open_wants))
             loop_stop(e->loop);

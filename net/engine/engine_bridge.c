@@ -319,7 +319,7 @@ void bridges_stream_end(struct bridge *b, int err)
     bridge_end(b, err);
 }
 
-bool bridges_run(struct engine *e)
+void bridges_run(struct engine *e)
 {
     uint64_t until = e->service_bytes + TURNS_BYTES;
     struct turn *t;
@@ -327,7 +327,6 @@ bool bridges_run(struct engine *e)
         struct bridge *b = (struct bridge *)t;
         b->ends->pump(b);
     }
-    return !turns_empty(e->turns);
 }
 
 void bridge_deadline(struct bridge *b, mono_ns at)

@@ -98,7 +98,7 @@ void bridge_wake(struct bridge *b);
 void bridges_end_all(struct engine *e, int err);
 void bridges_stream_end(struct bridge *b, int err);
 mono_ns bridges_turn(struct engine *e, mono_ns now); /* deadlines */
-bool bridges_run(struct engine *e);                  /* turns; true: somebody still waits for one */
+void bridges_run(struct engine *e);                  /* those whose turn it is, for a while */
 /* For pumps: how many of `want` bytes may move now; 0: the service's rate is used up, it is woken later */
 size_t bridge_allow(struct bridge *b, size_t want);
 void bridge_came(struct bridge *b, size_t n); /* n bytes were moved from the peer, to it */
