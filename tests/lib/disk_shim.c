@@ -195,9 +195,6 @@ static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
         plain = (ssize_t(*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
     if (!knows(fd))
         return at < 0 ? plain(fd, iov, count) : next(fd, iov, count, at);
-    size_t total = 0;
-    for (int i = 0; i < count; i++)
-        total += iov[i].iov_len;
     off_t place = at < 0 ? lseek(fd, 0, SEEK_CUR) : at;
     enum strike s = strike(DISK_WRITE);
     if (s == FAIL)
