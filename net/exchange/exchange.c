@@ -213,7 +213,10 @@ static void ledger_add(struct exchange_ledger *sum, const struct exchange_ledger
 void exchange_peer_removed(struct exchange *x, struct exchange_peer *p, mono_ns now)
 {
     x->now = now;
-    p->flags = 0; /* nobody picks it while its asks go elsewhere */
+    if (p->asked_count || p->partial)
+        session_lied(
+            x, p); /* went without what it was asked for: it may have sent a part, or a wrong block that is being checked */
+    p->flags = 0;  /* nobody picks it while its asks go elsewhere */
     out_forget_peer(x, p);
     recv_forget_peer(x, p);
     blocks_forget_peer(x, p);

@@ -180,6 +180,7 @@ static void unwanted(struct exchange *x, struct exchange_peer *p, const struct b
     }
     asks_distrust(x, p);
     peer_wrong(x, p, b->len);
+    session_lied(x, p);
 }
 
 void exchange_verified(struct exchange *x, uint64_t tag, struct block *take_b, int result, mono_ns now)
@@ -194,6 +195,8 @@ void exchange_verified(struct exchange *x, uint64_t tag, struct block *take_b, i
     struct item *i = result == 0 ? item_find(x, &take_b->cid) : NULL;
     if (i) {
         if (p) {
+            if (!p->ledger.blocks_received)
+                session_proved(x);
             p->ledger.blocks_received++;
             p->ledger.bytes_received += take_b->len;
         }

@@ -74,6 +74,8 @@ void asks_resync(struct exchange *x, struct exchange_peer *p);
 struct session *session_get(struct exchange *x, const struct cid *root);
 void session_drop(struct exchange *x, struct session *s);
 void session_add_peer(struct exchange *x, struct session *s, struct exchange_peer *p);
+void session_lied(struct exchange *x, const struct exchange_peer *p); /* if it never proved itself; the ledger has it already */
+void session_proved(struct exchange *x);                              /* a peer's first right block came */
 mono_ns session_other_time(const struct item *i, const struct exchange_peer *p); /* what another peer would take */
 void session_miss(struct exchange *x, struct session *s, struct exchange_peer *p, bool miss);
 void session_hungry(struct exchange *x, struct session *s);

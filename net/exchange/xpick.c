@@ -3,7 +3,9 @@
  * Sessions: who is asked for what. A session is the items of one root and the peers that have something of it.
  *
  * A needed item goes to the session's peer that is expected to deliver it first: (bytes in flight + one block) / rate + round
- * trip, among those with room in flight that have not said DontHave. When no peer of the session can have it, everyone
+ * trip, among those with room in flight that have not said DontHave. A peer that has not proved itself gets one block to do so;
+ * beside proven ones only a few are tried at a time, and after a lie nobody new for a while that doubles: names cost nothing,
+ * so a liar may come again as somebody else. When no peer of the session can have it, everyone
  * sensible is asked at once (want-have, and want-block to the best of them, which saves a round trip when there is one);
  * whoever says Have joins the session. In a running session some others are probed every PROBE_EVERY, so that a swarm's new
  * holders are found. Peers that lack MISSES_MAX blocks in a row leave the session while others remain. */
@@ -27,7 +29,11 @@
 #define RATE_ASSUMED      (10u << 20)  /* bytes a second of a peer that has not delivered yet */
 #define ASKS_MAX          512          /* per peer: boxo queues 1024 wants of one peer */
 #define ASKS_MAX_NOW      640          /* and what somebody waits for goes in front of read-ahead */
-#define SCAN_MAX          32           /* items looked at behind one whose peers are busy */
+#define TRIALS_MAX        2            /* unproven peers that are asked at a time while there are proven ones */
+#define TRIAL_WAIT        MONO_S       /* after a lie; doubles with each further one */
+#define TRIAL_WAIT_MAX    (60 * MONO_S)
+#define PROVEN_SHARE      8  /* right blocks that make up for a wrong one */
+#define SCAN_MAX          32 /* items looked at behind one whose peers are busy */
 
 struct session *session_get(struct exchange *x, const struct cid *root)
 {
@@ -166,23 +172,38 @@ static double expected_time(const struct exchange_peer *p, uint32_t estimate)
     return (double)(p->inflight + estimate) / rate + (double)p->rtt / (double)MONO_S;
 }
 
+static bool proven(const struct exchange_peer *p)
+{
+    return p->ledger.blocks_received > p->ledger.wrong * PROVEN_SHARE;
+}
+
 static bool has_room(const struct exchange_peer *p, const struct item *i)
 {
+    if (!proven(p))
+        return p->asked_count == 0;
     if (i->priority == WANT_NOW)
         return p->asked_count < ASKS_MAX_NOW && p->inflight < p->target * 2;
     return p->asked_count < ASKS_MAX && p->inflight < p->target;
 }
 
-static bool proven(const struct exchange_peer *p)
+void session_lied(struct exchange *x, const struct exchange_peer *p)
 {
-    return p->ledger.blocks_received > 0;
+    if (proven(p))
+        return;
+    x->trial_wait = x->trial_wait ? mono_min(2 * x->trial_wait, TRIAL_WAIT_MAX) : TRIAL_WAIT;
+    x->trial_at = x->now + x->trial_wait;
 }
 
-/* In which a proven peer beats any other: what somebody waits for is not for trying out, and who was late without having
+void session_proved(struct exchange *x)
+{
+    x->trial_wait = x->trial_at = 0;
+}
+
+/* An unproven peer that any proven one beats: what somebody waits for is not for trying out, and who was late without having
  * delivered anything is asked when nobody else is there. */
 static bool second_choice(const struct exchange_peer *p, const struct item *i)
 {
-    return !proven(p) && (i->priority == WANT_NOW || p->ledger.timeouts);
+    return i->priority == WANT_NOW || p->ledger.timeouts;
 }
 
 mono_ns session_other_time(const struct item *i, const struct exchange_peer *p)
@@ -203,33 +224,51 @@ mono_ns session_other_time(const struct item *i, const struct exchange_peer *p)
 
 enum picked { PICKED_SENT, PICKED_BUSY, PICKED_NONE };
 
+struct candidates {
+    struct {
+        struct exchange_peer *peer;
+        double time;
+    } best[2];        /* unproven, proven */
+    unsigned trials;  /* unproven ones that are asked for something */
+    bool busy, known; /* some had no room; a proven one may have it */
+};
+
+static void consider(const struct exchange *x, const struct item *i, struct exchange_peer *p, struct candidates *c)
+{
+    const struct ask *a = ask_of(i, p);
+    bool may = !a || a->state == ASK_HAS || a->state == ASK_PROBE || (a->state == ASK_LATE && !asked_lately(x, a));
+    bool good = proven(p);
+    c->trials += !good && p->asked_count;
+    if (!may || p->stalled || !peer_usable(p))
+        return;
+    c->known |= good;
+    if (!has_room(p, i)) {
+        c->busy = true;
+        return;
+    }
+    double time = expected_time(p, i->session->estimate);
+    if (a && a->state == ASK_HAS)
+        time /= 2; /* it surely has it */
+    if (!c->best[good].peer || time < c->best[good].time) {
+        c->best[good].peer = p;
+        c->best[good].time = time;
+    }
+}
+
 static enum picked pick(struct exchange *x, struct session *s, struct item *i)
 {
-    struct exchange_peer *best = NULL;
-    double best_time = 0;
-    bool busy = false, best_second = true;
-    for (unsigned n = 0; n < s->peer_count; n++) {
-        struct exchange_peer *p = s->peers[n].peer;
-        const struct ask *a = ask_of(i, p);
-        bool may = !a || a->state == ASK_HAS || a->state == ASK_PROBE || (a->state == ASK_LATE && !asked_lately(x, a));
-        if (!may || p->stalled || !peer_usable(p))
-            continue;
-        if (!has_room(p, i)) {
-            busy = true;
-            continue;
-        }
-        double time = expected_time(p, s->estimate);
-        if (a && a->state == ASK_HAS)
-            time /= 2; /* it surely has it */
-        bool second = second_choice(p, i);
-        if (!best || second < best_second || (second == best_second && time < best_time)) {
-            best = p;
-            best_time = time;
-            best_second = second;
-        }
+    struct candidates c = {.trials = 0};
+    for (unsigned n = 0; n < s->peer_count; n++)
+        consider(x, i, s->peers[n].peer, &c);
+    struct exchange_peer *best = c.best[true].peer, *fresh = c.best[false].peer;
+    if (fresh && c.known && (x->now < x->trial_at || c.trials >= TRIALS_MAX)) {
+        fresh = NULL;
+        c.busy = true;
     }
+    if (fresh && (!best || (!second_choice(fresh, i) && c.best[false].time < c.best[true].time)))
+        best = fresh;
     if (!best)
-        return busy ? PICKED_BUSY : PICKED_NONE;
+        return c.busy ? PICKED_BUSY : PICKED_NONE;
     ask_send(x, i, best, true);
     item_place(x, i, ITEM_ASKED);
     return PICKED_SENT;
@@ -270,7 +309,7 @@ static unsigned broadcast(struct exchange *x, struct item *i)
             list[count++] = p;
         }
     for (unsigned n = 0; n < count; n++)
-        ask_send(x, i, list[n], n == best && !i->asked);
+        ask_send(x, i, list[n], n == best && !i->asked && has_room(list[n], i));
     return count;
 }
 

@@ -147,6 +147,7 @@ struct exchange {
     struct mail *settled, **settled_end;
     uint32_t generation; /* of inbound messages */
     uint64_t turns;
+    mono_ns trial_at, trial_wait; /* before this nobody unproven is tried where there are proven ones (xpick.c) */
     bool serve_limited; /* peers wait because unsent_total was too high */
     bool schedule;      /* a hungry session may find room */
     bool memory_short;
