@@ -4,8 +4,9 @@
 
 A file of several chunks is stored in several pieces; one that fails must not be hidden by others that succeed after it. P2P_FSYNC_MOST: up
 to which write."""
-import errno, os, unittest
+import errno, os, pathlib, sys, unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
 
 CHUNKS, MOST = 40, int(os.environ.get("P2P_FSYNC_MOST", "10"))
