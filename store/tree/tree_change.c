@@ -60,7 +60,8 @@ static int step_apply(const struct change *c, const struct step *s, struct store
     }
 }
 
-/* The change before this one is the last that was applied, or there is none and this is the first. */
+/* 0: the change before this one is the last that was applied, or there is none and this is the first. ERR_EXISTS: this one is
+ * on the disk already: its commit was called a failure, but could not be taken back. */
 static int in_turn(const struct change *c, struct store_txn *txn, const struct tree_key *key)
 {
     struct span value;
@@ -70,6 +71,8 @@ static int in_turn(const struct change *c, struct store_txn *txn, const struct t
         r = tree_meta_parse(value, &meta);
     if (r < 0 && r != ERR_NOT_FOUND)
         return r;
+    if (meta.seq >= c->seq)
+        return ERR_EXISTS;
     return meta.seq + 1 == c->seq ? 0 : ERR_CANCELLED;
 }
 
@@ -78,6 +81,8 @@ static int change_apply(struct store_op *op, struct store_txn *txn)
     const struct change *c = (struct change *)op;
     struct tree_key key = tree_key(c->tree_id, RECORD_META);
     int r = in_turn(c, txn, &key);
+    if (r == ERR_EXISTS)
+        return 0;
     struct span steps = buf_span(&c->steps);
     struct step s;
     while (r == 0 && step_take(&steps, &s))
@@ -252,7 +257,7 @@ void change_submit(struct change *take_c)
     struct change *c = take_c;
     struct tree *t = c->tree;
     change_close(c);
-    if (t->failed) { /* it waits its turn behind them */
+    if (t->failed && t->pending == 0) { /* it waits its turn behind them; those on their way come first */
         failed_add(t, c);
         tree_retry(t);
         return;

@@ -682,6 +682,50 @@ static void test_refused_operation(void)
     bed_free(&b);
 }
 
+static int apply_nothing(struct store_op *op, struct store_txn *txn)
+{
+    (void)op;
+    (void)txn;
+    return 0;
+}
+
+/* The committer has answered everything; the answers may still be in the mailbox. */
+static void committer_idle(struct bed *b)
+{
+    struct store_op op = {.apply = apply_nothing};
+    CHECK_EQ(blockstore_do(b->bs, &op), 0);
+}
+
+/* A change that comes while some are answered and others are not: the order stays. */
+static void test_refused_in_order(void)
+{
+    struct bed b;
+    struct tree_count count;
+    bed_new(&b);
+    uint64_t gone = make_file(&b, TREE_ROOT, "gone");
+    CHECK_EQ(bed_sync(&b), 0);
+    fault_arm(1, FAULT_IO);
+    (void)make_file(&b, TREE_ROOT, "first"); /* fails */
+    struct blockstore_stats stats;
+    do
+        blockstore_stats(b.bs, &stats);
+    while (stats.fault == 0);
+    (void)make_file(&b, TREE_ROOT, "second"); /* is not its turn */
+    committer_idle(&b);
+    CHECK_EQ(mailbox_run(b.mb, 1), 1);
+    CHECK_EQ(tree_fault(b.t), ERR_IO);
+    CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "gone"), 1), 0); /* frees room: is not refused */
+    tree_forget(b.t, gone);
+    bed_settle(&b);
+    CHECK_EQ(bed_sync(&b), 0);
+    CHECK_EQ(bed_sync(&b), 0);
+    CHECK_EQ(tree_fault(b.t), 0);
+    reopen(&b);
+    check_sound(&b, &count);
+    CHECK_EQ(count.files, 2);
+    bed_free(&b);
+}
+
 /* Freed with operations on their way: they are committed all the same. */
 static void test_free_with_pending(void)
 {
@@ -725,6 +769,7 @@ int main(int argc, char **argv)
         {"back-pressure", test_back_pressure},
         {"disk full", test_disk_full},
         {"refused operation", test_refused_operation},
+        {"refused in order", test_refused_in_order},
         {"free with pending", test_free_with_pending},
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
