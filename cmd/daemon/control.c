@@ -429,6 +429,19 @@ int control_bind(const struct daemon *d, const char *name, int type, char path[C
     return bind_socket(path, type, why);
 }
 
+int control_accept(int listening)
+{
+    struct ucred who;
+    socklen_t len = sizeof who;
+    int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && (who.uid == geteuid() || who.uid == 0))
+        return fd;
+    close(fd);
+    return -1;
+}
+
 int control_open(struct control **ret, struct daemon *d, struct why *why)
 {
     struct control *c = MEM_NEW(struct control);

@@ -50,6 +50,8 @@ struct control *control_close(struct control *c); /* breaks off what is open; NU
 /* A listening socket `name` of `type` in the run folder, for the user alone; its path in `path`. The descriptor, or ERR_*. */
 #define CTL_PATH_SIZE 108 /* sun_path */
 int control_bind(const struct daemon *d, const char *name, int type, char path[CTL_PATH_SIZE], struct why *why);
+/* Takes a connection of the user who runs the node or of root; -1: there is none, or a stranger's, which is closed. */
+int control_accept(int listening);
 struct ctl_request *control_requests(struct control *c); /* the first of the open ones */
 
 struct ctl_request *ctl_ref(struct ctl_request *q);

@@ -216,17 +216,14 @@ static void on_asker(evutil_socket_t fd, short what, void *arg)
 static void on_accept(evutil_socket_t listening, short what, void *arg)
 {
     struct handover *h = arg;
-    struct ucred who;
-    socklen_t len = sizeof who;
     (void)what;
-    int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = control_accept(listening);
+    if (fd >= 0 && h->count == HANDOVER_MOST) {
+        close(fd);
+        fd = -1;
+    }
     if (fd < 0)
         return;
-    bool ours = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && (who.uid == geteuid() || who.uid == 0);
-    if (!ours || h->count == HANDOVER_MOST) {
-        close(fd);
-        return;
-    }
     struct asker *a = MEM_NEW(struct asker);
     a->h = h;
     a->fd = fd;

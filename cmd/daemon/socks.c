@@ -70,16 +70,10 @@ static void on_connection(evutil_socket_t listening, short what, void *arg)
 {
     struct sock *k = arg;
     struct daemon *d = k->owner->d;
-    struct ucred who;
-    socklen_t len = sizeof who;
     (void)what;
-    int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = control_accept(listening);
     if (fd < 0)
         return;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || (who.uid != geteuid() && who.uid != 0)) {
-        close(fd);
-        return;
-    }
     struct engine_dial *dial = MEM_NEW(struct engine_dial);
     *dial = (struct engine_dial){.mail.run = on_dialed, .reply = d->mail, .peer = k->peer, .datagrams = k->datagrams, .fd = fd};
     memcpy(dial->service, k->service, sizeof dial->service);
