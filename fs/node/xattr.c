@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * user.p2p.*: what the mount knows about a file, from memory; any other name is ENODATA at once. Asking for the CID of
- * something in share/ finishes what is being written. */
+ * user.p2p.*: what the mount knows about a file, from memory; any other name of users is ENODATA at once. Asking for the CID of
+ * something in share/ finishes what is being written.
+ *
+ * Labels and ACLs do not exist here. They are EOPNOTSUPP and not ENODATA, because then ls asks for them once a file system and
+ * not twice a file. */
 #include "fs/node/mount_state.h"
 
 #include "store/block/pin.h"
@@ -105,6 +108,8 @@ static const struct {
 
 int node_getxattr(struct mount *m, struct request *r, struct inode *i)
 {
+    if (strncmp(r->name, "user.", 5) != 0)
+        return ERR_UNSUPPORTED;
     for (unsigned a = 0; a < ATTRS; a++) {
         if (strcmp(table[a].name, r->name) != 0)
             continue;
@@ -121,19 +126,11 @@ int node_getxattr(struct mount *m, struct request *r, struct inode *i)
     return 0;
 }
 
-/* Names only: values may have to wait. */
+/* None: whoever copies a file with its attributes would ask for each, and could not give them to the copy. */
 int node_listxattr(struct mount *m, struct request *r, struct inode *i)
 {
     (void)m;
-    struct buf names = BUF_INIT;
-    for (unsigned a = 0; a < ATTRS; a++) {
-        bool has = table[a].value == value_cid     ? i->kind == NODE_DAG || i->kind == NODE_SHARE
-                   : table[a].value == value_error ? i->kind == NODE_TEXT && i->data
-                                                   : i->kind == NODE_DAG;
-        if (has)
-            buf_add(&names, table[a].name, strlen(table[a].name) + 1);
-    }
-    request_xattr(r, buf_span(&names));
-    buf_done(&names);
+    (void)i;
+    request_xattr(r, SPAN_NONE);
     return 0;
 }
