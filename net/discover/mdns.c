@@ -8,6 +8,8 @@
  * source address cannot tell when several nodes live on one machine. */
 #include "net/discover/mdns.h"
 
+#include "net/discover/mdns_known.h"
+
 #include "net/wire/dns_packet.h"
 
 #include <stdlib.h>
@@ -35,6 +37,7 @@ struct iface {
     mono_ns answer_at; /* MONO_NEVER: nothing to answer */
     mono_ns answered;  /* when last */
     bool ever_answered, meta, service;
+    bool goodbye;      /* to be said */
     uint16_t query_id; /* of our last query */
 };
 
@@ -47,6 +50,7 @@ struct reply { /* to one asker */
 struct found {
     STAILQ_ENTRY(found) link;
     unsigned iface, count;
+    bool gone;
     struct buf text; /* the id, then the addresses, each with a NUL */
 };
 
@@ -65,6 +69,7 @@ struct mdns {
     STAILQ_HEAD(, reply) replies;
     STAILQ_HEAD(, found) founds;
     unsigned reply_count, found_count;
+    struct mdns_known_table known;
     struct bucket packets, unicasts, peers;
     struct mdns_stats stats;
     mono_ns now;
@@ -236,19 +241,43 @@ void mdns_hurry(struct mdns *m, mono_ns now)
     }
 }
 
-/* ---- writing ---- */
-
-static void write_query(uint16_t id, struct buf *out)
+void mdns_stop(struct mdns *m, mono_ns now)
 {
-    dns_add_header(out, &(struct dns_header){.id = id, .questions = 1});
-    dns_add_question(out, SERVICE, DNS_PTR, DNS_CLASS_IN);
+    m->now = now;
+    for (unsigned n = 0; n < MDNS_IFACES_MAX; n++) {
+        struct iface *i = &m->ifaces[n];
+        i->query_at = i->answer_at = MONO_NEVER;
+        i->goodbye = i->used && i->ever_answered && i->addr_count;
+    }
 }
+
+/* ---- writing ---- */
 
 static void add_ptr(struct buf *out, const char *name, const char *target, uint32_t ttl)
 {
     size_t at = dns_begin_record(out, name, DNS_PTR, DNS_CLASS_IN, ttl);
     dns_add_name(out, target);
     dns_end_record(out, at);
+}
+
+/* The answers that are known go with the question: their owners need not repeat them. */
+static void write_query(struct mdns *m, const struct iface *i, struct buf *out)
+{
+    uint16_t known = 0;
+    const size_t each = sizeof SERVICE + 2 + 10 + MDNS_KNOWN_NAME + 2; /* a record at most */
+    const unsigned room = (MDNS_OUTPUT_MAX - 64) / each;
+    struct buf answers = BUF_INIT;
+    for (unsigned k = 0; k < MDNS_KNOWN_MAX && known < room; k++) {
+        const struct mdns_known *row = &m->known.rows[k];
+        if (!mdns_known_fresh(row, i->self.iface, m->now))
+            continue;
+        add_ptr(&answers, SERVICE, row->name, (uint32_t)((row->until - m->now) / MONO_S));
+        known++;
+    }
+    dns_add_header(out, &(struct dns_header){.id = i->query_id, .questions = 1, .answers = known});
+    dns_add_question(out, SERVICE, DNS_PTR, DNS_CLASS_IN);
+    buf_add_span(out, buf_span(&answers));
+    buf_done(&answers);
 }
 
 static void add_srv_and_ip(const struct mdns *m, const struct iface *i, struct buf *out, uint32_t ttl)
@@ -283,13 +312,15 @@ static void add_txt(const struct mdns *m, const struct iface *i, struct buf *out
 /* What is asked for: the service, or its type for the meta query. `legacy`: id and question of a resolver that is not mDNS */
 struct asked {
     bool service, meta, unicast, legacy;
+    bool goodbye;
+    bool details; /* more than the PTR: nothing that is known already makes an answer needless */
     uint16_t id;
     struct dns_question question;
 };
 
 static void write_answer(const struct mdns *m, const struct iface *i, const struct asked *a, struct buf *out)
 {
-    uint32_t ttl = a->legacy ? TTL_LEGACY : TTL;
+    uint32_t ttl = a->goodbye ? 0 : a->legacy ? TTL_LEGACY : TTL;
     dns_add_header(out, &(struct dns_header){.id = a->legacy ? a->id : 0,
                                              .flags = DNS_ANSWER,
                                              .questions = a->legacy,
@@ -313,15 +344,17 @@ static void note_question(const struct mdns *m, const struct dns_question *q, st
     if ((q->class & ~DNS_TOP_BIT) != DNS_CLASS_IN && (q->class & ~DNS_TOP_BIT) != DNS_ANY)
         return;
     bool any = q->type == DNS_ANY;
-    bool service = (strcmp(q->name, SERVICE) == 0 && (any || q->type == DNS_PTR)) ||
-                   (strcmp(q->name, m->instance) == 0 && (any || q->type == DNS_TXT || q->type == DNS_SRV)) ||
+    bool ptr = strcmp(q->name, SERVICE) == 0 && (any || q->type == DNS_PTR);
+    bool details = (strcmp(q->name, m->instance) == 0 && (any || q->type == DNS_TXT || q->type == DNS_SRV)) ||
                    (strcmp(q->name, m->host) == 0 && (any || q->type == DNS_A || q->type == DNS_AAAA));
+    bool service = ptr || details;
     bool meta = strcmp(q->name, META) == 0 && (any || q->type == DNS_PTR);
     if (!service && !meta)
         return;
     if (!a->service && !a->meta)
         a->question = *q;
     a->service |= service;
+    a->details |= details;
     a->meta |= meta;
     a->unicast |= (q->class & DNS_TOP_BIT) != 0;
 }
@@ -340,6 +373,23 @@ static void reply_to(struct mdns *m, const struct iface *i, const struct mdns_en
     m->reply_count++;
 }
 
+/* What the asker knows already, with more than half of its time left, is not answered (RFC 6762 section 7.1). */
+static int leave_out_known(const struct mdns *m, struct dns_reader *r, struct asked *a)
+{
+    struct dns_record rec;
+    int more;
+    while ((more = dns_next_record(r, &rec)) == 1) {
+        char target[DNS_NAME_SIZE];
+        if (rec.type != DNS_PTR || rec.ttl < TTL / 2 || dns_read_name(r->packet, rec.data_at, target) < 0)
+            continue;
+        if (strcmp(rec.name, SERVICE) == 0 && strcmp(target, m->instance) == 0 && !a->details)
+            a->service = false;
+        if (strcmp(rec.name, META) == 0 && strcmp(target, SERVICE) == 0)
+            a->meta = false;
+    }
+    return more;
+}
+
 static int take_query(struct mdns *m, struct dns_reader *r, const struct mdns_endpoint *from)
 {
     struct asked a = {.id = r->header.id, .legacy = from->port != MDNS_PORT};
@@ -350,6 +400,8 @@ static int take_query(struct mdns *m, struct dns_reader *r, const struct mdns_en
     struct iface *i = iface_find(m, from->iface, from->family);
     if (i && i->query_id && r->header.id == i->query_id && memcmp(from->ip, i->self.ip, from->family == MDNS_V4 ? 4 : 16) == 0)
         return more; /* our own */
+    if (more == 0)
+        more = leave_out_known(m, r, &a);
     if (more < 0 || !i || (!a.service && !a.meta) || !i->addr_count)
         return more;
     if (a.legacy || a.unicast) {
@@ -429,18 +481,70 @@ static bool is_instance(const struct mdns *m, const char *name)
     return len > service && strcmp(name + len - service, "." SERVICE) == 0 && strcmp(name, m->instance) != 0;
 }
 
+static void say_gone(struct mdns *m, unsigned iface, const char *peer)
+{
+    if (m->found_count >= PEERS_MAX || !bucket_take(&m->peers, m->now)) {
+        m->stats.limited++;
+        return;
+    }
+    struct found *f = MEM_NEW(struct found);
+    f->iface = iface;
+    f->gone = true;
+    buf_add(&f->text, peer, strlen(peer) + 1);
+    STAILQ_INSERT_TAIL(&m->founds, f, link);
+    m->found_count++;
+}
+
+/* A record of an instance with TTL 0. Only who was heard before can go. */
+static void take_goodbye(struct mdns *m, unsigned iface, const char *name)
+{
+    struct mdns_known *k = mdns_known_find(&m->known, iface, name);
+    if (!k)
+        return;
+    say_gone(m, iface, k->peer);
+    mdns_known_drop(k);
+}
+
+static void remember(struct mdns *m, unsigned iface, const struct dns_record *rec, const struct found *f)
+{
+    struct mdns_known k = {.iface = iface, .heard = m->now};
+    const char *peer = (const char *)buf_span(&f->text).data;
+    if (strlen(rec->name) > MDNS_KNOWN_NAME || strlen(peer) > MDNS_KNOWN_PEER)
+        return;
+    memcpy(k.name, rec->name, strlen(rec->name));
+    memcpy(k.peer, peer, strlen(peer));
+    mdns_known_put(&m->known, &k, rec->ttl);
+}
+
+static void take_record(struct mdns *m, unsigned iface, const struct dns_reader *r, const struct dns_record *rec,
+                        struct found **mine)
+{
+    char target[DNS_NAME_SIZE];
+    if ((rec->class & ~DNS_TOP_BIT) != DNS_CLASS_IN)
+        return;
+    if (rec->type == DNS_PTR && !rec->ttl && strcmp(rec->name, SERVICE) == 0 &&
+        dns_read_name(r->packet, rec->data_at, target) > 0)
+        take_goodbye(m, iface, target);
+    if (rec->type != DNS_TXT || !is_instance(m, rec->name))
+        return;
+    if (!rec->ttl) {
+        take_goodbye(m, iface, rec->name);
+        return;
+    }
+    struct span text, data = rec->data;
+    while (dns_next_text(&data, &text))
+        take_text(m, iface, text, mine);
+    if (*mine)
+        remember(m, iface, rec, *mine);
+}
+
 static int take_answer(struct mdns *m, struct dns_reader *r, unsigned iface)
 {
     struct found *mine = NULL; /* the first that this datagram made; they follow each other */
     struct dns_record rec;
     int more;
-    while ((more = dns_next_record(r, &rec)) == 1) {
-        if (rec.type != DNS_TXT || !rec.ttl || (rec.class & ~DNS_TOP_BIT) != DNS_CLASS_IN || !is_instance(m, rec.name))
-            continue;
-        struct span text, data = rec.data;
-        while (dns_next_text(&data, &text))
-            take_text(m, iface, text, &mine);
-    }
+    while ((more = dns_next_record(r, &rec)) == 1)
+        take_record(m, iface, r, &rec, &mine);
     return more;
 }
 
@@ -490,8 +594,8 @@ static bool next_found(struct mdns *m, struct mdns_event *ret)
         return false;
     STAILQ_REMOVE_HEAD(&m->founds, link);
     m->found_count--;
-    m->stats.peers++;
-    *ret = (struct mdns_event){.type = MDNS_PEER, .iface = f->iface};
+    m->stats.peers += !f->gone;
+    *ret = (struct mdns_event){.type = f->gone ? MDNS_GONE : MDNS_PEER, .iface = f->iface};
     const char *at = (const char *)buf_span(&f->text).data;
     ret->peer_id = span_str(at);
     for (unsigned i = 0; i < f->count; i++) {
@@ -505,22 +609,22 @@ static bool next_of_iface(struct mdns *m, struct iface *i, struct mdns_event *re
 {
     if (!i->addr_count)
         i->answer_at = MONO_NEVER; /* nothing to say */
-    bool answer = i->answer_at <= m->now;
+    bool answer = i->answer_at <= m->now || i->goodbye;
     if (!i->used || (!answer && i->query_at > m->now))
         return false;
     *ret = (struct mdns_event){.type = MDNS_SEND, .iface = i->self.iface, .family = i->self.family};
     buf_clear(&m->packet);
     if (answer) {
         i->answer_at = MONO_NEVER;
-        struct asked a = {.service = i->service, .meta = i->meta};
-        i->service = i->meta = false;
+        struct asked a = {.service = i->service || i->goodbye, .meta = i->meta && !i->goodbye, .goodbye = i->goodbye};
+        i->service = i->meta = i->goodbye = false;
         write_answer(m, i, &a, &m->packet);
         i->answered = m->now;
         i->ever_answered = true;
         m->stats.answers++;
     } else {
         i->query_id = (uint16_t)(1 + rng_below(m->rng, UINT16_MAX));
-        write_query(i->query_id, &m->packet);
+        write_query(m, i, &m->packet);
         i->query_at = m->now + i->period;
         i->period = i->period * 2 > MDNS_PERIOD_MAX ? MDNS_PERIOD_MAX : i->period * 2;
         m->stats.queries++;

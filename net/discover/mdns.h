@@ -8,6 +8,9 @@
  * joined to 224.0.0.251 and ff02::fb on every interface, and tells which interfaces and addresses exist. Answers go to the
  * group, or to the asker alone when it set the QU bit or asked from another port.
  *
+ * A query lists the instances that were heard lately; who finds itself in the list of another does not answer (RFC 6762
+ * section 7.1). Who stops says so with a TTL of 0 (section 10.1).
+ *
  * Floods: answers on an interface come at most once a second to the group (RFC 6762 section 6) and MDNS_UNICAST_RATE a
  * second to single askers; packets are parsed at most MDNS_PACKETS_RATE a second; peers told per minute are bounded.
  */
@@ -42,7 +45,7 @@ struct mdns_endpoint {
     uint16_t port;
 };
 
-enum mdns_event_type { MDNS_NONE, MDNS_SEND, MDNS_PEER };
+enum mdns_event_type { MDNS_NONE, MDNS_SEND, MDNS_PEER, MDNS_GONE };
 
 struct mdns_event {
     enum mdns_event_type type;
@@ -52,7 +55,7 @@ struct mdns_event {
     bool unicast;
     struct mdns_endpoint to;
     struct span datagram;
-    /* PEER: multiaddr texts, all ending in the same /p2p/<peer_id> */
+    /* PEER: multiaddr texts, all ending in the same /p2p/<peer_id>. GONE: it says goodbye; no addresses */
     struct span peer_id;
     unsigned addr_count;
     struct span addrs[MDNS_ADDRS_MAX];
@@ -72,6 +75,9 @@ int mdns_iface_set(struct mdns *m, const struct mdns_endpoint *self, const char 
 void mdns_iface_gone(struct mdns *m, unsigned iface, enum mdns_family family, mono_ns now);
 /* Something changed (woke up, network came back): ask at once again. */
 void mdns_hurry(struct mdns *m, mono_ns now);
+
+/* We stop: a goodbye goes to every interface where we were announced, and nothing more after it. */
+void mdns_stop(struct mdns *m, mono_ns now);
 
 /* One datagram. Malformed ones are ignored and counted. */
 void mdns_input(struct mdns *m, const struct mdns_endpoint *from, struct span datagram, mono_ns now);

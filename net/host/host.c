@@ -88,6 +88,8 @@ void host_stop(struct host *h, mono_ns now)
         hconn_close(LINK_OF(l, struct host_conn, link), ERR_CANCELLED);
     }
     raw_opens_cancel(h);
+    if (h->mdns)
+        mdns_stop(h->mdns, now);
     exchange_stop(h->exchange);
 }
 

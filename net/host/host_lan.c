@@ -212,6 +212,24 @@ static void found(struct host *h, const struct mdns_event *ev)
     peer_dial_later(peer_get(h, &id), mono_after(h->now, delay));
 }
 
+/* It is not on our network any more as far as mDNS goes; what is connected stays so until it closes. */
+static void gone(struct host *h, const struct mdns_event *ev)
+{
+    struct peer_id id;
+    if (peer_id_from_text(ev->peer_id, &id, NULL) < 0)
+        return;
+    struct host_peer *p = peer_find(h, &id);
+    struct peer_entry *e = p ? p->entry : peerstore_find(h->store, &id);
+    if (!e || e->lan_until <= h->now)
+        return;
+    e->lan_until = h->now;
+    char text[PEER_ID_TEXT_SIZE];
+    host_event(h, "peer.left", "%s", peer_id_text(&id, text));
+    if (p && p->conns.count)
+        exchange_flags_changed(p);
+    host_changed(h);
+}
+
 static void send_datagram(struct host_action *ret, const struct mdns_event *ev)
 {
     ret->type = ev->unicast ? HOST_UNICAST : HOST_MULTICAST;
@@ -233,6 +251,8 @@ bool lan_pull(struct host *h, struct host_action *ret)
         }
         if (ev.type == MDNS_PEER)
             found(h, &ev);
+        if (ev.type == MDNS_GONE)
+            gone(h, &ev);
     }
     return false;
 }

@@ -21,6 +21,10 @@ static void pull(struct mdns *m, unsigned *answers)
             *answers += !ev.unicast && (ev.datagram.data[2] & 0x80);
             continue;
         }
+        if (ev.type == MDNS_GONE) {
+            assert(ev.peer_id.len > 0 && ev.addr_count == 0);
+            continue;
+        }
         assert(ev.type == MDNS_PEER && ev.peer_id.len > 0 && ev.addr_count >= 1 && ev.addr_count <= MDNS_ADDRS_MAX);
         for (unsigned i = 0; i < ev.addr_count; i++)
             for (size_t k = 0; k < ev.addrs[i].len; k++)

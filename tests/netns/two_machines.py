@@ -107,6 +107,16 @@ class TwoMachines(unittest.TestCase):
                 self.assertGreater(got.get(n.id, 0), 8 << 20, f"node {n.index} had a share in it: {got}")
             self.assertLess(sum(got.values()), 1.1 * (96 << 20), "hardly anything came twice")
 
+    def test_goodbye(self):
+        """A node that stops says so: the other one does not go on listing it as of this network."""
+        with Lab(2) as lab:
+            a, b = lab.node(1), lab.node(2)
+            met(a, b)
+            lan = lambda: [p for p in b.json_lines("peers") if p["id"] == a.id and p["lan"]]
+            wait_for("B has heard A", lan)
+            a.stop()
+            wait_for("B knows that A left", lambda: not lan() and f"peer.left\t{a.id}" in (b.mount / ".p2p/events").read_text(), 5)
+
     def test_offline_and_stuck(self):
         with Lab(1) as lab:
             a = lab.node(1)

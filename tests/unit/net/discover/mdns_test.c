@@ -346,3 +346,113 @@ Test(mdns, truncations_are_refused)
     mdns_free(m);
     mdns_free(other);
 }
+
+/* The next thing that `m` has to say before `until` */
+static bool next_before(struct mdns *m, mono_ns until, struct mdns_event *ret)
+{
+    mono_ns at = mdns_deadline(m);
+    if (at > until)
+        return false;
+    mdns_expire(m, at);
+    return mdns_next(m, ret);
+}
+
+Test(mdns, who_is_known_does_not_answer)
+{
+    struct rng ra, rb;
+    struct mdns *a = quiet_node(&ra), *b = node(&rb, 2, ID_B);
+    struct heard h = {0};
+    struct mdns_event ev;
+    mono_ns now = T0 + 20 * MONO_S;
+    cr_assert_eq(mdns_iface_set(b, &here_b, addrs_b, 1, now), 0);
+    hear(b, a, &here_b, now, &h);
+    for (int i = 0; i < 20; i++, now += 10 * MONO_MS)
+        hear(a, b, &here_a, now, &h); /* a answers, and b knows it */
+    cr_assert_geq(h.answers, 2);
+    now = T0 + 40 * MONO_S;
+    mdns_hurry(b, now);
+    mdns_expire(b, now);
+    unsigned queries = 0;
+    while (mdns_next(b, &ev)) {
+        if (ev.type != MDNS_SEND || (ev.datagram.data[2] & 0x80))
+            continue;
+        queries++;
+        cr_assert_eq(ev.datagram.data[7], 1, "one known answer");
+        mdns_input(a, &here_b, ev.datagram, now);
+    }
+    cr_assert_eq(queries, 1);
+    while (next_before(a, now + MONO_S, &ev))
+        cr_assert(ev.type != MDNS_SEND || !(ev.datagram.data[2] & 0x80), "a is known: it does not answer");
+    /* half of its time later it is asked for again */
+    now = T0 + 100 * MONO_S;
+    mdns_hurry(b, now);
+    hear(b, a, &here_b, now, &h);
+    h = (struct heard){0};
+    for (int i = 0; i < 20; i++, now += 10 * MONO_MS)
+        hear(a, b, &here_a, now, &h);
+    cr_assert_eq(h.answers, 1);
+    mdns_free(a);
+    mdns_free(b);
+}
+
+static unsigned gone_events(struct mdns *m)
+{
+    struct mdns_event ev;
+    unsigned n = 0;
+    while (mdns_next(m, &ev))
+        if (ev.type == MDNS_GONE) {
+            cr_assert(span_eq_str(ev.peer_id, ID_A));
+            n++;
+        }
+    return n;
+}
+
+/* A packet with one record of `name` and TTL 0 */
+static void say_gone(struct mdns *m, const char *name, enum dns_type type, const char *target, mono_ns now)
+{
+    struct buf out = BUF_INIT;
+    dns_add_header(&out, &(struct dns_header){.flags = DNS_ANSWER, .answers = 1});
+    size_t at = dns_begin_record(&out, name, type, DNS_CLASS_IN, 0);
+    if (target)
+        dns_add_name(&out, target);
+    dns_end_record(&out, at);
+    mdns_input(m, &here_a, buf_span(&out), now);
+    buf_done(&out);
+}
+
+Test(mdns, goodbye)
+{
+    struct rng ra, rb;
+    struct mdns *a = node(&ra, 1, ID_A), *b = node(&rb, 2, ID_B);
+    struct heard h = {0};
+    struct mdns_event ev;
+    cr_assert_eq(mdns_iface_set(b, &here_b, addrs_b, 1, T0), 0);
+    cr_assert_eq(mdns_iface_set(a, &here_a, addrs_a, 2, T0), 0);
+    hear(a, b, &here_a, T0, &h);
+    hear(b, a, &here_b, T0, &h);
+    cr_assert_geq(h.peers, 1);
+    while (mdns_next(a, &ev)) /* what it has heard */
+        ;
+    mdns_stop(a, T0 + MONO_S);
+    unsigned said = 0;
+    while (mdns_next(a, &ev)) {
+        said++;
+        cr_assert(ev.type == MDNS_SEND && !ev.unicast);
+        mdns_input(b, &here_a, ev.datagram, T0 + MONO_S);
+    }
+    cr_assert_eq(said, 1);
+    cr_assert_eq(mdns_deadline(a), MONO_NEVER, "nothing more");
+    cr_assert_eq(gone_events(b), 1, "once, though PTR and TXT say it");
+    /* other implementations may send the PTR alone; who was never heard cannot go */
+    struct rng rc;
+    struct mdns *c = node(&rc, 1, ID_A);
+    h = (struct heard){0};
+    cr_assert_eq(mdns_iface_set(c, &here_a, addrs_a, 2, T0 + 5 * MONO_S), 0);
+    hear(c, b, &here_a, T0 + 5 * MONO_S, &h);
+    say_gone(b, "_p2p._udp.local", DNS_PTR, "stranger._p2p._udp.local", T0 + 6 * MONO_S);
+    say_gone(b, "stranger._p2p._udp.local", DNS_TXT, NULL, T0 + 6 * MONO_S);
+    cr_assert_eq(gone_events(b), 0);
+    mdns_free(a);
+    mdns_free(b);
+    mdns_free(c);
+}
