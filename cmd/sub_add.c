@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Files go to the node in pieces, in a session (p2p-control(7)): neither side ever holds more than a piece. */
-#include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/cli/cli_progress.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 #include <fcntl.h>
@@ -197,19 +197,7 @@ static int add(struct api *a, const char *file)
 
 static int run(struct cli *c)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    unsigned failed = 0;
-    for (unsigned i = 0; i < c->count && r != ERR_INTERRUPTED; i++) {
-        int one = add(&a, c->operands[i]);
-        failed += one < 0;
-        r = one < 0 ? one : r;
-    }
-    api_close(&a);
-    return failed && failed < c->count && r != ERR_INTERRUPTED ? ERR_PARTIAL : r;
+    return cli_work_each(c, add);
 }
 
 const struct cli_command sub_add = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The node has ended when the lock of its state folder is free. */
-#include "cmd/cli/cli_api.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 #include "store/base/mono.h"
 #include "store/repo/repo.h"
@@ -43,15 +43,14 @@ static int wait_for_end(struct cli *c)
     return 0;
 }
 
+static int shut_down(struct api *a)
+{
+    return api_json(a, "POST", "/v1/shutdown", SPAN_NONE, NULL);
+}
+
 static int run(struct cli *c)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    r = api_json(&a, "POST", "/v1/shutdown", SPAN_NONE, NULL);
-    api_close(&a);
+    int r = cli_work(c, shut_down);
     return r < 0 ? r : wait_for_end(c);
 }
 

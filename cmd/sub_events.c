@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 #include <stdio.h>
@@ -26,17 +26,16 @@ static int print_now(void *arg, json_t *row)
     return ferror(stdout) ? ERR_CLOSED : 0;
 }
 
+static int follow(struct api *a)
+{
+    return api_lines(a, "GET", "/v1/events?follow=1", print_now, a->c);
+}
+
 static int run(struct cli *c)
 {
     if (!cli_has(c, "follow"))
         return api_print_list(c, "/v1/events", columns);
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    r = api_lines(&a, "GET", "/v1/events?follow=1", print_now, c);
-    api_close(&a);
+    int r = cli_work(c, follow);
     return r == ERR_CLOSED ? 0 : r;
 }
 

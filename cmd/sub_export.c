@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cli/cli_fetch.h"
-#include "cmd/cli/cli_path.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 #include <fcntl.h>
@@ -53,8 +53,14 @@ static int export_to(struct api *a, const char *path, int fd)
     return r;
 }
 
-static int to_file(struct api *a, const char *path, const char *file)
+static int to_stdout(struct api *a, const char *path)
 {
+    return export_to(a, path, STDOUT_FILENO);
+}
+
+static int to_file(struct api *a, const char *path)
+{
+    const char *file = cli_value(a->c, "output");
     struct buf part = BUF_INIT;
     buf_printf(&part, "%s.part", file);
     int fd = open(buf_cstr(&part), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -77,18 +83,7 @@ static int run(struct cli *c)
     const char *file = cli_value(c, "output");
     if (!file && c->out_tty)
         return cli_fail(c, ERR_USAGE, "p2p export PATH --output=FILE.car", "a CAR is not for a terminal");
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    char *path = NULL;
-    r = cli_path(&a, c->operands[0], &path);
-    if (r == 0)
-        r = file ? to_file(&a, path, file) : export_to(&a, path, STDOUT_FILENO);
-    cli_path_free(path);
-    api_close(&a);
-    return r;
+    return cli_work_path(c, c->operands[0], file ? to_file : to_stdout);
 }
 
 const struct cli_command sub_export = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/cli/cli_progress.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 #include <fcntl.h>
@@ -73,6 +73,7 @@ static int import_fd(struct api *a, int fd, const char *file, uint64_t size)
 
 static int import_file(struct api *a, const char *file)
 {
+    a->about = file;
     if (strcmp(file, "-") == 0)
         return import_fd(a, STDIN_FILENO, "stdin", 0);
     int fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -87,20 +88,7 @@ static int import_file(struct api *a, const char *file)
 
 static int run(struct cli *c)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    unsigned failed = 0;
-    for (unsigned i = 0; i < c->count && r != ERR_INTERRUPTED; i++) {
-        a.about = c->operands[i];
-        int one = import_file(&a, c->operands[i]);
-        failed += one < 0;
-        r = one < 0 ? one : r;
-    }
-    api_close(&a);
-    return failed && failed < c->count && r != ERR_INTERRUPTED ? ERR_PARTIAL : r;
+    return cli_work_each(c, import_file);
 }
 
 const struct cli_command sub_import = {

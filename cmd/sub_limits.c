@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 #include "store/base/units.h"
 
@@ -23,30 +23,20 @@ static int print_row(void *arg, json_t *row)
     return 0;
 }
 
-static int list(struct cli *c)
+static int list(struct api *a)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    struct listing l = {c, cli_table_new(c, columns)};
-    r = api_lines(&a, "GET", "/v1/limits", print_row, &l);
+    struct listing l = {a->c, cli_table_new(a->c, columns)};
+    int r = api_lines(a, "GET", "/v1/limits", print_row, &l);
     cli_table_end(l.t);
-    api_close(&a);
     return r;
 }
 
-static int change(struct cli *c)
+static int change(struct api *a)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
     struct buf target = BUF_INIT;
-    api_target(&target, "/v1/limits", (struct api_param[]){{"name", c->operands[0]}, {"value", c->operands[1]}}, 2);
-    r = api_json(&a, "POST", buf_cstr(&target), SPAN_NONE, NULL);
+    api_target(&target, "/v1/limits", (struct api_param[]){{"name", a->c->operands[0]}, {"value", a->c->operands[1]}}, 2);
+    int r = api_json(a, "POST", buf_cstr(&target), SPAN_NONE, NULL);
     buf_done(&target);
-    api_close(&a);
     return r;
 }
 
@@ -54,7 +44,7 @@ static int run(struct cli *c)
 {
     if (c->count == 1)
         return cli_fail(c, ERR_USAGE, "p2p limits", "limits takes nothing, or a name and a value");
-    return c->count == 2 ? change(c) : list(c);
+    return cli_work(c, c->count == 2 ? change : list);
 }
 
 const struct cli_command sub_limits = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cli/cli_output.h"
-#include "cmd/cli/cli_path.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 #include <inttypes.h>
@@ -57,18 +57,7 @@ static int list(struct api *a, const char *path)
 
 static int run(struct cli *c)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    char *path = NULL;
-    r = cli_path(&a, c->count ? c->operands[0] : "share", &path);
-    if (r == 0)
-        r = list(&a, path);
-    cli_path_free(path);
-    api_close(&a);
-    return r;
+    return cli_work_path(c, c->count ? c->operands[0] : "share", list);
 }
 
 const struct cli_command sub_ls = {

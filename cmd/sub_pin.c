@@ -2,6 +2,7 @@
 #include "cmd/cli/cli_fetch.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/cli/cli_path.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 #include <stdio.h>
@@ -64,19 +65,7 @@ static int run(struct cli *c)
 {
     if (c->count == 0)
         return api_print_list(c, "/v1/pins", columns);
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    unsigned failed = 0;
-    for (unsigned i = 0; i < c->count && r != ERR_INTERRUPTED; i++) {
-        int one = pin(&a, c->operands[i]);
-        failed += one < 0;
-        r = one < 0 ? one : r;
-    }
-    api_close(&a);
-    return failed && failed < c->count && r != ERR_INTERRUPTED ? ERR_PARTIAL : r;
+    return cli_work_each(c, pin);
 }
 
 const struct cli_command sub_pin = {

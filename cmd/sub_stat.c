@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cli/cli_output.h"
-#include "cmd/cli/cli_path.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 static const struct cli_column columns[] = {
@@ -10,28 +10,22 @@ static const struct cli_column columns[] = {
     {"modified", "mtime", CLI_TEXT},     {"pinned", "pinned", CLI_YES},  {NULL, NULL, CLI_TEXT},
 };
 
+static int show(struct api *a, const char *path)
+{
+    struct buf target = BUF_INIT;
+    json_t *v = NULL;
+    api_target(&target, "/v1/stat", (struct api_param[]){{"path", path}}, 1);
+    int r = api_json(a, "GET", buf_cstr(&target), SPAN_NONE, &v);
+    if (r == 0)
+        cli_record(a->c, columns, v);
+    json_decref(v);
+    buf_done(&target);
+    return r;
+}
+
 static int run(struct cli *c)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    struct buf target = BUF_INIT;
-    char *path = NULL;
-    json_t *v = NULL;
-    r = cli_path(&a, c->operands[0], &path);
-    if (r == 0) {
-        api_target(&target, "/v1/stat", (struct api_param[]){{"path", path}}, 1);
-        r = api_json(&a, "GET", buf_cstr(&target), SPAN_NONE, &v);
-    }
-    if (r == 0)
-        cli_record(c, columns, v);
-    json_decref(v);
-    cli_path_free(path);
-    buf_done(&target);
-    api_close(&a);
-    return r;
+    return cli_work_path(c, c->operands[0], show);
 }
 
 const struct cli_command sub_stat = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_path.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 static int unpin(struct api *a, const char *operand)
@@ -19,19 +19,7 @@ static int unpin(struct api *a, const char *operand)
 
 static int run(struct cli *c)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
-    unsigned failed = 0;
-    for (unsigned i = 0; i < c->count && !cli_interrupted(); i++) {
-        int one = unpin(&a, c->operands[i]);
-        failed += one < 0;
-        r = one < 0 ? one : r;
-    }
-    api_close(&a);
-    return failed && failed < c->count ? ERR_PARTIAL : r;
+    return cli_work_each(c, unpin);
 }
 
 const struct cli_command sub_unpin = {

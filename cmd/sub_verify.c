@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "cmd/cli/cli_api.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/cli/cli_progress.h"
+#include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
 static const struct cli_option options[] = {
@@ -37,17 +37,13 @@ static int on_row(void *arg, json_t *row)
     return 0;
 }
 
-static int run(struct cli *c)
+static int verify(struct api *a)
 {
-    struct api a;
-    int r = api_open(&a, c);
-    if (r < 0)
-        return r;
-    cli_catch_interrupts();
+    struct cli *c = a->c;
     struct verifying v = {.table = cli_table_new(c, problems)};
     progress_begin(&v.progress, c, "verify", 0);
-    http_client_tick(a.http, (struct http_tick){progress_tick, &v.progress});
-    r = api_lines(&a, "POST", cli_has(c, "repair") ? "/v1/verify?repair=1" : "/v1/verify", on_row, &v);
+    http_client_tick(a->http, (struct http_tick){progress_tick, &v.progress});
+    int r = api_lines(a, "POST", cli_has(c, "repair") ? "/v1/verify?repair=1" : "/v1/verify", on_row, &v);
     progress_end(&v.progress);
     cli_table_end(v.table);
     uint64_t bad = api_u64(v.last, "problems"), repaired = api_u64(v.last, "repaired");
@@ -56,8 +52,12 @@ static int run(struct cli *c)
     if (r == 0 && bad > repaired)
         r = cli_fail(c, ERR_VERIFY, "p2p verify --repair", "the store has %llu problems", (unsigned long long)(bad - repaired));
     json_decref(v.last);
-    api_close(&a);
     return r;
+}
+
+static int run(struct cli *c)
+{
+    return cli_work(c, verify);
 }
 
 const struct cli_command sub_verify = {

@@ -9,6 +9,7 @@
 
 #include "store/tree/tempname.h"
 #include "store/unixfs/dir_builder.h"
+#include "store/unixfs/emit.h"
 
 #include <stdlib.h>
 
@@ -23,19 +24,6 @@ void publishing_reset(struct publishing *p)
 
 /* ---- blocks that entries need ---- */
 
-static int emit(struct block_sink *sink, const struct cid *cid, struct span bytes)
-{
-    if (!sink)
-        return 0;
-    struct block *b = block_from(sink->budget, BUDGET_STORE, cid, bytes);
-    if (!b)
-        return ERR_AGAIN;
-    int r = sink->put(sink, b);
-    if (r < 0)
-        block_unref(b);
-    return r;
-}
-
 /* The DAG of a file or symlink; made blocks go to the sink (NULL: none are wanted). */
 static int leaf_root(const struct tree_record *rec, struct block_sink *sink, struct unixfs_root *ret)
 {
@@ -49,7 +37,7 @@ static int leaf_root(const struct tree_record *rec, struct block_sink *sink, str
         unixfs_add_symlink(&bytes, rec->target, NULL);
     made.tsize = buf_len(&bytes);
     cid_of(&made.cid, rec->type == TREE_SYMLINK ? CODEC_DAG_PB : CODEC_RAW, buf_span(&bytes));
-    int r = emit(sink, &made.cid, buf_span(&bytes));
+    int r = emit_known(sink, BUDGET_STORE, &made.cid, buf_span(&bytes));
     buf_done(&bytes);
     if (r == 0)
         *ret = made;

@@ -2,6 +2,7 @@
 #include "store/unixfs/layout.h"
 
 #include "store/content/hasher.h"
+#include "store/unixfs/emit.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -77,19 +78,6 @@ void layout_encode_leaf(const struct layout_profile *p, struct span data, struct
         unixfs_add_leaf(out, data, NULL);
 }
 
-static int emit(struct block_sink *sink, const struct cid *cid, struct span bytes)
-{
-    if (!sink)
-        return 0;
-    struct block *b = block_from(sink->budget, BUDGET_STORE, cid, bytes);
-    if (!b)
-        return ERR_AGAIN;
-    int r = sink->put(sink, b);
-    if (r < 0)
-        block_unref(b);
-    return r;
-}
-
 int layout_parent(const struct layout_profile *p, struct layout_children c, struct block_sink *sink, struct unixfs_root *ret)
 {
     assert(c.count >= 1 && c.count <= p->max_links);
@@ -99,7 +87,7 @@ int layout_parent(const struct layout_profile *p, struct layout_children c, stru
     for (size_t i = 0; i < c.count; i++)
         made.size += c.child[i].size;
     cid_for(p, CODEC_DAG_PB, buf_span(&bytes), &made.cid);
-    int r = emit(sink, &made.cid, buf_span(&bytes));
+    int r = emit_known(sink, BUDGET_STORE, &made.cid, buf_span(&bytes));
     buf_done(&bytes);
     if (r == 0)
         *ret = made;
@@ -162,7 +150,7 @@ static int finish_empty(struct layout *l, struct unixfs_root *ret)
     layout_encode_leaf(l->profile, SPAN_NONE, &bytes);
     struct unixfs_root made = {.tsize = buf_len(&bytes)};
     layout_leaf_cid(l->profile, buf_span(&bytes), &made.cid);
-    int r = emit(l->sink, &made.cid, buf_span(&bytes));
+    int r = emit_known(l->sink, BUDGET_STORE, &made.cid, buf_span(&bytes));
     buf_done(&bytes);
     if (r == 0)
         *ret = made;
