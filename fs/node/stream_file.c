@@ -244,10 +244,10 @@ static int stream_do_open(struct mount *m, struct request *r, struct inode *i)
     bool feed = i->sub == STREAM_LIVE_FEED;
     if (feed && (r->flags & O_ACCMODE) != O_WRONLY)
         return ERR_DENIED;
-    const char *file = key_part(i, 1), *service = feed ? file : streams_offered(m, span_str(key_part(i, 0)), file);
+    const char *file = key_part(i, 1), *service = feed ? file : streams_service(m, span_str(key_part(i, 0)), file);
     struct stream_open what = {.use = feed ? STREAM_FEED : STREAM_DIAL, .service = (char *)(uintptr_t)service};
     if (!service && !r->state)
-        return ERR_NOT_FOUND; /* no longer offered */
+        return ERR_NOT_FOUND; /* no longer offered, and no name to dial by */
     if (!feed)
         what.peer = (char *)(uintptr_t)key_part(i, 0);
     int rc = stream_opening(m, r, &what, &fd);

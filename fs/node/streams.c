@@ -6,6 +6,7 @@
 
 #include "fs/node/text_table.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,17 @@ static const char *next_text(struct span *left)
     return text;
 }
 
-const char *streams_offered(const struct mount *m, struct span peer, const char *file)
+/* What a service may be called and a file as well: what it is not listed by needs no escapes. */
+static bool is_plain(const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr(".-_", *p))
+            return false;
+    return *name && *name != '.' && strlen(name) <= 64;
+}
+
+/* A peer that is not connected lists nothing, and others need not list what they accept: only dialing tells. */
+const char *streams_service(const struct mount *m, struct span peer, const char *file)
 {
     const struct peer_row *p = peers_find(m, peer);
     struct span left = p ? p->services : SPAN_NONE;
@@ -52,7 +63,7 @@ const char *streams_offered(const struct mount *m, struct span peer, const char 
         if (strcmp(name, file) == 0)
             return service;
     }
-    return NULL;
+    return p && is_plain(file) ? file : NULL;
 }
 
 static bool is_live(const struct offer_row *o)
@@ -223,11 +234,12 @@ static int sock_readlink(struct mount *m, struct request *r, struct inode *i)
     const char *peer = (const char *)i->key;
     size_t at = strlen(peer) + 1;
     char *file = mem_strn(span_from(inode_key_span(i), at)), line[400];
-    const char *service = streams_offered(m, span_str(peer), file);
+    const char *service = streams_service(m, span_str(peer), file);
+    if (service)
+        snprintf(line, sizeof line, "sock %s %s", peer, service);
     free(file);
     if (!service)
         return ERR_NOT_FOUND;
-    snprintf(line, sizeof line, "sock %s %s", peer, service);
     int rc = command_run(m, r, line);
     if (rc < 0)
         return rc;
@@ -247,17 +259,18 @@ const struct node_ops node_sock = {
 static int peer_stream_find(struct mount *m, struct span peer, const char *name, struct found *ret)
 {
     size_t len = strlen(name);
-    char service[256];
-    if (streams_offered(m, peer, name)) {
-        stream_file_found(m, STREAM_SERVICE, peer, span_str(name), ret);
-        return 0;
+    const char *service = streams_service(m, peer, name);
+    bool is_sock = len > 5 && strcmp(name + len - 5, ".sock") == 0 && (!service || service == name);
+    char *stem = mem_strn(span_of(name, is_sock ? len - 5 : len));
+    if (!streams_service(m, peer, stem)) {
+        free(stem);
+        return ERR_NOT_FOUND;
     }
-    if (len <= 5 || len >= sizeof service || strcmp(name + len - 5, ".sock") != 0)
-        return ERR_NOT_FOUND;
-    snprintf(service, sizeof service, "%.*s", (int)(len - 5), name);
-    if (!streams_offered(m, peer, service))
-        return ERR_NOT_FOUND;
-    sock_found(m, peer, service, ret);
+    if (is_sock)
+        sock_found(m, peer, stem, ret);
+    else
+        stream_file_found(m, STREAM_SERVICE, peer, span_str(name), ret);
+    free(stem);
     return 0;
 }
 

@@ -39,7 +39,8 @@ void streams_describe(const struct inode *i, struct buf *out);
 const struct offer_row *streams_offer(const struct mount *m, struct span name);     /* NULL: none */
 const struct stream_row *streams_number(const struct mount *m, struct span number); /* NULL: none */
 
-const char *streams_offered(const struct mount *m, struct span peer, const char *file); /* the service of that file, or NULL */
+/* The service of a file of peers/<peer>/streams: what the peer lists, else `file` itself when it could be one. NULL: it cannot. */
+const char *streams_service(const struct mount *m, struct span peer, const char *file);
 
 /* stream_file.c: one socket, shared by handles and a conversation */
 struct stream_end *stream_end_new(struct mount *m, int take_fd); /* one reference */

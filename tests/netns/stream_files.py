@@ -135,7 +135,7 @@ class StreamFiles(unittest.TestCase):
         where = offer(self.a, "private", "echo", self.b.id)
         offered(self.b, self.a, "private")
         self.assertNotIn("private", os.listdir(self.c.mount / "peers" / self.a.id / "streams"))
-        with self.assertRaises(FileNotFoundError):
+        with self.assertRaises(PermissionError):
             open(self.c.mount / "peers" / self.a.id / "streams/private", "rb")
         self.assertEqual(os.listdir(where / "allow"), [self.b.id])
         (where / "allow" / self.b.id).unlink()
@@ -165,8 +165,11 @@ class StreamFiles(unittest.TestCase):
 
     def test_errors(self):
         peers = self.b.mount / "peers"
-        with self.assertRaises(FileNotFoundError):
+        with self.assertRaises(PermissionError):
             open(peers / self.a.id / "streams/nothing", "rb")
+        for name in (".hidden", "no blanks", "no%2Fescapes", "x" * 65):
+            with self.assertRaises(FileNotFoundError):
+                open(peers / self.a.id / "streams" / name, "rb")
         for name, line in (("bad", "tcp nowhere"), ("bad2", "fly me")):
             where = self.a.mount / "streams/offer" / name
             where.mkdir()
