@@ -113,10 +113,11 @@ static void on_ended(struct mail *mail, void *owner)
 }
 
 /* On the engine's thread */
-static void tell_ended(void *arg, uint64_t stream, int err)
+static void tell_ended(void *arg, uint64_t stream, int err, bool whole)
 {
     struct daemon *d = arg;
     struct ended_note *n = MEM_NEW(struct ended_note);
+    (void)whole; /* either direction may have broken */
     n->mail.run = on_ended;
     n->stream = stream;
     n->err = err;

@@ -23,6 +23,34 @@ static void on_dialed(struct mail *take_m, void *owner)
     o->mail.run(&o->mail, owner);
 }
 
+struct ended_note {
+    struct mail mail;
+    uint64_t stream;
+    bool whole;
+};
+
+/* By way of the main thread, which knows whether there still is a mount */
+static void on_ended(struct mail *take_m, void *owner)
+{
+    struct ended_note *n = (struct ended_note *)take_m;
+    struct daemon *d = owner;
+    if (d && d->mount)
+        mount_stream_ended(d->mount, n->stream, n->whole);
+    free(n);
+}
+
+/* On the engine's thread */
+static void tell_ended(void *arg, uint64_t stream, int err, bool whole)
+{
+    struct daemon *d = arg;
+    struct ended_note *n = MEM_NEW(struct ended_note);
+    (void)err;
+    n->mail.run = on_ended;
+    n->stream = stream;
+    n->whole = whole;
+    mailbox_reply(d->mail, &n->mail); /* one for each stream that was handed over */
+}
+
 static int post(void *self, struct stream_open *take_o)
 {
     struct daemon *d = self;
@@ -30,8 +58,13 @@ static int post(void *self, struct stream_open *take_o)
     const char *service = take_o->service;
     int rc = 0;
     m->open = take_o;
-    m->dial = (struct engine_dial){
-        .mail.run = on_dialed, .reply = take_o->reply, .fd = -1, .timeout = take_o->timeout, .stream = take_o->number};
+    m->dial = (struct engine_dial){.mail.run = on_dialed,
+                                   .reply = take_o->reply,
+                                   .fd = -1,
+                                   .timeout = take_o->timeout,
+                                   .stream = take_o->number,
+                                   .ended = tell_ended,
+                                   .arg = d};
     m->dial.datagrams = strncmp(service, "udp/", 4) == 0;
     service += m->dial.datagrams ? 4 : 0;
     if (strlen(service) >= sizeof m->dial.service)

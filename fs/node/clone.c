@@ -7,7 +7,6 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 struct conversation {
     struct conversation *next;
@@ -104,20 +103,20 @@ static bool cut_remote(char *text, char **ret_peer, char **ret_service)
 
 static int dial(struct mount *m, struct request *r, struct conversation *c, char *text)
 {
-    int fd;
+    struct stream_end *end;
     struct stream_open what = {.use = STREAM_DIAL, .number = c->number};
     if (!r->state && c->end)
         return ERR_BUSY;
     if (!cut_remote(text, &what.peer, &what.service))
         return ERR_INVALID;
-    int rc = stream_opening(m, r, &what, &fd);
+    int rc = stream_opening(m, r, &what, &end);
     if (rc < 0)
         return rc;
     if (c->end) { /* two dialed at once, and the other was quicker */
-        close(fd);
+        stream_leave(end);
         return ERR_BUSY;
     }
-    c->end = stream_end_new(m, fd);
+    c->end = end;
     struct buf remote = BUF_INIT;
     buf_printf(&remote, "%s/%s", what.peer, what.service);
     free(c->remote);

@@ -3,17 +3,19 @@
  * What other threads tell and ask the mount: each call is one message. Messages that only replace a value cannot be refused:
  * their senders are few and slow. */
 #include "fs/node/mount_state.h"
+#include "fs/node/streams.h"
 
 #include <stdlib.h>
 
-enum tell { TELL_PEERS, TELL_SERVICES, TELL_ONLINE, TELL_TEXT, TELL_EVENT };
+enum tell { TELL_PEERS, TELL_SERVICES, TELL_ONLINE, TELL_TEXT, TELL_EVENT, TELL_STREAM_ENDED };
 
 struct told {
     struct mail mail;
     enum tell what;
     struct peer_table *peers;
     struct service_table *services;
-    bool online;
+    bool online, whole;
+    uint64_t number;
     enum mount_text which;
     struct buf text;
     char *kind;
@@ -68,6 +70,9 @@ static void run_told(struct mail *take_m, void *owner)
             break;
         case TELL_EVENT:
             text_add_event(m, t->kind, buf_cstr(&t->text));
+            break;
+        case TELL_STREAM_ENDED:
+            stream_ended(m, t->number, t->whole);
             break;
         }
     }
@@ -131,6 +136,14 @@ void mount_set_text(struct mount *m, enum mount_text which, struct buf *take_tex
     t->which = which;
     t->text = *take_text;
     *take_text = BUF_INIT;
+    mailbox_reply(m->mailbox, &t->mail);
+}
+
+void mount_stream_ended(struct mount *m, uint64_t number, bool whole)
+{
+    struct told *t = told_new(TELL_STREAM_ENDED);
+    t->number = number;
+    t->whole = whole;
     mailbox_reply(m->mailbox, &t->mail);
 }
 

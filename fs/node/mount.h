@@ -108,6 +108,8 @@ enum mount_text { MOUNT_TEXT_STATUS, MOUNT_TEXT_LIMITS, MOUNT_TEXT_CTL, MOUNT_TE
 void mount_set_peers(struct mount *m, struct peer_table *take_t);
 void mount_set_services(struct mount *m, struct service_table *take_t);
 void mount_set_online(struct mount *m, bool online);
+/* A stream that was handed over has ended, `whole`: after the peer's own end. Told once of each that was opened. */
+void mount_stream_ended(struct mount *m, uint64_t number, bool whole);
 /* The newest text of that file; takes the contents of `text`. JSON twins (`X.json`) are made by the mount from the key TAB
  * value lines. */
 void mount_set_text(struct mount *m, enum mount_text which, struct buf *take_text);

@@ -101,6 +101,7 @@ struct mount {
 
     /* streams */
     struct conversation *conversations; /* of streams/clone */
+    struct stream_end *streams;         /* all that are open */
     struct stream_end *dead_streams;    /* freed at the end of the turn: events may still name them */
     uint64_t stream_lookups;
     uint8_t *stream_buf; /* for one read at a time; NULL before the first */

@@ -14,8 +14,14 @@
 
 /* ---- ends ---- */
 
+/* What a socket cannot tell: whether the bytes before its end are all that the peer meant to send */
+enum stream_fate { STREAM_RUNS, STREAM_WHOLE, STREAM_BROKE };
+
 struct stream_end {
+    struct stream_end *prev, *next; /* m->streams */
     struct mount *m;
+    uint64_t number;
+    enum stream_fate fate;
     unsigned refs;
     int fd;
     bool watched;   /* in epoll, armed for `armed` once more */
@@ -24,12 +30,18 @@ struct stream_end {
     struct stream_end *next_dead;
 };
 
-struct stream_end *stream_end_new(struct mount *m, int take_fd)
+static struct stream_end *end_new(struct mount *m, uint64_t number, int take_fd)
 {
     struct stream_end *e = MEM_NEW(struct stream_end);
     e->m = m;
+    e->number = number;
+    e->next = m->streams;
+    if (e->next)
+        e->next->prev = e;
+    m->streams = e;
     e->refs = 1;
     e->fd = take_fd;
+    (void)fcntl(take_fd, F_SETFL, fcntl(take_fd, F_GETFL) | O_NONBLOCK);
     return e;
 }
 
@@ -46,6 +58,9 @@ void stream_leave(struct stream_end *e)
     request_poll_drop(e->poll);
     e->poll = NULL;
     close(e->fd); /* leaves epoll by itself */
+    *(e->prev ? &e->prev->next : &e->m->streams) = e->next;
+    if (e->next)
+        e->next->prev = e->prev;
     e->next_dead = e->m->dead_streams;
     e->m->dead_streams = e;
 }
@@ -86,10 +101,22 @@ void stream_ready(struct mount *m, struct stream_end *e)
     stream_leave(e);
 }
 
+void stream_ended(struct mount *m, uint64_t number, bool whole)
+{
+    struct stream_end *e = m->streams;
+    while (e && e->number != number)
+        e = e->next;
+    if (!e)
+        return; /* closed here first */
+    e->fate = whole ? STREAM_WHOLE : STREAM_BROKE;
+    pending_wake(m->pending, e);
+}
+
 /* ---- opening ---- */
 
 struct opening {
     struct stream_open open; /* first */
+    struct stream_end *end;  /* once it is open: how it ends may be told before the request runs again */
     struct mount *m;
     bool done, orphan;
 };
@@ -98,6 +125,7 @@ static void opening_free(struct opening *o)
 {
     if (o->open.fd >= 0)
         close(o->open.fd);
+    stream_leave(o->end);
     free(o->open.peer);
     free(o->open.service);
     free(o);
@@ -120,10 +148,15 @@ static void on_opened(struct mail *take_m, void *owner)
     struct mount *m = o->m;
     m->commands--;
     o->done = true;
-    if (o->orphan || !owner)
+    if (o->orphan || !owner) {
         opening_free(o);
-    else
-        pending_wake(m->pending, o);
+        return;
+    }
+    if (o->open.result == 0) {
+        o->end = end_new(m, o->open.number, o->open.fd);
+        o->open.fd = -1;
+    }
+    pending_wake(m->pending, o);
 }
 
 static struct opening *opening_new(struct mount *m, const struct stream_open *what)
@@ -143,7 +176,7 @@ static struct opening *opening_new(struct mount *m, const struct stream_open *wh
     return o;
 }
 
-int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, int *ret_fd)
+int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, struct stream_end **ret_end)
 {
     struct opening *o = r->state;
     if (!o) {
@@ -165,9 +198,8 @@ int stream_opening(struct mount *m, struct request *r, const struct stream_open 
         return ERR_AGAIN;
     int rc = o->open.result;
     if (rc == 0) {
-        *ret_fd = o->open.fd;
-        o->open.fd = -1;
-        fcntl(*ret_fd, F_SETFL, fcntl(*ret_fd, F_GETFL) | O_NONBLOCK);
+        *ret_end = o->end;
+        o->end = NULL;
     } else if (o->open.why.text[0]) {
         text_add_event(m, "stream.failed", o->open.why.text);
     }
@@ -238,7 +270,7 @@ static int open_data(struct mount *m, struct request *r, struct inode *i)
 
 static int stream_do_open(struct mount *m, struct request *r, struct inode *i)
 {
-    int fd;
+    struct stream_end *end;
     if (i->sub == STREAM_DATA)
         return open_data(m, r, i);
     bool feed = i->sub == STREAM_LIVE_FEED;
@@ -250,11 +282,11 @@ static int stream_do_open(struct mount *m, struct request *r, struct inode *i)
         return ERR_NOT_FOUND; /* no longer offered, and no name to dial by */
     if (!feed)
         what.peer = (char *)(uintptr_t)key_part(i, 0);
-    int rc = stream_opening(m, r, &what, &fd);
+    int rc = stream_opening(m, r, &what, &end);
     if (rc < 0)
         return rc;
     struct handle *h = handle_new(m, i, r->flags);
-    h->stream = stream_end_new(m, fd);
+    h->stream = end;
     handle_reply(m, r, h, OPEN_STREAM);
     return 0;
 }
@@ -272,6 +304,24 @@ static int park(struct request *r, struct stream_end *e, uint32_t event, const c
     return ERR_AGAIN;
 }
 
+/* The socket has no more. While its other side is there that is the peer's end; when it is gone the stream may have broken,
+ * of which the message is on its way. */
+static int read_end(struct request *r, struct stream_end *e)
+{
+    struct pollfd p = {.fd = e->fd};
+    bool gone = poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+    if (gone && e->fate == STREAM_RUNS) {
+        r->wait_on = e;
+        r->why = "waits to hear how the stream ended";
+        return ERR_AGAIN;
+    }
+    if (gone && e->fate == STREAM_BROKE)
+        request_errno(r, ECONNRESET);
+    else
+        request_data(r, SPAN_NONE);
+    return 0;
+}
+
 static int stream_read(struct mount *m, struct request *r, struct inode *i)
 {
     (void)i;
@@ -279,6 +329,8 @@ static int stream_read(struct mount *m, struct request *r, struct inode *i)
     if (!m->stream_buf)
         m->stream_buf = mem_new(READ_MOST);
     ssize_t n = recv(e->fd, m->stream_buf, r->size < READ_MOST ? r->size : READ_MOST, MSG_DONTWAIT);
+    if (n == 0 && r->size)
+        return read_end(r, e);
     if (n >= 0)
         request_data(r, span_of(m->stream_buf, (size_t)n));
     else if (errno == EAGAIN)

@@ -502,7 +502,7 @@ static int create_allow(struct mount *m, struct request *r, struct inode *i, boo
 /* A new name in live/: an offer that nobody may dial yet, and its feed. Two phases of one request. */
 static int create_live(struct mount *m, struct request *r)
 {
-    int fd;
+    struct stream_end *end;
     if (r->phase == 0) {
         if ((r->flags & O_ACCMODE) != O_WRONLY)
             return ERR_DENIED;
@@ -513,14 +513,14 @@ static int create_live(struct mount *m, struct request *r)
         r->state = NULL;
         r->phase = 1;
     }
-    int rc = stream_opening(m, r, &(struct stream_open){.use = STREAM_FEED, .service = (char *)(uintptr_t)r->name}, &fd);
+    int rc = stream_opening(m, r, &(struct stream_open){.use = STREAM_FEED, .service = (char *)(uintptr_t)r->name}, &end);
     if (rc < 0)
         return rc;
     struct found f = {0};
     stream_file_found(m, STREAM_LIVE_FEED, SPAN_NONE, span_str(r->name), &f);
     struct inode *i = inode_get(m->inodes, &f.key);
     struct handle *h = handle_new(m, i, r->flags);
-    h->stream = stream_end_new(m, fd);
+    h->stream = end;
     struct request_entry e = {.node = i->number, .generation = i->generation, .attr = f.attr};
     i->lookups++;
     if (!request_create(r, &e, (uint64_t)(uintptr_t)h, OPEN_DIRECT | OPEN_NO_SEEK)) {

@@ -39,18 +39,18 @@ void streams_describe(const struct inode *i, struct buf *out);
 const struct offer_row *streams_offer(const struct mount *m, struct span name);     /* NULL: none */
 const struct stream_row *streams_number(const struct mount *m, struct span number); /* NULL: none */
 
-/* The service of a file of peers/<peer>/streams: what the peer lists, else `file` itself when it could be one. NULL: it cannot. */
+/* The service of a file of peers/<peer>/streams: what the peer lists, else `file` itself if it could be one; NULL: it cannot */
 const char *streams_service(const struct mount *m, struct span peer, const char *file);
 
 /* stream_file.c: one socket, shared by handles and a conversation */
-struct stream_end *stream_end_new(struct mount *m, int take_fd); /* one reference */
 struct stream_end *stream_end_ref(struct stream_end *e);
-void stream_leave(struct stream_end *e);                  /* the last one closes; NULL accepted */
-void stream_ready(struct mount *m, struct stream_end *e); /* epoll told */
-void streams_sweep(struct mount *m);                      /* frees those that were left during the turn */
-/* Opens a stream for a request: ERR_AGAIN until it is settled; 0: *ret_fd is the caller's; else why not. The state is the
- * request's. `number` 0: any. */
-int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, int *ret_fd);
+void stream_leave(struct stream_end *e);                         /* the last one closes; NULL accepted */
+void stream_ready(struct mount *m, struct stream_end *e);        /* epoll told */
+void streams_sweep(struct mount *m);                             /* frees those that were left during the turn */
+void stream_ended(struct mount *m, uint64_t number, bool whole); /* mount_stream_ended */
+/* Opens a stream for a request: ERR_AGAIN until it is settled; 0: one reference of *ret_end is the caller's; else why not. The
+ * state is the request's. `number` 0: any. */
+int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, struct stream_end **ret_end);
 void stream_file_found(struct mount *m, enum stream_file kind, struct span peer, struct span service, struct found *ret);
 
 /* clone.c: conversations, in the manner of ip(3) */

@@ -125,7 +125,7 @@ void bridge_end(struct bridge *b, int err)
         host_raw_reset(e->host, b->raw, mono_now());
     close_fd(b, err < 0);
     if (b->ended)
-        b->ended(b->arg, b->number, err);
+        b->ended(b->arg, b->number, err, b->shut);
     free(b->place);
     free(b);
     e->service_changes++;

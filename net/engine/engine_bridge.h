@@ -45,7 +45,7 @@ struct bridge {
     struct host_raw *raw;     /* NULL while DIALING, of a feed, and once it is gone */
     struct host_call *call;   /* while DIALING */
     struct engine_dial *dial; /* whose stream it is, until it was answered */
-    void (*ended)(void *arg, uint64_t stream, int err);
+    void (*ended)(void *arg, uint64_t stream, int err, bool whole);
     void *arg;
     int fd, other_fd; /* -1: none. other_fd: to be handed to who dialed */
     struct loop_fd *watch;

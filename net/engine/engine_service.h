@@ -36,8 +36,8 @@ struct engine_dial {
     int fd;
     mono_ns timeout; /* 0: 15 s */
     /* Told on the engine's thread when the stream has ended, after an answer of 0: must not block. 0: well; ERR_RESET … A unix
-     * socket cannot tell a reset from an end. NULL: nobody asks. */
-    void (*ended)(void *arg, uint64_t stream, int err);
+     * socket cannot tell a reset from an end. `whole`: the peer's end had come before and was passed on. NULL: nobody asks. */
+    void (*ended)(void *arg, uint64_t stream, int err, bool whole);
     void *arg;
     /* ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_DENIED (no such service, or not for us), ERR_RESET, ERR_LIMIT,
      * ERR_CANCELLED, ERR_INVALID … */
