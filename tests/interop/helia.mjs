@@ -17,6 +17,7 @@ import { importer } from 'ipfs-unixfs-importer'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { once } from 'node:events'
+import { streamVerbs } from './streams.mjs'
 
 const flags = process.argv.slice(2).filter(a => a.startsWith('--'))
 const listen = process.argv.slice(2).filter(a => !a.startsWith('--'))
@@ -47,6 +48,7 @@ const fs = unixfs(helia)
 async function * collect (source) { for await (const entry of source) yield entry }
 
 const verbs = {
+  ...streamVerbs(helia.libp2p),
   id: async () => ({ id: helia.libp2p.peerId.toString(), addresses: helia.libp2p.getMultiaddrs().map(String) }),
   dial: async ({ address }) => { await helia.libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(15000) }); return {} },
   hangup: async ({ peer }) => { for (const c of helia.libp2p.getConnections()) if (c.remotePeer.toString() === peer) await c.close(); return {} },

@@ -18,14 +18,14 @@ def kubo_program():
 
 
 class Kubo:
-    def __init__(self, lab, index, program, profile="unixfs-v1-2025", listen=None):
+    def __init__(self, lab, index, program, profile="unixfs-v1-2025", listen=None, more=()):
         self.lab, self.index, self.program = lab, index, program
         self.path = lab.dir / f"kubo{index}"
         self.env = dict(os.environ, IPFS_PATH=str(self.path), HOME=str(lab.dir), IPFS_TELEMETRY="off")
         self("init", "--empty-repo", "-p", f"test,{profile}")
         for key, value in (("Bootstrap", []), ("Addresses.Swarm", [listen or f"/ip4/{lab.ip(index)}/tcp/4001"]),
                            ("Discovery.MDNS.Enabled", False), ("Routing.Type", "none"), ("AutoConf.Enabled", False),
-                           ("Provide.Enabled", False), ("Swarm.RelayClient.Enabled", False), ("AutoTLS.Enabled", False)):
+                           ("Provide.Enabled", False), ("Swarm.RelayClient.Enabled", False), ("AutoTLS.Enabled", False), *more):
             self("config", "--json", key, json.dumps(value))
         self.daemon = lab.popen(index, [program, "daemon"], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for line in self.daemon.stdout:
