@@ -11,7 +11,7 @@
  *                       When the groups are joined again, what was sent arrives (as TCP would repeat it)
  *   hostsim_suspend     a node stands still while time goes on: a lid that was closed
  *   hostsim_kill        the node is gone; its peers hear a reset. hostsim_start brings it back with what it had stored
- * Node n has the address /ip4/10.<n/250>.<n%250+1>.1/tcp/4001.
+ * Node n has the address /ip4/10.<n/250>.<n%250+1>.1/tcp/4001. After a call of the host itself the next hostsim_run goes on with it.
  */
 #ifndef TESTS_SIM_HOSTSIM_H
 #define TESTS_SIM_HOSTSIM_H
@@ -19,6 +19,7 @@
 #include "net/host/host.h"
 
 #define HOSTSIM_NODES_MAX 1024
+#define HOSTSIM_IP(node)  10, (uint8_t)((node) / 250), (uint8_t)((node) % 250 + 1), 1
 
 struct hostsim;
 
@@ -36,10 +37,19 @@ uint64_t hostsim_digest(const struct hostsim *s);
 
 /* ---- nodes ---- */
 
-int hostsim_node(struct hostsim *s, const struct hostsim_line *line, uint64_t budget); /* its number; budget 0: the default */
+struct hostsim_node {
+    struct hostsim_line line;
+    uint64_t budget;                     /* 0: the default */
+    bool mdns;                           /* see hostsim_lan */
+    void (*tune)(struct host_config *c); /* changes what it is started with, each time; NULL: nothing */
+};
+int hostsim_add(struct hostsim *s, const struct hostsim_node *like); /* its number; it is started */
 int hostsim_count(const struct hostsim *s);
-struct host *hostsim_host(struct hostsim *s, int node);   /* NULL: killed */
-uint64_t hostsim_peak(const struct hostsim *s, int node); /* of its memory budget */
+struct host *hostsim_host(struct hostsim *s, int node); /* NULL: killed */
+const struct peer_id *hostsim_id(const struct hostsim *s, int node);
+struct multiaddr hostsim_address(int node);
+unsigned hostsim_dials(const struct hostsim *s, int node); /* that it tried */
+uint64_t hostsim_peak(const struct hostsim *s, int node);  /* of its memory budget */
 uint64_t hostsim_limit(const struct hostsim *s, int node);
 void hostsim_kill(struct hostsim *s, int node);
 void hostsim_start(struct hostsim *s, int node);
@@ -52,11 +62,27 @@ unsigned hostsim_links(const struct hostsim *s);                /* connections o
 void hostsim_cut(struct hostsim *s, unsigned nth);              /* of hostsim_links */
 void hostsim_partition(struct hostsim *s, int node, int group); /* all begin in group 0 */
 
+/* Somebody at `remote` connects, sends `bytes` and, when 20 ms have passed, hangs up. False: the node did not notice that. */
+bool hostsim_stranger(struct hostsim *s, int node, const struct multiaddr *remote, struct span bytes);
+/* Datagrams reach everybody of the same group; until this is called, nobody. */
+void hostsim_lan(struct hostsim *s);
+
+/* What the simulator has no part in is shown to `each`: events, the streams of services. */
+typedef void hostsim_watcher(void *arg, int node, const struct host_action *a);
+void hostsim_watch(struct hostsim *s, hostsim_watcher *each, void *arg);
+
+/* ---- calls: `owner` is NULL when they were answered ---- */
+
+void hostsim_call(struct hostsim *s, int node, struct host_call *c);             /* the caller's until then */
+int hostsim_ask(struct hostsim *s, int node, struct host_call *c, mono_ns most); /* waits: the result; ERR_AGAIN: none yet */
+int hostsim_connect_now(struct hostsim *s, int from, int to);                    /* waits */
+
 /* ---- blocks ---- */
 
 struct cid hostsim_put(struct hostsim *s, int node, uint64_t codec, struct span data);
 /* `leaves` raw blocks of pseudo-random bytes under one dag-pb root, as a file has them */
 struct cid hostsim_put_file(struct hostsim *s, int node, unsigned leaves, size_t leaf_size);
+void hostsim_copy(struct hostsim *s, int from, int to); /* all that `from` holds */
 size_t hostsim_held(const struct hostsim *s, int node); /* blocks */
 
 struct hostsim_want {
@@ -65,8 +91,8 @@ struct hostsim_want {
     bool settled, lost; /* lost: its node was killed before */
     mono_ns asked_at, settled_at;
 };
-/* Owned by the simulator. Without a deadline. */
-struct hostsim_want *hostsim_want(struct hostsim *s, int node, enum want_kind kind, const struct cid *cid);
+/* Owned by the simulator, its block too. As somebody who waits asks; MONO_NEVER: as a pin does. */
+struct hostsim_want *hostsim_want(struct hostsim *s, int node, enum want_kind kind, const struct cid *cid, mono_ns timeout);
 
 struct hostsim_ledger { /* of one node, over all peers it had */
     uint64_t bytes_received, bytes_sent, duplicate_bytes, wrong_bytes;

@@ -55,15 +55,15 @@ static void wire(struct swarm *w, unsigned more)
 static void want_all(struct swarm *w)
 {
     for (int i = 1; i < w->nodes; i++)
-        w->wants[i] = hostsim_want(w->s, i, WANT_DAG, &w->root);
+        w->wants[i] = hostsim_want(w->s, i, WANT_DAG, &w->root, MONO_NEVER);
 }
 
 static struct swarm swarm_new(uint64_t seed, int nodes)
 {
     struct swarm w = {.s = hostsim_new(seed), .seed = seed, .nodes = nodes};
     for (int i = 0; i < nodes; i++) {
-        struct hostsim_line line = some_line(hostsim_rng(w.s));
-        (void)hostsim_node(w.s, &line, 32u << 20);
+        struct hostsim_node like = {.line = some_line(hostsim_rng(w.s)), .budget = 32u << 20};
+        (void)hostsim_add(w.s, &like);
     }
     w.root = hostsim_put_file(w.s, 0, LEAVES, LEAF);
     wire(&w, 3);
@@ -83,7 +83,7 @@ static void ask_again(struct swarm *w)
 {
     for (int i = 1; i < w->nodes; i++)
         if (w->wants[i]->lost && hostsim_host(w->s, i))
-            w->wants[i] = hostsim_want(w->s, i, WANT_DAG, &w->root);
+            w->wants[i] = hostsim_want(w->s, i, WANT_DAG, &w->root, MONO_NEVER);
 }
 
 /* Runs until everybody has everything; the seconds it took, or fails. */
