@@ -4,7 +4,9 @@
 #include "cmd/cli/cli.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,6 +41,21 @@ void cli_catch_interrupts(void)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
+}
+
+int cli_poll(struct pollfd *p, unsigned count)
+{
+    sigset_t both, before;
+    sigemptyset(&both);
+    sigaddset(&both, SIGINT);
+    sigaddset(&both, SIGTERM);
+    sigprocmask(SIG_BLOCK, &both, &before);
+    errno = EINTR;
+    int ready = cli_interrupted() ? -1 : ppoll(p, count, NULL, &before);
+    int number = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = number;
+    return ready;
 }
 
 static void add_sentence(struct buf *line, const char *fmt, va_list args)
@@ -127,7 +144,7 @@ const char *cli_value(const struct cli *c, const char *option)
 /* getopt's two tables from ours. `val` 256 + place for the command's, 512 + place for common ones. */
 struct getopt_tables {
     struct option longs[CLI_OPTIONS_MAX + COMMON_COUNT + 1];
-    char shorts[2 * (CLI_OPTIONS_MAX + COMMON_COUNT) + 2];
+    char shorts[2 * (CLI_OPTIONS_MAX + COMMON_COUNT) + 3];
 };
 #define VAL_OWN    256
 #define VAL_COMMON 512
@@ -189,17 +206,30 @@ static void set_own(struct cli *c, int place, const char *value)
     buf_done(&both);
 }
 
+/* An operand is moved to the front of argv, where getopt has been already. True: the rest is of another program */
+static bool add_operand(struct cli *c, char *text)
+{
+    c->operands[c->count++] = text;
+    return c->count == 2 && c->command->verbatim && strcmp(text, c->command->verbatim) == 0;
+}
+
 static int parse(struct cli *c, int argc, char **argv)
 {
     struct getopt_tables t;
     memset(&t, 0, sizeof t);
-    t.shorts[0] = ':'; /* tells a missing value from an unknown option */
+    memcpy(t.shorts, "-:", 2); /* operands in their order; tells a missing value from an unknown option */
+    c->operands = argv + 1;
     assert(option_count(c->command->options) <= CLI_OPTIONS_MAX);
     tables_add(&t, c->command->options, VAL_OWN);
     tables_add(&t, cli_common, VAL_COMMON);
     opterr = 0;
     int got;
-    while ((got = getopt_long(argc, argv, t.shorts, t.longs, NULL)) != -1) {
+    bool rest = false;
+    while (!rest && (got = getopt_long(argc, argv, t.shorts, t.longs, NULL)) != -1) {
+        if (got == 1) {
+            rest = add_operand(c, optarg);
+            continue;
+        }
         if (got == '?' || got == ':')
             return bad_option(c, got, argv);
         int own = got >= VAL_COMMON ? -1 : got >= VAL_OWN ? got - VAL_OWN : by_letter(c->command->options, got);
@@ -208,8 +238,8 @@ static int parse(struct cli *c, int argc, char **argv)
         else
             set_common(c, got >= VAL_COMMON ? got - VAL_COMMON : by_letter(cli_common, got));
     }
-    c->operands = argv + optind;
-    c->count = (unsigned)(argc - optind);
+    while (optind < argc)
+        c->operands[c->count++] = argv[optind++];
     return 0;
 }
 

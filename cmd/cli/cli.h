@@ -3,7 +3,8 @@
  * The command line: what a subcommand is (a row of a table), how its arguments are read, how it answers and how it fails.
  *
  * Each subcommand is one struct cli_command with a table of options. --help, the shell completions and the check of the manual
- * pages are made from those tables, so they cannot disagree with what is parsed. Options may stand anywhere; `--` ends them.
+ * pages are made from those tables, so they cannot disagree with what is parsed. Options may stand anywhere; `--` ends them,
+ * and so does a command line of another program (verbatim).
  * Every subcommand understands the common options --json, --quiet, --verbose and --help.
  *
  * stdout is the answer and nothing else; everything else goes to stderr. Errors are one sentence, `p2p: what: why. Try: …`, and
@@ -18,6 +19,7 @@
 #include <stdbool.h>
 
 struct cli;
+struct pollfd;
 
 struct cli_option {
     const char *name;     /* "follow": --follow. NULL ends a table */
@@ -37,6 +39,7 @@ struct cli_command {
     const struct cli_option *options; /* NULL: only the common ones */
     unsigned least, most;             /* how many operands */
     int (*run)(struct cli *c);
+    const char *verbatim; /* as second operand: what follows is taken as it stands, options too. NULL: none */
 };
 
 /* One invocation. */
@@ -67,6 +70,8 @@ void cli_usage(const struct cli *c, const struct cli_command *which); /* --help 
 /* SIGINT or SIGTERM came: blocking calls end with EINTR, loops look here. */
 bool cli_interrupted(void);
 void cli_catch_interrupts(void);
+/* poll(2) without a limit of time; -1 and EINTR also when the signal came before: none is missed between look and wait. */
+int cli_poll(struct pollfd *p, unsigned count);
 
 /* stdout is complete: 0, or an error that was said (disk full behind a redirection). EPIPE is success for us. */
 int cli_flush(const struct cli *c);

@@ -2,11 +2,13 @@
 #include "cmd/cli/cli_stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECE ((size_t)256 << 10)
@@ -25,11 +27,14 @@ static int read_line(int control, char line[2048], int *ret_fd)
         } space;
         struct iovec part = {.iov_base = line + len, .iov_len = 1};
         struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof space};
-        ssize_t n = recvmsg(control, &m, MSG_CMSG_CLOEXEC);
-        if (n < 0 && errno == EINTR && !cli_interrupted())
+        struct pollfd p = {.fd = control, .events = POLLIN};
+        if (cli_poll(&p, 1) < 0 && cli_interrupted())
+            return ERR_INTERRUPTED;
+        ssize_t n = recvmsg(control, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n <= 0 || len + 1 == 2048)
-            return n < 0 && errno == EINTR ? ERR_INTERRUPTED : ERR_NOT_RUNNING;
+            return ERR_NOT_RUNNING;
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
         if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
             memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);
@@ -133,12 +138,15 @@ static int move(struct flow *out, struct flow *in, bool person)
         };
         if (!p[1].events && write_out)
             p[1].fd = -1; /* else it is asked whether both directions have ended: the stream may have broken */
-        if (poll(p, 3, -1) < 0 && errno != EINTR)
-            return err_from_errno(errno);
+        if (cli_poll(p, 3) < 0) {
+            if (cli_interrupted())
+                return ERR_INTERRUPTED;
+            if (errno != EINTR)
+                return err_from_errno(errno);
+            continue; /* a signal that is none of ours; poll left nothing in p */
+        }
         if (in->closed && p[1].revents & POLLHUP)
             return 0;
-        if (cli_interrupted())
-            return ERR_INTERRUPTED;
         short gone = POLLHUP | POLLERR;
         int r = step(out, p[0].revents & (POLLIN | gone), p[1].revents & (POLLOUT | gone));
         if (r == 0)
@@ -149,6 +157,20 @@ static int move(struct flow *out, struct flow *in, bool person)
         close_flow(in, false);
     }
     return 0;
+}
+
+/* A pipe that is nearly full would hold a large write, and with it the other direction and Ctrl-C. O_NONBLOCK is not set on
+ * what we were given, which others have too: this is a description of our own. */
+static void own_output(void)
+{
+    struct stat st;
+    int fd = -1;
+    if (fstat(STDOUT_FILENO, &st) == 0 && S_ISFIFO(st.st_mode))
+        fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return;                    /* as it is, then */
+    (void)dup2(fd, STDOUT_FILENO); /* it is open, so this is not refused */
+    close(fd);
 }
 
 /* How the node says that it ended */
@@ -170,6 +192,7 @@ int stream_splice(struct cli *c, int take_control, int take_fd)
     struct flow out = {.from = STDIN_FILENO, .to = take_fd, .bytes = mem_new(PIECE)};
     struct flow in = {.from = take_fd, .to = STDOUT_FILENO, .bytes = mem_new(PIECE)};
     bool person = isatty(STDIN_FILENO);
+    own_output();
     int r = move(&out, &in, person);
     free(out.bytes);
     free(in.bytes);
