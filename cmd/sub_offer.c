@@ -107,9 +107,10 @@ const struct cli_command sub_offer = {
     .operands = "[NAME [KIND [TARGET…]]]",
     .summary = "offer a service to peers; without NAME: list what is offered",
     .details = "KIND and TARGET: tcp [IP:]PORT, udp [IP:]PORT, unix PATH, exec PROGRAM [ARGUMENT…], file PATH, echo, live.\n"
-               "An argument that begins with '-' wants -- before the service's name.\n"
+               "What follows exec is the program's, options too.\n"
                "Nobody may dial it until --allow says who. It stays until --remove, over restarts.",
     .options = options,
     .most = CLI_ANY,
     .run = run,
+    .verbatim = "exec",
 };
