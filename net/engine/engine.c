@@ -123,6 +123,7 @@ static mono_ns turn(void *arg)
     if (!turns_empty(e->turns)) /* more than one run's worth, or what the host told just now: others are looked at, then on */
         next = 0;
     next = engine_min(next, e->bridges_at); /* a rate was used up */
+    next = engine_min(next, exec_turn(e, now));
     if (e->stopping) {
         if (!e->jobs && !atomic_load(&e->open_wants))
             loop_stop(e->loop);
@@ -244,7 +245,7 @@ int engine_start(struct engine **ret, const struct engine_options *o, struct why
     e->inbox = mailbox_new(ENGINE_REQUESTS_MAX, e);
     e->answers = mailbox_new(SIZE_MAX, e);
     e->started = mono_now();
-    e->save_at = e->ifaces_at = e->bridges_at = e->forwards_at = MONO_NEVER;
+    e->save_at = e->ifaces_at = e->bridges_at = e->forwards_at = e->exec_at = MONO_NEVER;
     e->services = services_new();
     e->turns = MEM_NEW(struct turns);
     turns_init(e->turns);

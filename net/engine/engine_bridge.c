@@ -310,6 +310,7 @@ static void fd_pump(struct bridge *b)
 }
 
 const struct bridge_ends bridge_fd = {.pump = fd_pump};
+const struct bridge_ends bridge_program = {.pump = fd_pump, .done = exec_left};
 
 /* ---- turns, deadlines ---- */
 
@@ -350,7 +351,9 @@ static bool look_at(struct bridge *b, mono_ns now)
         resume(b);
     if (b->deadline > now)
         return true;
-    if (b->datagrams && b->state == BRIDGE_OPEN)
+    if (b->state == BRIDGE_DIALING)
+        service_look(b, now);
+    else if (b->datagrams && b->state == BRIDGE_OPEN)
         datagrams_expire(b, now);
     else
         bridge_end(b, b->state == BRIDGE_TARGET ? ERR_TIMEOUT : ERR_CLOSED);

@@ -33,7 +33,8 @@ struct bridge_ends {
     void (*opened)(struct bridge *b); /* the stream is there; NULL: nothing to do */
     void (*done)(struct bridge *b);   /* NULL: nothing of its own to free */
 };
-extern const struct bridge_ends bridge_fd, bridge_echo, bridge_file, bridge_live, bridge_feed, bridge_datagrams, bridge_flow;
+extern const struct bridge_ends bridge_fd, bridge_program, bridge_echo, bridge_file, bridge_live, bridge_feed, bridge_datagrams,
+    bridge_flow;
 
 struct bridge {
     struct turn turn;           /* first: turns give it back */
@@ -63,11 +64,13 @@ struct bridge {
     uint64_t bytes_in, bytes_out;
     uint64_t ip; /* for turns */
     bool lan;
-    mono_ns opened_at, deadline; /* deadline: of TARGET, of a stream that lingers, of an idle flow; MONO_NEVER */
-    mono_ns resume_at;           /* held back by its service's rate until then; MONO_NEVER: it is not */
+    mono_ns opened_at,
+        deadline;      /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
+    mono_ns resume_at; /* held back by its service's rate until then; MONO_NEVER: it is not */
     union {
         struct file_read *file;
-        uint64_t place; /* of a reader of a live service */
+        struct child *child; /* of an exec offer; NULL: not watched */
+        uint64_t place;      /* of a reader of a live service */
         struct {
             struct datagram_queue queue;
             struct flow *flow; /* NULL: has a descriptor of its own */
@@ -107,8 +110,10 @@ bool bridge_take(struct bridge *b, size_t most); /* fd → stream; false: the br
 
 /* engine_target.c, engine_exec.c: theirs */
 void target_start(struct engine *e, struct service_offer *o, struct host_raw *raw);
-void target_connected(struct bridge *b);                  /* fd is ready to say */
-int exec_start(struct engine *e, const struct bridge *b); /* our end of its standard input and output; -1 and errno */
+void target_connected(struct bridge *b);            /* fd is ready to say */
+int exec_start(struct engine *e, struct bridge *b); /* our end of its standard input and output; -1 and errno */
+void exec_left(struct bridge *b);                   /* its stream has ended */
+mono_ns exec_turn(struct engine *e, mono_ns now);   /* signals to those that outlive their streams */
 void exec_stop_all(struct engine *e);
 
 /* engine_datagram.c */
@@ -123,9 +128,10 @@ struct bridge *forward_bridge(struct engine *e, struct service_forward *f); /* D
 
 /* engine_service.c */
 void service_dial(struct bridge *b, const char *name, mono_ns timeout); /* b->peer, b->datagrams are set */
-void service_undial(struct bridge *b, int err);                         /* of bridge_end */
-void service_opened(struct engine *e, struct host_call *call);          /* HOST_CALLED of an OPEN */
-void service_came(struct engine *e, const struct host_action *a);       /* HOST_STREAM_CAME */
+void service_look(struct bridge *b, mono_ns now); /* is the program still there for which it dials? It may be gone then */
+void service_undial(struct bridge *b, int err);   /* of bridge_end */
+void service_opened(struct engine *e, struct host_call *call);    /* HOST_CALLED of an OPEN */
+void service_came(struct engine *e, const struct host_action *a); /* HOST_STREAM_CAME */
 void services_open(struct engine *e);
 void services_close(struct engine *e); /* before the host stops */
 

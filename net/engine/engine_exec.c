@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Programs as targets: one for each stream, without a shell, its standard input and output one end of a socket pair. When the
- * stream breaks its socket is closed, which ends most programs; when the node ends the rest get SIGTERM.
+ * Programs as targets: one for each stream, without a shell, its standard input and output one end of a socket pair.
+ *
+ *   stream and program ─→ stream only ─→ gone        the program has ended; what it started may still use the stream
+ *            └──────────→ program only ─→ gone       SIGHUP, and SIGKILL after GRACE, to its process group
+ *
+ * SIGHUP comes at once when the stream broke, and after GRACE when the program itself said that it was through. A program that
+ * has ended is waited for only when its stream has, too: until then its number, and so its group's, is nobody else's.
  */
 #include "net/engine/engine_bridge.h"
 
@@ -17,31 +22,86 @@
 
 extern char **environ;
 
+#define GRACE (5 * MONO_S)
+
 struct child { /* until it has been waited for */
-    struct child *next;
+    struct child *prev, *next;
     struct engine *e;
     pid_t pid;
     int fd; /* tells when it has ended */
     struct loop_fd *watch;
+    bool ended, left; /* the program has; its stream has */
+    int signal;       /* the next one, at: */
+    mono_ns signal_at;
 };
 
 static void child_forget(struct child *c)
 {
-    struct child **at = &c->e->children;
-    while (*at != c)
-        at = &(*at)->next;
-    *at = c->next;
+    *(c->prev ? &c->prev->next : &c->e->children) = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
     loop_fd_free(c->watch);
     close(c->fd);
     free(c);
+}
+
+/* Both have ended: what else is in its group has lost its terminal, so to say */
+static void child_reap(struct child *c)
+{
+    (void)kill(-c->pid, SIGHUP); /* nobody left there: as hoped */
+    (void)waitpid(c->pid, NULL, WNOHANG);
+    child_forget(c);
 }
 
 static void child_ready(void *arg, unsigned what)
 {
     struct child *c = arg;
     (void)what;
-    if (waitpid(c->pid, NULL, WNOHANG) != 0)
-        child_forget(c);
+    c->ended = true;
+    if (c->left)
+        child_reap(c);
+    else
+        loop_fd_watch(c->watch, 0);
+}
+
+static void child_signal(struct child *c, mono_ns now)
+{
+    if (kill(-c->pid, c->signal) != 0)
+        (void)kill(c->pid, c->signal); /* it has gone to another group. Ours in any case, not waited for yet */
+    c->signal_at = c->signal == SIGHUP ? mono_after(now, GRACE) : MONO_NEVER;
+    c->signal = SIGKILL;
+}
+
+void exec_left(struct bridge *b)
+{
+    struct child *c = b->u.child;
+    mono_ns now = mono_now();
+    if (!c)
+        return;
+    c->left = true;
+    c->signal = SIGHUP;
+    if (c->ended) {
+        child_reap(c);
+        return;
+    }
+    c->signal_at = mono_after(now, GRACE);
+    if (!b->eof)
+        child_signal(c, now);
+    b->e->exec_at = engine_min(b->e->exec_at, c->signal_at);
+}
+
+mono_ns exec_turn(struct engine *e, mono_ns now)
+{
+    if (now < e->exec_at)
+        return e->exec_at;
+    e->exec_at = MONO_NEVER;
+    for (struct child *c = e->children; c; c = c->next) {
+        if (c->left && c->signal_at <= now)
+            child_signal(c, now);
+        if (c->left)
+            e->exec_at = engine_min(e->exec_at, c->signal_at);
+    }
+    return e->exec_at;
 }
 
 void exec_stop_all(struct engine *e)
@@ -110,22 +170,26 @@ static int spawn(const struct bridge *b, int end, pid_t *ret)
     return number;
 }
 
-static void watch_child(struct engine *e, pid_t pid)
+static struct child *child_new(struct engine *e, pid_t pid)
 {
     int fd = pidfd_open(pid, 0);
     if (fd < 0)
-        return; /* descriptors ran out: it stays a zombie until the node ends */
+        return NULL; /* descriptors ran out: it stays a zombie until the node ends */
     struct child *c = MEM_NEW(struct child);
     c->e = e;
+    c->signal_at = MONO_NEVER;
     c->pid = pid;
     c->fd = fd;
     c->watch = loop_fd_new(e->loop, fd, child_ready, c);
     loop_fd_watch(c->watch, LOOP_READ);
     c->next = e->children;
+    if (c->next)
+        c->next->prev = c;
     e->children = c;
+    return c;
 }
 
-int exec_start(struct engine *e, const struct bridge *b)
+int exec_start(struct engine *e, struct bridge *b)
 {
     int pair[2];
     pid_t pid;
@@ -138,6 +202,6 @@ int exec_start(struct engine *e, const struct bridge *b)
         errno = number;
         return -1;
     }
-    watch_child(e, pid);
+    b->u.child = child_new(e, pid);
     return pair[0];
 }

@@ -3,11 +3,14 @@
  * The registry on the engine's thread: changes that other threads ask for, streams that peers open, streams that are dialed.
  */
 #include "net/engine/engine_bridge.h"
+#include "net/transport/local_end.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define LOOK_EVERY (250 * MONO_MS) /* is the program still there for which a peer is dialed? */
 
 /* ---- changes ---- */
 
@@ -178,7 +181,17 @@ void service_dial(struct bridge *b, const char *name, mono_ns timeout)
         call->deadline = mono_after(now, timeout);
     b->call = call;
     e->service_changes++;
+    if (b->fd >= 0 && b->other_fd < 0 && !b->datagrams)
+        bridge_deadline(b, mono_after(now, LOOK_EVERY));
     host_call(e->host, call, now);
+}
+
+void service_look(struct bridge *b, mono_ns now)
+{
+    if (local_end_gone(b->fd))
+        bridge_end(b, ERR_CANCELLED);
+    else
+        bridge_deadline(b, mono_after(now, LOOK_EVERY));
 }
 
 void service_opened(struct engine *e, struct host_call *call)

@@ -78,6 +78,8 @@ struct engine {
     struct turns *turns; /* which of them moves bytes next */
     struct tally peer_tally, ip_tally;
     struct child *children;          /* programs of exec offers */
+    mono_ns exec_at;                 /* one of them gets a signal */
+    struct flow *flows;              /* of UDP forwards, by source */
     uint64_t service_bytes;          /* moved by all bridges */
     mono_ns bridges_at, forwards_at; /* deadlines of bridges; listeners that try again */
 

@@ -100,6 +100,7 @@ static void start_exec(struct bridge *b)
         failed(b, errno);
         return;
     }
+    b->ends = &bridge_program;
     bridge_set_fd(b, fd);
     bridge_open(b, b->raw);
 }
