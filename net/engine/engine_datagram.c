@@ -11,20 +11,38 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <uthash.h>
 
-#define BEHIND     ((size_t)32 << 10) /* unsent bytes of the stream above which datagrams wait here and can be dropped */
-#define BATCH      64                 /* datagrams of one descriptor in one go */
-#define FLOWS_MOST 1024               /* of one forward */
-#define QUIET      (2 * MONO_S)  /* without an answer of a UDP target, after the peer has finished: there is none to come */
-#define LINGER     (10 * MONO_S) /* for the peer to finish, after we have */
+#define BEHIND     ((size_t)8 << 10) /* unsent bytes of the stream above which datagrams wait here and can be dropped */
+#define BATCH      64                /* datagrams of one descriptor in one go */
+#define FLOWS_MOST 1024              /* of one forward */
+#define QUIET      (2 * MONO_S)      /* without an answer of a UDP target, after the peer has finished: there is none to come */
+#define LINGER     (10 * MONO_S)     /* for the peer to finish, after we have */
+
+struct flow_key { /* compared as memory: what is not used is zero */
+    const struct service_forward *forward;
+    uint8_t ip[16];
+    uint32_t scope;
+    uint16_t family, port;
+};
 
 struct flow {
+    UT_hash_handle hh; /* e->flows */
+    struct flow_key key;
+    struct bridge *b;
     struct sockaddr_storage source;
     socklen_t len;
     int fd; /* the forward's */
 };
 
 /* ---- queue → stream ---- */
+
+static void hurry(const struct bridge *b, mono_ns now)
+{
+    const struct engine_conn *c = host_raw_carrier(b->raw);
+    if (c)
+        tcp_conn_hurry(c->tc, now);
+}
 
 static void send_waiting(struct bridge *b)
 {
@@ -36,6 +54,7 @@ static void send_waiting(struct bridge *b)
             host_raw_want_room(b->raw); /* READY with the next bytes that leave */
             return;
         }
+        hurry(b, now);
         if (host_raw_write(b->e->host, b->raw, front, now) < 0)
             return; /* its end is near */
         bridge_went(b, front.len - DATAGRAM_HEAD);
@@ -165,6 +184,8 @@ static void datagrams_opened(struct bridge *b)
 static void datagrams_done(struct bridge *b)
 {
     datagram_queue_done(&b->u.d.queue);
+    if (b->u.d.flow)
+        HASH_DEL(b->e->flows, b->u.d.flow);
     free(b->u.d.flow);
 }
 
@@ -174,18 +195,33 @@ const struct bridge_ends bridge_datagrams = {.pump = datagrams_pump, .opened = d
 
 const struct bridge_ends bridge_flow = {.pump = pump_stream, .opened = datagrams_opened, .done = datagrams_done};
 
-static struct bridge *find_flow(struct engine *e, const struct service_forward *f, const struct sockaddr_storage *ss,
-                                socklen_t len)
+static struct flow_key key_of(const struct service_forward *f, const struct sockaddr_storage *ss)
 {
-    for (struct bridge *b = e->bridges; b; b = b->next) {
-        const struct flow *w = b->forward == f ? b->u.d.flow : NULL;
-        if (w && w->len == len && memcmp(&w->source, ss, len) == 0)
-            return b;
+    struct flow_key k;
+    memset(&k, 0, sizeof k);
+    k.forward = f;
+    k.family = ss->ss_family;
+    if (k.family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)ss;
+        memcpy(k.ip, &in6->sin6_addr, sizeof k.ip);
+        k.scope = in6->sin6_scope_id;
+        k.port = in6->sin6_port;
+    } else {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)ss;
+        memcpy(k.ip, &in->sin_addr, sizeof in->sin_addr);
+        k.port = in->sin_port;
     }
-    return NULL;
+    return k;
 }
 
-static struct bridge *new_flow(struct engine *e, struct service_forward *f, const struct sockaddr_storage *ss, socklen_t len)
+static struct flow *find_flow(const struct engine *e, const struct flow_key *k)
+{
+    struct flow *w;
+    HASH_FIND(hh, e->flows, k, sizeof *k, w);
+    return w;
+}
+
+static struct bridge *new_flow(struct engine *e, struct service_forward *f, const struct flow *like)
 {
     if (f->count.open >= FLOWS_MOST) {
         f->count.refused++;
@@ -194,8 +230,10 @@ static struct bridge *new_flow(struct engine *e, struct service_forward *f, cons
     struct bridge *b = forward_bridge(e, f);
     b->ends = &bridge_flow;
     b->datagrams = true;
-    b->u.d.flow = MEM_NEW(struct flow);
-    *b->u.d.flow = (struct flow){.source = *ss, .len = len};
+    struct flow *w = b->u.d.flow = MEM_NEW(struct flow);
+    *w = *like;
+    w->b = b;
+    HASH_ADD(hh, e->flows, key, sizeof w->key, w);
     return b;
 }
 
@@ -210,17 +248,15 @@ void flows_ready(struct engine *e, struct service_forward *f, int fd)
         if (n < 0)
             return;
         buf_commit(scratch, (size_t)n);
-        struct bridge *b = find_flow(e, f, &ss, len);
-        bool fresh = !b;
-        if (!b)
-            b = new_flow(e, f, &ss, len);
+        struct flow like = {.key = key_of(f, &ss), .source = ss, .len = len, .fd = fd};
+        const struct flow *known = find_flow(e, &like.key);
+        struct bridge *b = known ? known->b : new_flow(e, f, &like);
         if (!b)
             continue;
-        b->u.d.flow->fd = fd;
         keep(b, buf_span(scratch));
-        if (fresh)
-            service_dial(b, f->name, 0);
-        else
+        if (known)
             bridge_wake(b);
+        else
+            service_dial(b, f->name, 0);
     }
 }

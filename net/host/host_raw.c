@@ -416,6 +416,11 @@ bool host_raw_is_lan(const struct host_raw *r)
     return r->lan;
 }
 
+void *host_raw_carrier(const struct host_raw *r)
+{
+    return r->s ? r->s->conn->owner : NULL;
+}
+
 /* ---- what we offer ---- */
 
 void raw_set_protocols(struct host_conn *c)

@@ -36,6 +36,7 @@ void host_raw_reset(struct host *h, struct host_raw *r, mono_ns now); /* gone at
 const struct peer_id *host_raw_peer(const struct host_raw *r);
 const struct multiaddr *host_raw_remote(const struct host_raw *r); /* of its connection */
 bool host_raw_is_lan(const struct host_raw *r);
+void *host_raw_carrier(const struct host_raw *r); /* the owner of its connection (host_accepted, host_dialed); NULL: gone */
 
 /* The offers changed: tells the peers what they may dial now. */
 void host_services_changed(struct host *h, mono_ns now);

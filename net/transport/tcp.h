@@ -15,7 +15,8 @@
  * that we take it: a congestion control that probes with up to three times the path's BDP in flight (BBR) and meets a full
  * buffer believes that the program has no more to send, and keeps probing, with a tenth of the packets lost, for ever.
  * TCP_NOTSENT_LOWAT keeps what is queued there but not sent small, so that pings and window updates do not wait behind
- * megabytes, and so that a large buffer costs memory only while it is in flight.
+ * megabytes, and so that a large buffer costs memory only while it is in flight. A connection in a hurry (datagrams) keeps it
+ * smaller still, here and there: what stands before a datagram makes it old.
  */
 #ifndef NET_TRANSPORT_TCP_H
 #define NET_TRANSPORT_TCP_H
@@ -58,6 +59,7 @@ int tcp_dial(struct tcp *t, const struct multiaddr *addr, void *owner, struct tc
 
 void tcp_conn_pause(struct tcp_conn *c, bool paused); /* stop or go on reading */
 void tcp_conn_flush(struct tcp_conn *c);              /* there is output: pull and send */
+void tcp_conn_hurry(struct tcp_conn *c, mono_ns now); /* for some seconds little may stand unsent before what is said next */
 void tcp_conn_close(struct tcp_conn *c);              /* also a dial under way; frees; no callback. Unsent bytes are dropped */
 
 mono_ns tcp_deadline(const struct tcp *t); /* of a listener that waits for descriptors */
