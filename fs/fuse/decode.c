@@ -8,7 +8,8 @@
 
 static struct request begin(fuse_req_t req, enum request_op op, fuse_ino_t node)
 {
-    return (struct request){.kernel = req, .op = op, .node = node, .pid = fuse_req_ctx(req)->pid};
+    const struct fuse_ctx *who = fuse_req_ctx(req);
+    return (struct request){.kernel = req, .op = op, .node = node, .pid = who->pid, .uid = who->uid, .gid = who->gid};
 }
 
 static void go(fuse_req_t req, struct request *r)
@@ -318,6 +319,13 @@ static void on_poll(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi, 
     go(req, &r);
 }
 
+static void on_access(fuse_req_t req, fuse_ino_t node, int mask)
+{
+    struct request r = begin(req, OP_ACCESS, node);
+    r.flags = (unsigned)mask;
+    go(req, &r);
+}
+
 void decode_ops(struct fuse_lowlevel_ops *ret)
 {
     *ret = (struct fuse_lowlevel_ops){
@@ -355,5 +363,6 @@ void decode_ops(struct fuse_lowlevel_ops *ret)
         .copy_file_range = on_copy,
         .lseek = on_lseek,
         .poll = on_poll,
+        .access = on_access,
     };
 }

@@ -4,8 +4,10 @@
 #include "fs/fuse/libfuse.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const op_names[OPS] = {
 #define X(op, name) [op] = name,
@@ -133,9 +135,29 @@ bool request_open(struct request *r, uint64_t handle, unsigned open_flags)
     return fuse_reply_open(take(r), &fi) == 0;
 }
 
+bool request_may(const struct request *r, const struct stat *st, unsigned want)
+{
+    if (r->uid == 0)
+        return !(want & X_OK) || S_ISDIR(st->st_mode) || (st->st_mode & 0111);
+    unsigned shift = r->uid == st->st_uid ? 6 : r->gid == st->st_gid ? 3 : 0;
+    return !(want & ~(st->st_mode >> shift) & (R_OK | W_OK | X_OK));
+}
+
+#define OPEN_TO_EXECUTE 0x20 /* the kernel's __FMODE_EXEC: execve(2) needs no permission to read */
+
+unsigned request_open_wants(const struct request *r)
+{
+    static const unsigned wants[] = {[O_RDONLY] = R_OK, [O_WRONLY] = W_OK, [O_RDWR] = R_OK | W_OK, [O_ACCMODE] = R_OK | W_OK};
+    unsigned want = r->flags & OPEN_TO_EXECUTE ? X_OK : wants[r->flags & O_ACCMODE];
+    return want | (r->flags & O_TRUNC ? W_OK : 0);
+}
+
 void request_attr(struct request *r, const struct stat *st, double timeout)
 {
-    fuse_reply_attr(take(r), st, timeout);
+    if (r->op == OP_ACCESS)
+        request_error(r, request_may(r, st, r->flags) ? 0 : ERR_DENIED);
+    else
+        fuse_reply_attr(take(r), st, timeout);
 }
 
 void request_data(struct request *r, struct span data)

@@ -56,6 +56,7 @@
     X(OP_COPY, "copy")                                                                                                         \
     X(OP_LSEEK, "lseek")                                                                                                       \
     X(OP_POLL, "poll")                                                                                                         \
+    X(OP_ACCESS, "access")                                                                                                     \
     X(OP_OWN, "own")
 
 enum request_op {
@@ -85,7 +86,8 @@ struct request {
     uint64_t handle2;  /* COPY: of the file written to */
     uint64_t offset, offset2;
     size_t size;    /* READ, READDIR, xattrs: room. COPY, FALLOCATE: length. FORGET: count */
-    unsigned flags; /* OPEN, CREATE, READ, WRITE: O_*; RENAME: RENAME_*; FALLOCATE: mode; LSEEK: whence; FSYNC: datasync */
+    unsigned flags; /* OPEN, CREATE, READ, WRITE: O_*; RENAME: RENAME_*; FALLOCATE: mode; LSEEK: whence; FSYNC: datasync;
+                     * ACCESS: R_OK | W_OK | X_OK */
     void *poll;     /* POLL: to be told by request_poll_tell once, or NULL; whoever takes it sets it to NULL */
     unsigned mode, set;
     bool plus;        /* READDIR: with attributes */
@@ -96,6 +98,8 @@ struct request {
     gid_t set_gid;
     int64_t set_mtime; /* wall_ns; INT64_MIN: now */
     pid_t pid;
+    uid_t uid; /* who asks */
+    gid_t gid;
 
     /* Set by a function before it answers ERR_MISSING or ERR_AGAIN, for pending.h */
     const struct cid *root; /* what is being read, NULL: each block itself; valid until the function returns */
@@ -119,6 +123,12 @@ struct request {
 struct request *request_keep(struct request *r);
 struct request *request_free(struct request *r); /* must have been answered */
 
+/* May who asks do all of `want` (R_OK | W_OK | X_OK) with what has this owner and mode (of st_uid, st_gid, st_mode)? The kernel
+ * does not check (session.c), but for executing a file that nobody may execute. */
+bool request_may(const struct request *r, const struct stat *st, unsigned want);
+/* What opening a file with r->flags needs */
+unsigned request_open_wants(const struct request *r);
+
 /* ---- replies ---- */
 
 struct request_entry {
@@ -141,7 +151,7 @@ void request_none(struct request *r); /* FORGET */
 bool request_entry(struct request *r, const struct request_entry *e);
 bool request_create(struct request *r, const struct request_entry *e, uint64_t handle, unsigned open_flags);
 bool request_open(struct request *r, uint64_t handle, unsigned open_flags);
-void request_attr(struct request *r, const struct stat *st, double timeout);
+void request_attr(struct request *r, const struct stat *st, double timeout); /* ACCESS: says whether that is allowed */
 void request_data(struct request *r, struct span data);
 void request_iov(struct request *r, const struct span *spans, unsigned count); /* count ≤ REQUEST_SPANS_MAX */
 #define REQUEST_SPANS_MAX 300 /* a read of 1 MiB in pieces of 4 KiB, and some */

@@ -8,6 +8,8 @@
  *   splice           off: replies go from LMDB's map to the kernel with one writev; a pipe between would cost more calls
  *   readdirplus      always for small directories, else by the kernel's guess (AUTO)
  *   auto inval data  off, explicit on: nobody but this mount changes its files
+ *   permissions      ours, not the kernel's (default_permissions): that would answer EACCES where a place is read-only for
+ *                    everybody (EROFS), from modes that it has to ask for once more when they may have changed
  *   locks            the kernel's own: every process that can see the mount is on this machine
  */
 #include "fs/fuse/session.h"
@@ -69,7 +71,7 @@ static const struct fuse_custom_io io = {.read = io_read, .writev = io_writev};
 static struct fuse_session *make(struct session *s)
 {
     char options[128];
-    snprintf(options, sizeof options, "fsname=p2p,subtype=p2p,default_permissions,max_read=%u", SESSION_IO_MAX);
+    snprintf(options, sizeof options, "fsname=p2p,subtype=p2p,max_read=%u", SESSION_IO_MAX);
     char *argv[] = {(char[]){"p2p"}, (char[]){"-o"}, options, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, argv);
     struct fuse_lowlevel_ops ops;
@@ -153,4 +155,9 @@ void session_watch(struct session *s, struct request *kept)
 {
     (void)s;
     fuse_req_interrupt_func(kept->kernel, on_interrupt, kept);
+}
+
+void session_forget_name(struct session *s, uint64_t dir, const char *name)
+{
+    (void)fuse_lowlevel_notify_inval_entry(s->fuse, dir, name, strlen(name)); /* it may have forgotten it already */
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The connection to the kernel: mounts, reads requests, decodes them into struct request and hands each to handle().
- * It has no loop of its own: the owner polls session_fd beside its mailbox and timers. One thread, but for session_unmount.
+ * It has no loop of its own: the owner polls session_fd beside its mailbox and timers. One thread, but for session_forget_name.
  */
 #ifndef FS_FUSE_SESSION_H
 #define FS_FUSE_SESSION_H
@@ -30,5 +30,9 @@ int session_fd(const struct session *s);
 int session_input(struct session *s);
 /* From now on interruptions of this kept request are told; at once when it has been interrupted already. */
 void session_watch(struct session *s, struct request *kept);
+
+/* The kernel looks this name up again when it is asked for. Waits for the directory's lock: never on the thread that answers
+ * requests. Any other thread. */
+void session_forget_name(struct session *s, uint64_t dir, const char *name);
 
 #endif

@@ -8,8 +8,8 @@
 
 #include "store/block/carfile.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define YEAR      (365.0 * 24 * 3600)
 #define STEP      1024 /* blocks in one go: about a millisecond */
@@ -137,7 +137,7 @@ static int car_getattr(struct mount *m, struct request *r, struct inode *i)
 static int car_open(struct mount *m, struct request *r, struct inode *i)
 {
     struct cid cid;
-    if ((r->flags & O_ACCMODE) != O_RDONLY)
+    if (request_open_wants(r) & W_OK)
         return ERR_READ_ONLY;
     dag_key_cid(i, &cid);
     struct handle *h = handle_new(m, i, r->flags);

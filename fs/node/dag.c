@@ -14,9 +14,9 @@
 #include "store/block/pin.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum dag_type { DAG_BYTES, DAG_FILE, DAG_DIR, DAG_SYMLINK };
 
@@ -165,7 +165,7 @@ static int dag_open(struct mount *m, struct request *r, struct inode *i)
 {
     struct cid cid;
     dag_key_cid(i, &cid);
-    if ((r->flags & O_ACCMODE) != O_RDONLY)
+    if (request_open_wants(r) & W_OK)
         return ERR_READ_ONLY;
     if (i->type != DAG_FILE && i->type != DAG_BYTES)
         return ERR_IS_DIR;

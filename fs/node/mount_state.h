@@ -124,6 +124,8 @@ typedef int node_op(struct mount *m, struct request *r, struct inode *i);
 
 struct node_ops {
     node_op *op[OPS];
+    int (*allowed)(struct mount *m, const struct request *r, const struct inode *i); /* 0 or ERR_DENIED …; NULL: by modes that
+                                                                                       * cannot change, in the functions */
     int absent; /* the answer to a change that is not in the table: ERR_READ_ONLY, ERR_NOT_PERMITTED … */
     /* Small directories. find: 0, ERR_NOT_FOUND, …; names: NUL-terminated, one after the other */
     int (*find)(struct mount *m, struct inode *dir, const char *name, struct found *ret);

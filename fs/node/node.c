@@ -32,12 +32,14 @@ static const int absent_default[OPS] = {
 
 static int node_statfs(struct mount *m, struct request *r, struct inode *i);
 static int node_poll(struct mount *m, struct request *r, struct inode *i);
+static int node_access(struct mount *m, struct request *r, struct inode *i);
 
 /* Functions that every kind has */
 static node_op *const common[OPS] = {
     [OP_STATFS] = node_statfs,   [OP_GETXATTR] = node_getxattr,  [OP_LISTXATTR] = node_listxattr,
     [OP_RELEASE] = node_release, [OP_RELEASEDIR] = node_release, [OP_FLUSH] = node_ok,
     [OP_FSYNC] = node_ok,        [OP_FSYNCDIR] = node_ok,        [OP_POLL] = node_poll,
+    [OP_ACCESS] = node_access,
 };
 
 /* The inode whose kind decides: of two, the one that is changed */
@@ -54,6 +56,12 @@ static int forget(struct mount *m, struct request *r)
     if (r->kernel)
         request_none(r);
     return 0;
+}
+
+static int absent(const struct node_ops *ops, enum request_op op)
+{
+    int rc = absent_default[op];
+    return rc == 0 || (rc == ERR_UNSUPPORTED && ops->absent == ERR_READ_ONLY) ? ops->absent : rc;
 }
 
 int node_run(void *mount, struct request *r)
@@ -78,7 +86,9 @@ int node_run(void *mount, struct request *r)
     } else {
         const struct node_ops *ops = node_kinds[i->kind];
         node_op *op = ops->op[r->op] ? ops->op[r->op] : common[r->op];
-        rc = op ? op(m, r, i) : absent_default[r->op] ? absent_default[r->op] : ops->absent;
+        rc = ops->allowed ? ops->allowed(m, r, i) : 0;
+        if (rc == 0)
+            rc = op ? op(m, r, i) : absent(ops, r->op);
     }
     store_read_end(m->reader);
     return rc;
@@ -107,6 +117,18 @@ static int node_poll(struct mount *m, struct request *r, struct inode *i)
     (void)i;
     request_poll(r, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
     return 0;
+}
+
+/* access(2), chdir(2): the attributes decide (request_attr), and they may have to be waited for. */
+static int node_access(struct mount *m, struct request *r, struct inode *i)
+{
+    const struct node_ops *ops = node_kinds[i->kind];
+    bool fixed = ops->absent == ERR_READ_ONLY; /* everybody may read */
+    if (fixed && (r->flags & W_OK))
+        return ERR_READ_ONLY;
+    if (fixed && !(r->flags & X_OK))
+        return node_ok(m, r, i);
+    return ops->op[OP_GETATTR](m, r, i);
 }
 
 /* ---- attributes ---- */

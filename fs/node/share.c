@@ -2,6 +2,7 @@
  *
  * share/: names and attributes of an ordinary POSIX tree. Nobody else changes it, so the kernel may remember names, attributes
  * and pages for long. */
+#include "fs/node/share_allowed.h"
 #include "fs/node/share_io.h"
 
 #include <fcntl.h>
@@ -158,7 +159,11 @@ static int setattr(struct mount *m, struct request *r, struct inode *i)
     }
     if (a.set_mode || a.set_mtime)
         rc = tree_setattr(m->share, id, &a, now);
-    return rc < 0 ? rc : reply_attr(m, r, id);
+    if (rc == 0)
+        rc = reply_attr(m, r, id);
+    if (rc == 0 && a.set_mode && n.type == TREE_DIR && (n.mode & ~a.mode & S_IXUSR))
+        share_closed(m, i);
+    return rc;
 }
 
 static int readlink_op(struct mount *m, struct request *r, struct inode *i)
@@ -275,6 +280,7 @@ static int rename_op(struct mount *m, struct request *r, struct inode *i)
 struct listing {
     struct mount *m;
     struct dir_out out;
+    bool search; /* its entries may be handed out */
 };
 
 static bool list_entry(void *arg, const struct tree_entry *e)
@@ -285,7 +291,7 @@ static bool list_entry(void *arg, const struct tree_entry *e)
     memcpy(name, e->name.data, e->name.len);
     name[e->name.len] = 0;
     struct tree_node n;
-    if (l->out.r->plus && tree_get(l->m->share, e->id, &n) == 0) {
+    if (l->search && tree_get(l->m->share, e->id, &n) == 0) {
         struct found f = {0};
         found_of(l->m, &n, &f);
         return node_dir_add(l->m, &l->out, name, &f, e->cookie);
@@ -296,7 +302,7 @@ static bool list_entry(void *arg, const struct tree_entry *e)
 
 static int readdir_op(struct mount *m, struct request *r, struct inode *i)
 {
-    struct listing l = {.m = m};
+    struct listing l = {.m = m, .search = r->plus && share_may_search(m, r, i)};
     struct inode_key self = {NODE_SHARE, 0, inode_key_span(i)};
     dir_out_init(&l.out, r);
     bool room = true;
@@ -349,6 +355,7 @@ const struct node_ops node_share = {
             [OP_COPY] = share_copy,
             [OP_LSEEK] = share_lseek,
         },
+    .allowed = share_allowed,
     .absent = ERR_NOT_PERMITTED,
     .absent_timeout = TIMEOUT,
     .on_free = on_free,
