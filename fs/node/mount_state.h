@@ -124,8 +124,8 @@ typedef int node_op(struct mount *m, struct request *r, struct inode *i);
 
 struct node_ops {
     node_op *op[OPS];
-    int (*allowed)(struct mount *m, const struct request *r, const struct inode *i); /* 0 or ERR_DENIED …; NULL: by modes that
-                                                                                       * cannot change, in the functions */
+    /* 0, ERR_DENIED …; NULL: modes are constant and the functions keep to them */
+    int (*allowed)(struct mount *m, const struct request *r, const struct inode *i);
     int absent; /* the answer to a change that is not in the table: ERR_READ_ONLY, ERR_NOT_PERMITTED … */
     /* Small directories. find: 0, ERR_NOT_FOUND, …; names: NUL-terminated, one after the other */
     int (*find)(struct mount *m, struct inode *dir, const char *name, struct found *ret);
@@ -153,8 +153,7 @@ bool node_dir_add(struct mount *m, struct dir_out *d, const char *name, const st
 /* The same for an entry of which only type and number are known. `mode`: S_IF… */
 bool node_dir_add_plain(struct dir_out *d, const char *name, uint64_t st_ino, unsigned mode, uint64_t cookie);
 
-/* xattr.c */
-node_op node_getxattr, node_listxattr;
+node_op node_getxattr, node_listxattr; /* xattr.c */
 /* SEEK_DATA and SEEK_HOLE: all is data, one hole at the end (MOUNT (18)) */
 int node_lseek_dense(struct request *r, uint64_t size);
 

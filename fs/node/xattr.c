@@ -5,7 +5,7 @@
  *
  * Labels and ACLs do not exist here. They are EOPNOTSUPP and not ENODATA, because then ls asks for them once a file system and
  * not twice a file. */
-#include "fs/node/mount_state.h"
+#include "fs/node/share_file.h"
 
 #include "store/block/pin.h"
 
@@ -46,28 +46,57 @@ static int value_cid(struct mount *m, struct request *r, struct inode *i, struct
     return rc;
 }
 
-/* yes: all of the file is held; partly; no. Of a directory only its own block is looked at. */
-static int value_local(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+/* How much of this content is held. Of a directory only its own block is looked at. */
+enum held { HELD_NOTHING, HELD_PARTLY, HELD_ALL };
+
+static enum held how_much(struct mount *m, const struct cid *cid)
 {
-    (void)r;
-    struct cid cid;
-    if (i->kind == NODE_SHARE) {
-        buf_add_str(out, "yes");
-        return 0;
-    }
-    if (i->kind != NODE_DAG)
-        return ERR_NOT_FOUND;
-    dag_key_cid(i, &cid);
-    if (!source_has(m->source, &cid)) {
-        buf_add_str(out, "no");
-        return 0;
-    }
-    struct unixfs_file *f = unixfs_file_new(&cid);
     uint64_t size;
+    if (!source_has(m->source, cid))
+        return HELD_NOTHING;
+    struct unixfs_file *f = unixfs_file_new(cid);
     bool partly = unixfs_file_size(f, m->source, &size) == 0 && !ahead_complete(m, f, size);
     unixfs_file_free(f);
-    buf_add_str(out, partly ? "partly" : "yes");
+    return partly ? HELD_PARTLY : HELD_ALL;
+}
+
+/* Content in share/ may have been copied from ipfs/ before it was here. */
+static int inode_held(struct mount *m, const struct inode *i, enum held *ret)
+{
+    struct cid cid;
+    struct tree_node n = {.type = TREE_DIR};
+    if (i->kind == NODE_DAG)
+        dag_key_cid(i, &cid);
+    else if (i->kind == NODE_SHARE && tree_get(m->share, share_id(i), &n) == 0)
+        cid = n.content.cid;
+    else
+        return ERR_NOT_FOUND;
+    *ret = n.type != TREE_FILE && i->kind == NODE_SHARE ? HELD_ALL : cid_is_none(&cid) ? HELD_ALL : how_much(m, &cid);
     return 0;
+}
+
+static int value_local(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    static const char *const words[] = {"no", "partly", "yes"};
+    enum held held;
+    (void)r;
+    int rc = inode_held(m, i, &held);
+    if (rc == 0)
+        buf_add_str(out, words[held]);
+    return rc;
+}
+
+/* changing: bytes were written that have no CID yet */
+static int value_state(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    static const char *const words[] = {"absent", "partly", "held"};
+    enum held held;
+    (void)r;
+    struct share_file *f = i->kind == NODE_SHARE ? share_file_of(i) : NULL;
+    int rc = inode_held(m, i, &held);
+    if (rc == 0)
+        buf_add_str(out, f && share_file_dirty(f) ? "changing" : words[held]);
+    return rc;
 }
 
 static int value_pin(struct mount *m, struct request *r, struct inode *i, struct buf *out)
@@ -75,8 +104,10 @@ static int value_pin(struct mount *m, struct request *r, struct inode *i, struct
     (void)r;
     struct cid cid;
     struct pin pin;
+    if (i->kind == NODE_SHARE)
+        buf_add_str(out, "yes"); /* what is in share/ is kept */
     if (i->kind != NODE_DAG)
-        return ERR_NOT_FOUND;
+        return i->kind == NODE_SHARE ? 0 : ERR_NOT_FOUND;
     dag_key_cid(i, &cid);
     if (store_pin_get(m->reader, &cid, &pin) != 0)
         buf_add_str(out, store_is_live(m->reader, &cid) ? "indirect" : "no");
@@ -99,10 +130,8 @@ static const struct {
     const char *name;
     value_fn *value;
 } table[] = {
-    {PREFIX "cid", value_cid},
-    {PREFIX "local", value_local},
-    {PREFIX "pin", value_pin},
-    {PREFIX "error", value_error},
+    {PREFIX "cid", value_cid},     {PREFIX "local", value_local}, {PREFIX "pin", value_pin},
+    {PREFIX "state", value_state}, {PREFIX "error", value_error},
 };
 #define ATTRS (sizeof table / sizeof *table)
 

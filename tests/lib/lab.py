@@ -61,6 +61,33 @@ def write_pattern(path, size, seed=1):
             f.write(piece)
 
 
+def child(call):
+    """A process that makes one system call and ends: 0 when it was answered, else the errno."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 255
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        call()
+        status = 0
+    except OSError as e:
+        status = e.errno
+    finally:
+        os._exit(status)
+
+
+def end(pids, number):
+    """Sends the signal to one after the other; the seconds until each was gone."""
+    took = []
+    for pid in pids:
+        start = time.monotonic()
+        os.kill(pid, number)
+        os.waitpid(pid, 0)
+        took.append(time.monotonic() - start)
+    return took
+
+
 class Node:
     def __init__(self, lab, index, env=None, config=""):
         self.lab, self.index = lab, index

@@ -10,7 +10,7 @@ By hand, more rounds: P2P_TEST_HANG=100 hang.py
 import base64, contextlib, hashlib, mmap, os, pathlib, shutil, signal, socket, statistics, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from lab import P2P, Lab, need, pattern, wait_for, write_pattern
+from lab import P2P, Lab, child, end, need, pattern, wait_for, write_pattern
 
 ROUNDS = int(os.environ.get("P2P_TEST_HANG", "12"))
 STALL = os.environ.get("STALL_LIB")
@@ -46,35 +46,8 @@ def read_at(path, at):
     os.pread(fd, 4096, at)
 
 
-def child(call):
-    """A process that makes one system call and ends: 0 when it was answered, else the errno."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 255
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        call()
-        status = 0
-    except OSError as e:
-        status = e.errno
-    finally:
-        os._exit(status)
-
-
 def listed(node, pids, what):
     wait_for(f"{what}: all stand in .p2p/waiting", lambda: set(pids) <= set(waiting(node)))
-
-
-def end(pids, number):
-    """Sends the signal to one after the other; the seconds until each was gone."""
-    took = []
-    for pid in pids:
-        start = time.monotonic()
-        os.kill(pid, number)
-        os.waitpid(pid, 0)
-        took.append(time.monotonic() - start)
-    return took
 
 
 def reap(pids, timeout=10.0):

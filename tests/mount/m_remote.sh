@@ -3,7 +3,13 @@
 set -u
 fail() { echo "m_remote: $*"; exit 1; }
 . "$(dirname "$0")/again.sh"
-cid() { getfattr --only-values -n user.p2p.cid "$1"; }
+cid() { getfattr --only-values --absolute-names -n user.p2p.cid "$1"; }
+# is "cid local pin state" PATH (getfattr would ask for the size of what is absent, and wait)
+is() {
+    local got; got=$(python3 -c 'import os, sys
+print(*(os.getxattr(sys.argv[1], "user.p2p." + n).decode() for n in ("cid", "local", "pin", "state")))' "$2")
+    [ "$got" = "$1" ] || fail "attributes of $2: $got, not $1"
+}
 M=$1
 mkdir -p "$M/share/d/sub/deep"
 head -c 20000000 /dev/urandom >"$TMP_DIR/big"
@@ -15,11 +21,17 @@ mkdir "$M/share/wide" && (cd "$M/share/wide" && seq -f 'entry-with-a-rather-long
 mkdir "$TMP_DIR/d" && cp -a "$M/share/d/." "$TMP_DIR/d/"
 d=$(cid "$M/share/d") w=$(cid "$M/share/wide") big=$(cid "$M/share/d/big")
 [ ${#d} -gt 50 ] && [ ${#w} -gt 50 ] || fail "no CIDs"
+is "$big yes yes held" "$M/share/d/big"
+is "$d yes yes held" "$M/share/d"
 stop
 mv "$STATE" "$STATE.peer"
 again -p "$STATE.peer" -d 10 || fail "second start"
+is "$big partly no partly" "$M/ipfs/$big"
+absent=bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e
+is "$absent no no absent" "$M/ipfs/$absent"
 diff -r --no-dereference "$TMP_DIR/d" "$M/ipfs/$d" || fail "the tree differs"
 [ "$(ls "$M/ipfs/$w" | sort | md5sum)" = "$(seq -f 'entry-with-a-rather-long-name-%06g' 1 6000 | sort | md5sum)" ] || fail "the wide directory differs"
+is "$big yes no held" "$M/ipfs/$big"
 [ "$(stat -c %s "$M/ipfs/$d/big")" = 20000000 ] || fail "size"
 [ "$(stat -c %i "$M/ipfs/$d/big")" = "$(stat -c %i "$M/ipfs/$big")" ] || fail "one inode per CID"
 stop

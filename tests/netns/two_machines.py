@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Two and three machines on one LAN that were told nothing about each other."""
-import base64, filecmp, hashlib, os, pathlib, signal, subprocess, sys, threading, time, unittest
+import base64, filecmp, hashlib, os, pathlib, signal, statistics, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from lab import Lab, need, wait_for, write_pattern
+from lab import Lab, child, end, need, wait_for, write_pattern
 
 SIZE = int(os.environ.get("P2P_TEST_BIG", str(256 << 20)))  # by hand: 1 GiB
 
