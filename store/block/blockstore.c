@@ -139,68 +139,7 @@ static int sync_now(struct blockstore *bs)
     return 0;
 }
 
-/* ---- the start of an epoch: after opening and reopening ---- */
-
-static int load_totals(struct store_txn *txn)
-{
-    MDB_dbi info = txn->bs->env.db[DB_INFO];
-    struct span v;
-    int r = store_txn_get(txn, info, span_str("totals"), &v);
-    txn->t = (struct totals){0};
-    if (r == 0 && v.len != sizeof txn->t && v.len != TOTALS_BEFORE)
-        return ERR_CORRUPT;
-    if (r == 0)
-        memcpy(&txn->t, v.data, v.len);
-    else if (r != ERR_NOT_FOUND)
-        return r;
-    uint32_t epoch = 0;
-    r = store_txn_get(txn, info, span_str("epoch"), &v);
-    if (r == 0 && v.len == sizeof epoch)
-        memcpy(&epoch, v.data, sizeof epoch);
-    else if (r != ERR_NOT_FOUND)
-        return r ? r : ERR_CORRUPT;
-    txn->bs->epoch = ++epoch;
-    txn->t.pending[LANE_HELD] = 0;
-    int rc = mdb_drop(txn->mdb, txn->bs->env.db[DB_HELD_QUEUE], 0);
-    return rc ? store_error(rc) : store_txn_set(txn, info, span_str("epoch"), span_of(&epoch, sizeof epoch));
-}
-
-static int begin_epoch(struct blockstore *bs)
-{
-    struct store_txn txn;
-    int r = store_txn_begin(bs, &txn);
-    if (r)
-        return r;
-    if ((r = load_totals(&txn))) {
-        store_txn_abort(&txn);
-        return r;
-    }
-    return store_txn_commit(&txn);
-}
-
-/* LMDB refuses everything after a meta page could not be written (MDB_PANIC): it must be opened again, and for that
- * the readers must be out. Until then, and while it cannot be opened, operations fail and readers are told ERR_IO. */
-static void reopen(struct blockstore *bs)
-{
-    struct why why;
-    atomic_store(&bs->gate, true);
-    for (int i = 0; i < 100 && !store_readers_idle(bs); i++)
-        usleep(2000);
-    if (!store_readers_idle(bs))
-        return;
-    int r = store_env_reopen(&bs->env, &why);
-    if (r == 0 && (r = begin_epoch(bs)))
-        store_env_close(&bs->env);
-    if (r) {
-        note_fault(bs, r);
-        return;
-    }
-    hold_forget_written(bs->holds);
-    bs->broken = false;
-    bs->unsynced = true;
-    atomic_store(&bs->gate, false);
-    log_info("store.reopened", "dir=%s", bs->env.dir);
-}
+/* ---- taking operations ---- */
 
 /* Returns the bytes of the group. */
 static size_t form_group(struct blockstore *bs)
@@ -412,7 +351,7 @@ static void settle_freed(struct blockstore *bs)
 /* The disk is full: what is given up before an operation is refused, once per operation. */
 static bool free_disk(struct blockstore *bs, struct store_op *op)
 {
-    if (op == bs->room_made_for)
+    if (op == bs->room_made_for || mono_now() < bs->retry_at) /* or making room has just failed */
         return false;
     bs->room_made_for = op;
     (void)store_ballast_burn(&bs->env); /* room for the eviction's own commits */
@@ -470,6 +409,16 @@ static void run_group(struct blockstore *bs)
 
 /* ---- the store's own work ---- */
 
+static void answer_collects(struct collect_op *c, const struct collect_result *result)
+{
+    for (struct collect_op *next; c; c = next) {
+        next = c->next;
+        c->op.result = result->result;
+        c->result = *result;
+        answer(&c->op);
+    }
+}
+
 static void finish_evict(struct blockstore *bs, int err)
 {
     struct collect_result result = {err, bs->evict.blocks, bs->evict.bytes};
@@ -481,12 +430,29 @@ static void finish_evict(struct blockstore *bs, int err)
     struct collect_op *c = bs->collecting;
     bs->collecting = NULL;
     publish(bs);
-    for (struct collect_op *next; c; c = next) {
-        next = c->next;
-        c->op.result = result.result;
-        c->result = result;
-        answer(&c->op);
+    answer_collects(c, &result);
+    if (err < 0) { /* those that wait for their turn would wait behind who needs room again and again */
+        c = bs->collects;
+        bs->collects = NULL;
+        answer_collects(c, &(struct collect_result){.result = err});
     }
+}
+
+/* LMDB refuses everything after a fatal error (store_epoch.c). */
+static void reopen(struct blockstore *bs)
+{
+    int r = epoch_reopen(bs);
+    if (r == ERR_AGAIN) /* a reader takes long: in a moment */
+        return;
+    if (r) {
+        note_fault(bs, r);
+        if (bs->collects || bs->evict.active)
+            finish_evict(bs, r); /* who waits for room is told what is wrong */
+        return;
+    }
+    hold_forget_written(bs->holds);
+    bs->unsynced = true;
+    log_info("store.reopened", "dir=%s", bs->env.dir);
 }
 
 static bool has_work(const struct blockstore *bs)
@@ -613,9 +579,7 @@ static void *committer_main(void *arg)
     while (!bs->stop || bs->pending)
         turn(bs);
     (void)sync_now(bs); /* a failure has been logged; nobody is left to ask */
-    bs->collecting = bs->collecting ? bs->collecting : bs->collects;
-    bs->collects = NULL;
-    if (bs->collecting)
+    if (bs->collecting || bs->collects)
         finish_evict(bs, ERR_CANCELLED);
     return NULL;
 }
@@ -648,7 +612,7 @@ int blockstore_open(struct blockstore **ret, const struct blockstore_options *o,
     bs->vouched = vouched_new();
     bs->segments = segments_new(o->dir);
     int r = store_env_open(&bs->env, o->dir, why);
-    if (r == 0 && (r = begin_epoch(bs)))
+    if (r == 0 && (r = epoch_begin(bs)))
         why_set(why, r, "cannot start the block store in %s: %s", o->dir, err_text(r));
     bs->budget = o->budget;
     bs->inbox = mailbox_new(SIZE_MAX, bs);

@@ -40,8 +40,8 @@ struct blockstore *blockstore_close(struct blockstore *bs);
 struct store_reader;
 int  store_reader_new(struct blockstore *bs, struct store_reader **ret);
 struct store_reader *store_reader_free(struct store_reader *r);
-/* A snapshot of the last commit. Begin is cheap; spans live until end. Keep it short: pages freed meanwhile cannot be
- * reused. Nested begin/end pairs count. */
+/* A snapshot of the last commit. Begin is cheap; spans live until end. Keep it short: pages freed meanwhile cannot be reused.
+ * Nested begin/end pairs count. ERR_AGAIN: for a moment after the disk has failed; or the disk's error. */
 int  store_read_begin(struct store_reader *r);
 void store_read_end(struct store_reader *r);
 /* 0, ERR_MISSING, ERR_IO, ERR_CORRUPT: its bytes are, or were, damaged. A block that has not been read since the start is

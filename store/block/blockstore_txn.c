@@ -38,13 +38,16 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     txn->need = 0;
     txn->source.get = txn_source_get;
     txn->source.missing_count = 0;
-    if (!bs->env.mdb)
-        return ERR_IO;
+    int fault = bs->commit_error;
+    if (!bs->env.mdb || bs->broken)
+        return fault ? fault : ERR_IO;
     int rc = fault_point();
     if (rc == 0)
         rc = mdb_txn_begin(bs->env.mdb, NULL, 0, &txn->mdb);
-    if (rc == MDB_PANIC)
+    if (rc == MDB_PANIC) { /* of the commit before; why it failed is known */
         bs->broken = true;
+        return fault ? fault : ERR_IO;
+    }
     return store_error(rc);
 }
 
@@ -79,7 +82,7 @@ int store_txn_commit(struct store_txn *txn)
     if (rc == EIO && store_env_free_bytes(&txn->bs->env) < FULL_BELOW)
         rc = ENOSPC; /* LMDB calls a short write EIO; the disk took a part of it and is full now */
     if (rc)
-        return store_error(rc);
+        return txn->bs->commit_error = store_error(rc);
     txn->bs->t = txn->t;
     return 0;
 }

@@ -219,8 +219,6 @@ static int env_create(struct store_env *e, uint64_t map)
         (rc = mdb_env_set_maxdbs(e->mdb, STORE_DBS + BLOCKSTORE_RECORD_DBS)) == 0 &&
         (rc = mdb_env_set_maxreaders(e->mdb, READERS_MAX + 8)) == 0 && (rc = mdb_env_set_assert(e->mdb, on_assert)) == 0)
         rc = mdb_env_open(e->mdb, e->dir, MDB_NOTLS | MDB_NOMETASYNC, 0600);
-    if (rc == 0)
-        rc = sync_folder(e);
     if (rc)
         store_env_close(e);
     return rc;
@@ -283,6 +281,7 @@ static int env_open(struct store_env *e, struct why *why)
 {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/data.mdb", e->dir); /* dir leaves room */
+    bool is_new = access(path, F_OK) != 0;
     int r = check_metas(path, why);
     if (r)
         return r;
@@ -290,6 +289,8 @@ static int env_open(struct store_env *e, struct why *why)
     int rc = env_create(e, map);
     while (rc == ENOMEM && map / 2 >= MAP_LEAST) /* a limit on address space */
         rc = env_create(e, map /= 2);
+    if (rc == 0 && is_new && (rc = sync_folder(e)))
+        store_env_close(e);
     if (rc)
         return why_set(why, store_error(rc), "cannot open the block store in %s: %s", e->dir, mdb_strerror(rc));
     if ((r = check_length(e, why)) == 0 && (r = check_format(e, why)) == 0)

@@ -6,6 +6,7 @@
  *   store_env.c       the LMDB environment: opening, checking, reopening after a fatal error
  *   store_row.c       one row per multihash: held or not, counts; the indexes that follow from it
  *   store_extent.c    big blocks, which are in files of their own (segment.h)
+ *   store_epoch.c     what is loaded when it is opened, or opened again after a fatal error
  *   store_cascade.c   brings the counts of children to where they should be, in steps
  *   store_evict.c     holds, touches, eviction in steps (store_evict.h)
  *   store_queue.c     what waits for the committer (store_queue.h)
@@ -137,6 +138,11 @@ static inline uint64_t get_be64(const uint8_t in[8])
     return v;
 }
 
+/* ---- store_epoch.c ---- */
+
+int epoch_begin(struct blockstore *bs);  /* loads the totals; 0 or an error */
+int epoch_reopen(struct blockstore *bs); /* ends `broken`; ERR_AGAIN: a reader is active for long */
+
 /* ---- store_cascade.c ---- */
 
 /* Counts up to about `links` links, the live lane first; returns how many, 0 when all is settled. */
@@ -176,8 +182,9 @@ struct blockstore {
     struct evict evict;
     struct collect_op *collects, *collecting; /* waiting; those the present pass answers */
     bool stop;
-    bool unsynced; /* the last commit's meta page may not be on disk */
-    bool broken;   /* LMDB wants to be reopened */
+    bool unsynced;    /* the last commit's meta page may not be on disk */
+    bool broken;      /* LMDB wants to be reopened */
+    int commit_error; /* of the last commit that failed: why it is broken */
     bool check_quota;
     bool dead_pass;                        /* room of big blocks is being given back: of those dropped before … */
     uint64_t dead_below;                   /* … this number of the queue, when readers have … */
@@ -189,9 +196,9 @@ struct blockstore {
     struct vouched *vouched;
     struct segments *segments;
     _Atomic uint64_t read_epoch;
-    atomic_bool gate;  /* shut while the environment is being reopened */
-    atomic_bool poked; /* a touch poke is under way */
-    atomic_bool timed; /* a lazy operation is waiting and the committer knows */
+    atomic_int gate;           /* what readers are told: ERR_AGAIN while it is opened again, its error when it cannot be; 0 */
+    atomic_bool poked;         /* a touch poke is under way */
+    atomic_bool timed;         /* a lazy operation is waiting and the committer knows */
     _Atomic size_t lazy_bytes; /* of those in the inbox or pending */
     struct reader_slot readers[READERS_MAX];
     _Atomic uint64_t quota;

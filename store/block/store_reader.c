@@ -72,9 +72,10 @@ int store_read_begin(struct store_reader *r)
     }
     atomic_store(&r->slot->active, true);
     atomic_store(&r->slot->epoch, atomic_load(&r->bs->read_epoch)); /* before the snapshot is taken */
-    if (atomic_load(&r->bs->gate)) {
+    int shut = atomic_load(&r->bs->gate);
+    if (shut) {
         atomic_store(&r->slot->active, false);
-        return ERR_IO;
+        return shut;
     }
     int rc = r->slot->txn ? mdb_txn_renew(r->slot->txn) : mdb_txn_begin(r->bs->env.mdb, NULL, MDB_RDONLY, &r->slot->txn);
     if (rc) {

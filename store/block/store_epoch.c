@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The start of an epoch: after opening, and after opening again. LMDB refuses everything after a meta page could not be written
+ * (MDB_PANIC); it must be opened again, and for that the readers must be out for a moment. What is held can be read as soon as
+ * it is open, also when the disk takes no write: until it does, operations fail with the disk's error. */
+#include "store/block/store_internal.h"
+
+#include <unistd.h>
+
+static int load_totals(struct store_txn *txn)
+{
+    MDB_dbi info = txn->bs->env.db[DB_INFO];
+    struct span v;
+    int r = store_txn_get(txn, info, span_str("totals"), &v);
+    txn->t = (struct totals){0};
+    if (r == 0 && v.len != sizeof txn->t && v.len != TOTALS_BEFORE)
+        return ERR_CORRUPT;
+    if (r == 0)
+        memcpy(&txn->t, v.data, v.len);
+    else if (r != ERR_NOT_FOUND)
+        return r;
+    uint32_t epoch = 0;
+    r = store_txn_get(txn, info, span_str("epoch"), &v);
+    if (r == 0 && v.len == sizeof epoch)
+        memcpy(&epoch, v.data, sizeof epoch);
+    else if (r != ERR_NOT_FOUND)
+        return r ? r : ERR_CORRUPT;
+    txn->bs->epoch = ++epoch;
+    txn->t.pending[LANE_HELD] = 0;
+    int rc = mdb_drop(txn->mdb, txn->bs->env.db[DB_HELD_QUEUE], 0);
+    return rc ? store_error(rc) : store_txn_set(txn, info, span_str("epoch"), span_of(&epoch, sizeof epoch));
+}
+
+int epoch_begin(struct blockstore *bs)
+{
+    struct store_txn txn;
+    int r = store_txn_begin(bs, &txn);
+    if (r)
+        return r;
+    if ((r = load_totals(&txn))) {
+        store_txn_abort(&txn);
+        return r;
+    }
+    return store_txn_commit(&txn);
+}
+
+int epoch_reopen(struct blockstore *bs)
+{
+    struct why why;
+    atomic_store(&bs->gate, ERR_AGAIN);
+    for (int i = 0; i < 100 && !store_readers_idle(bs); i++)
+        usleep(2000);
+    if (!store_readers_idle(bs))
+        return ERR_AGAIN;
+    int r = store_env_reopen(&bs->env, &why);
+    atomic_store(&bs->gate, r);
+    if (r)
+        return r;
+    bs->broken = false;
+    r = epoch_begin(bs);
+    bs->broken = r != 0;
+    return r;
+}
