@@ -63,11 +63,11 @@ static void drop_editor(struct share_file *f)
     count(f);
 }
 
-/* Without a name: nobody will see its bytes again once it is closed. */
-static bool is_gone(const struct share_file *f)
+bool share_file_is_gone(const struct share_file *f)
 {
     struct tree_node n;
-    return tree_get(f->m->share, f->id, &n) < 0 || n.parent == 0;
+    int rc = tree_get(f->m->share, f->id, &n);
+    return rc == ERR_STALE || (rc == 0 && n.parent == 0); /* another error says nothing about it */
 }
 
 void share_file_let_go(struct share_file *f)
@@ -75,7 +75,7 @@ void share_file_let_go(struct share_file *f)
     struct mount *m = f->m;
     if (f->handles > 0 || f->finishing || f->away > 0)
         return;
-    if (!is_gone(f) && (share_file_dirty(f) || f->retry != MONO_NEVER))
+    if (!share_file_is_gone(f) && (share_file_dirty(f) || f->retry != MONO_NEVER))
         return;
     drop_editor(f);
     hold_move(&m->holds, &f->holds);
@@ -197,7 +197,7 @@ int share_settle_all(struct mount *m, struct request *r)
 static int run_finish(void *owner, struct request *r)
 {
     struct share_file *f = r->state;
-    if (f->handles == 0 && is_gone(f))
+    if (f->handles == 0 && share_file_is_gone(f))
         return 0; /* removed before it was settled */
     int rc = share_settle(owner, r, f);
     r->background = true;

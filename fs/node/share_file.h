@@ -42,6 +42,8 @@ struct share_file {
 
 bool share_file_dirty(const struct share_file *f); /* the tree does not have its bytes */
 uint64_t share_file_size(const struct share_file *f);
+/* Without a name: nobody will see its bytes again once it is closed. */
+bool share_file_is_gone(const struct share_file *f);
 /* The editor, made when there is none. */
 struct editor *share_file_edit(struct share_file *f);
 /* A change was made: times, and full chunks are sent off. */

@@ -56,9 +56,7 @@ static void drop_handle(struct mount *m, struct handle *h)
     bool last = writes(h->flags) && --f->writers == 0;
     f->handles--;
     f->direct -= h->direct && writes(h->flags);
-    struct tree_node n;
-    bool named = tree_get(m->share, f->id, &n) == 0 && n.parent != 0;
-    if (last && named)
+    if (last && !share_file_is_gone(f))
         share_file_finish(f); /* may free it only when it is not dirty, and then it was not started */
     handle_free(m, h);
 }
