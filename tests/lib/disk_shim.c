@@ -23,8 +23,9 @@
 
 #define DESCRIPTORS 4096
 #define BIG         (64 << 10)
+#define PAGE        4096u
 
-enum { UNKNOWN, KNOWN = 1, RECORDED = 2, DSYNC = 4, FOLDER = 8 };
+enum { UNKNOWN, KNOWN = 1, RECORDED = 2, DSYNC = 4, FOLDER = 8, DIRECT = 16 };
 
 static struct disk_shim own;
 static struct disk_shim *shim = &own;
@@ -145,13 +146,19 @@ static bool file_number(const char *path, uint32_t *ret)
     return true;
 }
 
+static bool lacks(enum disk_lack what)
+{
+    return (atomic_load(&shim->lacks) & (uint32_t)what) != 0;
+}
+
 static void know(int fd, const char *path, int flags)
 {
     if (fd < 0 || fd >= DESCRIPTORS)
         return;
     bool folder = (flags & O_DIRECTORY) != 0;
     bool recorded = !folder && file_number(path, &file_of[fd]);
-    known[fd] = (unsigned char)(KNOWN | (recorded ? RECORDED : 0) | ((flags & O_DSYNC) ? DSYNC : 0) | (folder ? FOLDER : 0));
+    known[fd] = (unsigned char)(KNOWN | (recorded ? RECORDED : 0) | ((flags & O_DSYNC) ? DSYNC : 0) | (folder ? FOLDER : 0) |
+                                ((flags & O_DIRECT) ? DIRECT : 0));
 }
 
 static int knows(int fd)
@@ -186,6 +193,11 @@ static void record_change(int fd, enum disk_change change, uint64_t at, uint32_t
 
 /* ---- writes ---- */
 
+static size_t half_of(size_t len)
+{
+    return len >= 2 * PAGE ? len / 2 / PAGE * PAGE : len / 2;
+}
+
 /* `at` < 0: at the descriptor's place */
 static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
 {
@@ -195,6 +207,10 @@ static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
         plain = (ssize_t(*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
     if (!knows(fd))
         return at < 0 ? plain(fd, iov, count) : next(fd, iov, count, at);
+    if ((knows(fd) & DIRECT) && lacks(DISK_NO_DIRECT_WRITE)) {
+        errno = EINVAL;
+        return -1;
+    }
     off_t place = at < 0 ? lseek(fd, 0, SEEK_CUR) : at;
     enum strike s = strike(DISK_WRITE);
     if (s == FAIL)
@@ -202,8 +218,8 @@ static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
     ssize_t n;
     if (s == PASS) {
         n = at < 0 ? plain(fd, iov, count) : next(fd, iov, count, at);
-    } else { /* half of the first piece, or of the one */
-        struct iovec half = {iov[0].iov_base, count > 1 ? iov[0].iov_len : iov[0].iov_len / 2};
+    } else { /* the first piece, or half of the only one: in whole pages, as direct writing needs it */
+        struct iovec half = {iov[0].iov_base, count > 1 ? iov[0].iov_len : half_of(iov[0].iov_len)};
         n = at < 0 ? plain(fd, &half, 1) : next(fd, &half, 1, at);
         if (s == DIE_HALF)
             die();
@@ -272,6 +288,10 @@ int fallocate(int fd, int mode, off_t at, off_t len)
     NEXT(int, "fallocate", int, int, off_t, off_t);
     if (knows(fd) && strike(DISK_WRITE) == FAIL)
         return -1;
+    if (knows(fd) && (mode & FALLOC_FL_PUNCH_HOLE) && lacks(DISK_NO_HOLES)) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
     int rc = next(fd, mode, at, len);
     if (rc == 0 && (mode & FALLOC_FL_PUNCH_HOLE))
         record_change(fd, DISK_PUNCHED, (uint64_t)at, (uint32_t)len);
@@ -324,6 +344,10 @@ static int open_known(int (*next)(const char *, int, ...), const char *path, int
     bool ours = below_root(path);
     if (ours && strike(DISK_NAME) == FAIL)
         return -1;
+    if (ours && (flags & O_DIRECT) && lacks(DISK_NO_DIRECT)) {
+        errno = EINVAL;
+        return -1;
+    }
     bool made = ours && (flags & O_CREAT) && access(path, F_OK) != 0;
     int fd = next(path, flags, mode);
     if (fd >= 0 && fd < DESCRIPTORS)
@@ -363,6 +387,35 @@ int close(int fd)
     return next(fd);
 }
 
+/* The argument is an int, a pointer or not there: it is passed on as it lies in its register. */
+static int control(int (*next)(int, int, ...), int fd, int command, long arg)
+{
+    int rc = next(fd, command, arg);
+    if (rc == 0 && command == F_SETFL && knows(fd) && !(arg & O_DIRECT))
+        known[fd] &= (unsigned char)~DIRECT;
+    return rc;
+}
+
+int fcntl(int fd, int command, ...)
+{
+    NEXT(int, "fcntl", int, int, ...);
+    va_list ap;
+    va_start(ap, command);
+    long arg = va_arg(ap, long);
+    va_end(ap);
+    return control(next, fd, command, arg);
+}
+
+int fcntl64(int fd, int command, ...)
+{
+    NEXT(int, "fcntl64", int, int, ...);
+    va_list ap;
+    va_start(ap, command);
+    long arg = va_arg(ap, long);
+    va_end(ap);
+    return control(next, fd, command, arg);
+}
+
 int rename(const char *from, const char *to)
 {
     NEXT(int, "rename", const char *, const char *);
@@ -396,6 +449,7 @@ int mkdir(const char *path, mode_t mode)
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
+extern void *__libc_memalign(size_t align, size_t size);
 
 static bool refused(size_t size)
 {
@@ -415,6 +469,29 @@ void *calloc(size_t count, size_t size)
 void *realloc(void *old, size_t size)
 {
     return refused(size) ? NULL : __libc_realloc(old, size);
+}
+
+int posix_memalign(void **ret, size_t align, size_t size)
+{
+    if (refused(size))
+        return ENOMEM;
+    void *p = __libc_memalign(align, size);
+    if (!p)
+        return ENOMEM;
+    *ret = p;
+    return 0;
+}
+
+/* Of files: what maps without one is not memory yet. */
+void *mmap(void *at, size_t len, int prot, int flags, int fd, off_t from)
+{
+    NEXT(void *, "mmap", void *, size_t, int, int, int, off_t);
+    return fd >= 0 && refused(len) ? MAP_FAILED : next(at, len, prot, flags, fd, from);
+}
+
+void *mmap64(void *at, size_t len, int prot, int flags, int fd, off_t from)
+{
+    return mmap(at, len, prot, flags, fd, from);
 }
 
 #endif

@@ -20,7 +20,14 @@ enum disk_kind {
     DISK_WRITE = 1,  /* write, pwrite, writev, ftruncate, fallocate */
     DISK_SYNC = 2,   /* fsync, fdatasync, msync */
     DISK_NAME = 4,   /* open, rename, unlink, mkdir */
-    DISK_MEMORY = 8, /* malloc, calloc, realloc of at least 64 KiB; not under sanitizers, and only preloaded */
+    DISK_MEMORY = 8, /* memory of at least 64 KiB, maps of files too; not under sanitizers, and only preloaded */
+};
+
+/* What the file system cannot, in `lacks` */
+enum disk_lack {
+    DISK_NO_DIRECT = 1,       /* open with O_DIRECT: EINVAL */
+    DISK_NO_DIRECT_WRITE = 2, /* it takes O_DIRECT, and the first write is EINVAL */
+    DISK_NO_HOLES = 4,        /* to punch a hole: EOPNOTSUPP */
 };
 
 enum disk_action {
@@ -35,7 +42,7 @@ struct disk_shim {
     _Atomic uint64_t more;             /* UINT64_MAX: until disarmed */
     _Atomic uint64_t struck;           /* how often it did */
     _Atomic uint32_t kinds, action, error;
-    _Atomic uint32_t unused;
+    _Atomic uint32_t lacks;
     _Atomic uint64_t recorded; /* bytes of the record */
 };
 
