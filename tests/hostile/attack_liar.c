@@ -12,7 +12,7 @@
 #define LIARS      4
 #define OUT_MOST   ((size_t)8 << 20)
 
-enum lie { LIE_HAVE, LIE_WRONG, LIE_STALL, LIE_DRIP, LIE_DONT_HAVE };
+enum lie { LIE_HAVE, LIE_WRONG, LIE_STALL, LIE_DRIP, LIE_DONT_HAVE, LIE_ANEW };
 
 struct liar {
     enum lie lie;
@@ -42,8 +42,9 @@ static void on_want(struct session *s, struct liar *l, const struct bitswap_item
     if (it->cancel || l->begun || buf_len(&l->out) > OUT_MOST)
         return;
     s->h->tally.units++;
-    if (it->want == BITSWAP_WANT_BLOCK && l->lie == LIE_WRONG) {
+    if (it->want == BITSWAP_WANT_BLOCK && (l->lie == LIE_WRONG || l->lie == LIE_ANEW)) {
         wrong_block(s, l, &it->cid, 1u << 20, 1u << 20);
+        l->begun = l->lie == LIE_ANEW;
         return;
     }
     if (it->want == BITSWAP_WANT_BLOCK && (l->lie == LIE_STALL || l->lie == LIE_DRIP)) {
@@ -115,6 +116,13 @@ static struct session *liar_new(struct hostile *h, struct liar *l)
     return s;
 }
 
+/* One lie each, and all of it was taken: comes again as somebody else */
+static bool has_lied(const struct session *s)
+{
+    const struct liar *l = s->arg;
+    return l->lie == LIE_ANEW && l->begun && buf_len(&l->out) == 0 && buf_len(&s->out) == 0;
+}
+
 static void liars(struct hostile *h, enum lie lie)
 {
     struct session *all[LIARS] = {0};
@@ -123,7 +131,8 @@ static void liars(struct hostile *h, enum lie lie)
         for (unsigned i = 0; i < LIARS; i++) {
             if (all[i] && !all[i]->over) {
                 liar_pump(all[i]);
-                continue;
+                if (!has_lied(all[i]))
+                    continue;
             }
             if (all[i])
                 session_verdict(all[i]); /* thrown out: comes again as somebody else */
@@ -167,11 +176,17 @@ static void dont_have(struct hostile *h)
     liars(h, LIE_DONT_HAVE);
 }
 
+static void anew(struct hostile *h)
+{
+    liars(h, LIE_ANEW);
+}
+
 static const struct attack liar_table[] = {
     {"liar-have", "liar-have", 0, have_all, "4 peers say HAVE to everything and send nothing"},
     {"liar-wrong", "liar-wrong", 0, wrong, "4 peers answer each want with other bytes"},
     {"liar-stall", "liar-stall", 0, stall, "4 peers begin the first block and stop"},
     {"liar-drip", "liar-drip", 0, drip, "4 peers begin the first block and go on a byte at a time"},
     {"liar-dont-have", "liar-dont-have", 0, dont_have, "4 peers have nothing, at length"},
+    {"liar-anew", "liar-anew", 0, anew, "4 peers answer one want with other bytes, and come again as somebody else"},
 };
 const struct attack_table attacks_liar = {liar_table, sizeof liar_table / sizeof *liar_table};

@@ -68,9 +68,10 @@ struct attack_table {
     unsigned count;
 };
 extern const struct attack_table attacks_select, attacks_noise, attacks_mux, attacks_identify, attacks_blocks, attacks_liar,
-    attacks_crowd, attacks_lan;
+    attacks_crowd, attacks_drip, attacks_lan;
 
 bool hostile_over(const struct hostile *h);
+void hostile_sleep(const struct hostile *h, mono_ns until); /* or until it is over */
 void hostile_note(struct hostile *h, enum outcome o);
 uint64_t hostile_work(const struct hostile *h, uint64_t own);
 

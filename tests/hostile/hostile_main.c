@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * hostile list                                    the attacks: name, group, what it does
- * hostile run [options] IP:PORT NAME…             does them in turn, each for its share of the time; one JSON line each
+ * hostile run [options] IP:PORT NAME…             does them in turn, each for its share of the time; "begun", then one JSON line each
  *   --seconds N       for all of them together (default 3)
  *   --from IP --sources N     connect from N addresses, IP and those behind it
  *   --root CID        of a DAG that the node holds
@@ -22,8 +22,9 @@
 
 const char *const outcome_names[OUTCOMES] = {"refused", "goaway", "closed", "reset", "throttled", "answered", "ignored"};
 
-static const struct attack_table *const tables[] = {&attacks_select, &attacks_noise, &attacks_mux,   &attacks_identify,
-                                                    &attacks_blocks, &attacks_liar,  &attacks_crowd, &attacks_lan};
+static const struct attack_table *const tables[] = {&attacks_select,   &attacks_noise,  &attacks_mux,
+                                                    &attacks_identify, &attacks_blocks, &attacks_liar,
+                                                    &attacks_crowd,    &attacks_drip,   &attacks_lan};
 #define TABLES (sizeof tables / sizeof *tables)
 
 static volatile sig_atomic_t stopped;
@@ -37,6 +38,14 @@ static void on_signal(int number)
 bool hostile_over(const struct hostile *h)
 {
     return stopped || mono_now() >= h->until;
+}
+
+void hostile_sleep(const struct hostile *h, mono_ns until)
+{
+    for (mono_ns now = mono_now(); now < until && !hostile_over(h); now = mono_now()) {
+        struct timespec t = {.tv_nsec = (long)mono_min(until - now, 100 * MONO_MS)};
+        (void)nanosleep(&t, NULL); /* cut short by the signal that ends us */
+    }
 }
 
 void hostile_note(struct hostile *h, enum outcome o)
@@ -84,20 +93,13 @@ static void report(const struct attack *a, const struct hostile *h)
     (void)fflush(stdout); /* nobody reads it: nothing to do about it */
 }
 
-static void pause_for(mono_ns time)
-{
-    struct timespec t = {.tv_nsec = (long)time};
-    (void)nanosleep(&t, NULL); /* cut short by the signal that ends us */
-}
-
 static void run(const struct attack *a, struct hostile *h, mono_ns time)
 {
     h->tally = (struct tally){0};
     h->until = mono_after(mono_now(), time);
     do {
         a->run(h);
-        if (!hostile_over(h))
-            pause_for(PACE);
+        hostile_sleep(h, mono_now() + PACE);
     } while (!hostile_over(h));
     report(a, h);
 }
@@ -185,6 +187,8 @@ int main(int argc, char **argv)
     (void)sigaction(SIGINT, &act, NULL);
     struct rlimit files = {4096, 4096};
     (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer are fewer connections */
+    puts("begun");
+    (void)fflush(stdout); /* nobody reads it: nothing to do about it */
     for (int i = 1; i <= count; i++) {
         const struct attack *a = find(rest[i]);
         if (!a) {

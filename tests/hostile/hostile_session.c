@@ -164,7 +164,9 @@ void session_verdict(struct session *s)
 {
     struct hostile *h = s->h;
     bool known = !peer_id_is_none(conn_peer(s->conn));
-    if (s->over)
+    if (!s->over && !s->resets && hostile_over(h) && h->tally.rounds && !h->tally.open_most)
+        (void)0; /* one of many rounds, cut short by the end: it says nothing about the node */
+    else if (s->over)
         hostile_note(h, known ? GOT_CLOSED : GOT_REFUSED);
     else if (s->resets)
         hostile_note(h, GOT_RESET);
