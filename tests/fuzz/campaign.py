@@ -5,15 +5,17 @@
     cmake --preset fuzz && ninja -C build/fuzz
     tests/fuzz/campaign.py run STATE [--seconds 60] [--rounds 1] [NAME ...]   each target so long, in turn
     tests/fuzz/campaign.py report STATE                                       executions and coverage of each so far
-    tests/fuzz/campaign.py merge STATE [NAME ...]                             what STATE found, minimised, becomes the corpus here
+    tests/fuzz/campaign.py merge STATE [NAME ...]                             the best of what STATE found joins the corpus here
 
 STATE is a folder that keeps what was found, crashes, and `executions`, a line for each run that ended well or with a finding: name,
 executions, coverage. Status 1 when something was found.
 """
-import argparse, pathlib, re, shutil, subprocess, sys
+import argparse, pathlib, re, shutil, subprocess, sys, tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 INPUT_MAX = 4096  # of a checked in input; larger ones add time and hardly an edge
+INPUTS_MAX, FOUND_LEAST, CORPUS_MAX = 60, 20, 100000  # of a corpus: inputs, of which found at least (written ones stay), bytes
+FOUND_NAME = re.compile(r"[0-9a-f]{40}$")
 
 
 def programs(build, names):
@@ -49,16 +51,46 @@ def report(state):
     print(f"{'all':16}{sum(n for n, _ in total.values()):15,}")
 
 
+def features_of(program, folders, control):
+    """What each input reaches: {path: set of libFuzzer's features}; an edge has eight, for how often it was taken."""
+    with tempfile.TemporaryDirectory() as fresh:
+        subprocess.run([program, "-set_cover_merge=1", f"-merge_control_file={control}", f"-max_len={INPUT_MAX}", fresh, *folders],
+                       check=True, capture_output=True)
+    lines = control.read_text(errors="replace").splitlines()
+    count = int(lines[0])
+    paths, reached = lines[2:2 + count], {}
+    for line in lines[2 + count:]:
+        kind, _, rest = line.partition(" ")
+        if kind == "FT":
+            index, *features = rest.split()
+            reached[pathlib.Path(paths[int(index)])] = {int(f) for f in features}
+    return reached
+
+
 def merge(state, name, program):
-    fresh = state / "merged" / name
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    (state / name).mkdir(parents=True, exist_ok=True)
-    corpus = HERE / "corpus" / name
-    subprocess.run([program, "-merge=1", f"-max_len={INPUT_MAX}", fresh, corpus, state / name], check=True, capture_output=True)
-    shutil.rmtree(corpus)
-    shutil.copytree(fresh, corpus)
-    print(f"{name}: {len(list(corpus.iterdir()))} inputs")
+    corpus, found = HERE / "corpus" / name, state / name
+    found.mkdir(parents=True, exist_ok=True)
+    for p in [p for p in corpus.iterdir() if FOUND_NAME.match(p.name)]:
+        shutil.move(p, found / p.name)
+    control = state / f"{name}.merge"
+    control.unlink(missing_ok=True)
+    reached = features_of(program, [corpus, found], control)
+    written = list(corpus.iterdir())
+    covered = set().union(*(reached.get(p, set()) for p in written))
+    size = sum(p.stat().st_size for p in written)
+    left = {p: f for p, f in reached.items() if p.parent == found}
+    for _ in range(max(INPUTS_MAX - len(written), FOUND_LEAST)):
+        edges = {f // 8 for f in covered}
+        gains = {p: (len({x // 8 for x in f - covered} - edges), len(f - covered), -p.stat().st_size) for p, f in left.items()
+                 if size + p.stat().st_size <= CORPUS_MAX and f - covered}
+        if not gains:
+            break
+        best = max(gains, key=gains.get)
+        size += best.stat().st_size
+        covered |= left.pop(best)
+        shutil.copy(best, corpus / best.name)
+    print(f"{name}: {len(list(corpus.iterdir()))} inputs, {size} bytes, {len(covered)} of "
+          f"{len(set().union(*reached.values()))} features", flush=True)
 
 
 def main():

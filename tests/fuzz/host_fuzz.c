@@ -6,6 +6,7 @@
  * our own, so that what is tried lies behind Noise and Yamux. The first byte 0xff gives the rest raw to a fresh connection. */
 #include "net/conn/conn.h"
 #include "net/host/host.h"
+#include "tests/fuzz/cheap_keys.h"
 
 #include <stdlib.h>
 
