@@ -113,7 +113,7 @@ int loop_run(struct loop *l)
         arm(l, deadline);
         int flags = EVLOOP_ONCE;
         if (deadline <= mono_now())
-            flags = EVLOOP_NONBLOCK; /* look at the descriptors once between two turns that are due */
+            flags |= EVLOOP_NONBLOCK; /* looks once between turns that are due; without ONCE it stays while anything is ready */
         if (event_base_loop(l->base, flags | EVLOOP_NO_EXIT_ON_EMPTY) < 0)
             return ERR_IO;
     }
