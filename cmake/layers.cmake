@@ -61,7 +61,7 @@ p2p_library(net/host       USES store/base store/content store/codec store/block
                                 net/discover net/exchange net/swarm net/service)
 p2p_library(net/io         USES store/base WITH PkgConfig::EVENT)
 p2p_library(net/transport  USES store/base net/addr net/io WITH PkgConfig::EVENT)
-p2p_library(net/engine     USES store/base store/content store/block net/addr net/service net/host net/io net/transport)
+p2p_library(net/engine     USES store/base store/content store/block net/addr net/service net/swarm net/host net/io net/transport)
 
 # ---- fs ----
 p2p_library(fs/fuse        USES store/base store/content store/block WITH PkgConfig::FUSE3)

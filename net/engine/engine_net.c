@@ -4,6 +4,8 @@
  */
 #include "net/engine/engine_state.h"
 
+#include "net/swarm/dnsaddr.h"
+
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +164,10 @@ static void resolve_done(struct mail *m, void *owner)
 
 void engine_resolve(struct engine *e, const struct host_action *a)
 {
+    if (dnsaddr_is(&a->addr)) {
+        engine_resolve_dnsaddr(e, a);
+        return;
+    }
     struct resolve_job *j = MEM_NEW(struct resolve_job);
     struct span rest;
     int err = multiaddr_host(&a->addr, &j->host, &rest);

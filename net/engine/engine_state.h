@@ -130,6 +130,7 @@ void engine_read_ifaces(struct engine *e, bool forced);
 void engine_dial(struct engine *e, const struct host_action *a);
 void engine_abort_dial(struct engine *e, uint64_t dial);
 void engine_resolve(struct engine *e, const struct host_action *a);
+void engine_resolve_dnsaddr(struct engine *e, const struct host_action *a); /* engine_dnsaddr.c */
 void engine_conn_close(struct engine_conn *c);
 void engine_send_datagram(struct engine *e, const struct host_action *a);
 

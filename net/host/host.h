@@ -134,7 +134,7 @@ enum host_action_type {
     HOST_NONE,
     HOST_DIAL,         /* dial, addr: connect, then host_dialed */
     HOST_ABORT,        /* dial: not needed any more; no answer is expected (one is ignored) */
-    HOST_RESOLVE,      /* dial, addr: look the name up, then host_resolved */
+    HOST_RESOLVE,      /* dial, addr (a name, or /dnsaddr), peer (may be none): look it up, then host_resolved */
     HOST_SEND,         /* conn: host_output has bytes */
     HOST_HOLD,         /* conn: stop reading */
     HOST_RESUME,       /* conn: read again */

@@ -4,6 +4,8 @@
  */
 #include "net/host/host_state.h"
 
+#include "net/swarm/dnsaddr.h"
+
 void call_answer(struct host *h, struct host_call *call, int result)
 {
     call->next = NULL;
@@ -48,8 +50,8 @@ static int refuse_target(struct host *h, struct host_call *call)
 {
     if (peer_id_eq(&call->peer, &h->config.identity->id) || (call->addr.len && selfaddrs_listens(&h->self, &call->addr)))
         return why_set(&call->why, ERR_INVALID, "that is this node itself");
-    if (call->addr.len && !multiaddr_is_tcp(&call->addr))
-        return why_set(&call->why, ERR_UNSUPPORTED, "only TCP addresses can be dialed");
+    if (call->addr.len && !multiaddr_is_tcp(&call->addr) && !dnsaddr_is(&call->addr))
+        return why_set(&call->why, ERR_UNSUPPORTED, "only TCP addresses and /dnsaddr can be dialed");
     if (!call->addr.len && peer_id_is_none(&call->peer))
         return why_set(&call->why, ERR_INVALID, "neither a peer nor an address");
     return 0;

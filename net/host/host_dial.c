@@ -50,6 +50,8 @@ static void add_try(struct host_dial *d, const struct multiaddr *addr, mono_ns a
         d->tries[d->count++] = (struct dial_try){.addr = *addr, .state = TRY_WAIT, .at = at, .explicit_ = explicit_};
 }
 
+/* A /dnsaddr is dialed only when somebody here named it: it is kept out of what peers tell (host_identify.c), since each may
+ * cost many lookups. */
 static bool is_dialable(const struct host *h, const struct multiaddr *addr)
 {
     return multiaddr_is_tcp(addr) && !selfaddrs_listens(&h->self, addr);
@@ -117,6 +119,7 @@ static void start_try(struct host_dial *d, unsigned i)
     struct host_action *a = host_queue(h, name ? HOST_RESOLVE : HOST_DIAL);
     a->dial = try_id(d, i);
     a->addr = t->addr;
+    a->peer = d->expected;
 }
 
 static void abort_try(struct host_dial *d, unsigned i)
