@@ -51,7 +51,7 @@ static int links_run(struct store_txn *txn, const struct cid *cid, struct run *r
         }
         if (r)
             return r;
-        if (store_vouch(txn->bs, cid, data) != 0)
+        if (store_vouch(txn->bs, cid, data, NULL) != 0)
             return ERR_VERIFY;
     }
     (void)links_of(cid, data, collect_child, run); /* damage: what was reported before it counts; 1: the run is full */

@@ -2,7 +2,7 @@
  *
  * Where big blocks lie. Their bytes are in segments (segment.h); LMDB has for each
  *
- *   extents   multihash → segment u32, unit u32, len u32
+ *   extents   multihash → segment u32, unit u32, len u32; since format 3 also checksum u64
  *   places    segment u32, unit u32, in keys big-endian → multihash: what of a segment is in use
  *   dead      the same key → len u32, number u64: dropped, its room not given back yet
  *
@@ -15,11 +15,13 @@
 #include "store/block/store_internal.h"
 
 #include "store/block/fault.h"
+#include "store/content/checksum.h"
 
 #include <stdlib.h>
 
 #define KEY_SIZE    8
-#define EXTENT_SIZE 12
+#define EXTENT_BARE 12 /* of format 2 */
+#define EXTENT_SIZE 20
 #define DEAD_SIZE   12
 
 static void put32(uint8_t *at, uint32_t v)
@@ -38,10 +40,13 @@ static void put_key(uint8_t key[KEY_SIZE], uint32_t segment, uint32_t unit)
     put_be64(key, (uint64_t)segment << 32 | unit);
 }
 
-int extent_parse(struct span in, struct extent *ret)
+int extent_parse(struct span in, struct extent *ret, struct block_sum *ret_sum)
 {
-    if (in.len != EXTENT_SIZE)
+    if (in.len != EXTENT_SIZE && in.len != EXTENT_BARE)
         return ERR_CORRUPT;
+    ret_sum->known = in.len == EXTENT_SIZE;
+    if (ret_sum->known)
+        ret_sum->value = get_be64(in.data + EXTENT_BARE);
     *ret = (struct extent){get32(in.data), get32(in.data + 4), get32(in.data + 8)};
     if (ret->len == 0 || ret->len > BLOCK_MAX || ret->unit > SEGMENT_UNITS - extent_units(ret->len))
         return ERR_CORRUPT;
@@ -60,18 +65,28 @@ static int lookup(MDB_txn *mdb, MDB_dbi db, struct span key, struct span *ret)
 int extent_bytes(struct blockstore *bs, struct span in, struct span *ret)
 {
     struct extent e;
-    int r = extent_parse(in, &e);
+    struct block_sum sum;
+    int r = extent_parse(in, &e, &sum);
+    return r ? r : segments_get(bs->segments, &e, ret);
+}
+
+int block_find_sum(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret, struct block_sum *ret_sum)
+{
+    ret_sum->known = false;
+    int r = lookup(mdb, bs->env.db[DB_BLOCKS], hash, ret);
+    if (r != ERR_NOT_FOUND)
+        return r;
+    struct span in;
+    struct extent e;
+    r = lookup(mdb, bs->env.db[DB_EXTENTS], hash, &in);
+    r = r ? r : extent_parse(in, &e, ret_sum);
     return r ? r : segments_get(bs->segments, &e, ret);
 }
 
 int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret)
 {
-    int r = lookup(mdb, bs->env.db[DB_BLOCKS], hash, ret);
-    if (r != ERR_NOT_FOUND)
-        return r;
-    struct span in;
-    r = lookup(mdb, bs->env.db[DB_EXTENTS], hash, &in);
-    return r ? r : extent_bytes(bs, in, ret);
+    struct block_sum sum;
+    return block_find_sum(bs, mdb, hash, ret, &sum);
 }
 
 int txn_block_find(struct store_txn *txn, struct span hash, struct span *ret)
@@ -138,6 +153,7 @@ int extent_put(struct store_txn *txn, struct span hash, struct span data)
     put32(value, e.segment);
     put32(value + 4, e.unit);
     put32(value + 8, e.len);
+    put_be64(value + EXTENT_BARE, checksum(data));
     put_key(key, e.segment, e.unit);
     r = store_txn_set(txn, txn->bs->env.db[DB_EXTENTS], hash, span_of(value, sizeof value));
     return r ? r : store_txn_set(txn, txn->bs->env.db[DB_PLACES], span_of(key, sizeof key), hash);
@@ -148,10 +164,11 @@ int extent_drop(struct store_txn *txn, struct span hash)
     const MDB_dbi *db = txn->bs->env.db;
     struct span in;
     struct extent e;
+    struct block_sum sum;
     int r = store_txn_get(txn, db[DB_EXTENTS], hash, &in);
     if (r)
         return r;
-    int damaged = extent_parse(in, &e);
+    int damaged = extent_parse(in, &e, &sum);
     r = store_txn_del(txn, db[DB_EXTENTS], hash);
     if (r || damaged) /* where it was is not known: its room is lost until the segment goes */
         return r;

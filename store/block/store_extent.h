@@ -11,13 +11,20 @@
 
 #define EXTENT_MIN (UINT32_C(128) << 10) /* blocks of this size and more are not in LMDB */
 
-int extent_parse(struct span in, struct extent *ret); /* 0 or ERR_CORRUPT */
+/* What a block's bytes had when they were written (checksum.h). Small blocks and those of format 2 have none. */
+struct block_sum {
+    bool known;
+    uint64_t value;
+};
+
+int extent_parse(struct span in, struct extent *ret, struct block_sum *ret_sum); /* 0 or ERR_CORRUPT */
 int extent_put(struct store_txn *txn, struct span hash, struct span data);
 int extent_drop(struct store_txn *txn, struct span hash); /* ERR_NOT_FOUND: it is not one */
 /* The bytes of an entry in "extents". 0, ERR_CORRUPT, ERR_IO. */
 int extent_bytes(struct blockstore *bs, struct span in, struct span *ret);
 /* The bytes of a block, wherever they are, unverified. 0, ERR_NOT_FOUND, or an error. Any thread. */
 int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret);
+int block_find_sum(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret, struct block_sum *ret_sum);
 /* The same in the transaction, what it has put included. */
 int txn_block_find(struct store_txn *txn, struct span hash, struct span *ret);
 int block_drop(struct store_txn *txn, struct span hash); /* its bytes alone. ERR_NOT_FOUND: there are none */

@@ -13,7 +13,7 @@
  *   store_ops.c       operations that need nothing of the committer's inside
  *   store_pin.c       pins                    store_reader.c   readers                verify.c   the check
  *
- * Databases (format 2, which has extents, or 1; integers little-endian, in keys big-endian):
+ * Databases (format 3: extents have sums; 2: they have none; 1: no extents; integers little-endian, in keys big-endian):
  *
  *   info     "format" → u32; "totals" → struct totals as stored; "epoch" → u32
  *   blocks   multihash → the block
@@ -45,7 +45,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#define STORE_FORMAT 2
+#define STORE_FORMAT 3
 
 /* ---- store_env.c ---- */
 
@@ -150,8 +150,9 @@ int cascade_step(struct store_txn *txn, unsigned links);
 
 /* ---- verify.c ---- */
 
-/* Does what the disk gave have its hash? (vouched.h) 0, or ERR_CORRUPT. Functions that we cannot compute are believed. */
-int store_vouch(struct blockstore *bs, const struct cid *cid, struct span data);
+/* Is what the disk gave what it was given? (vouched.h) By its sum, or else by its hash; 0, or ERR_CORRUPT. Functions that we
+ * cannot compute are believed. `sum` may be NULL. */
+int store_vouch(struct blockstore *bs, const struct cid *cid, struct span data, const struct block_sum *sum);
 
 /* ---- blockstore.c ---- */
 

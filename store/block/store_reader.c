@@ -191,11 +191,12 @@ int store_get(struct store_reader *r, const struct cid *cid, struct span *ret)
     if (cid_inline(cid, ret))
         return 0;
     assert(r->depth > 0);
-    int result = block_find(r->bs, r->slot->txn, cid_hash(cid), &found);
+    struct block_sum sum;
+    int result = block_find_sum(r->bs, r->slot->txn, cid_hash(cid), &found, &sum);
     if (result == ERR_NOT_FOUND)
         return why_missing(r, cid);
     if (result == 0)
-        result = store_vouch(r->bs, cid, found);
+        result = store_vouch(r->bs, cid, found, &sum);
     if (result == ERR_CORRUPT)
         blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
     if (result)
