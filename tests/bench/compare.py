@@ -1,189 +1,485 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Compares this node with the machine's limits and with Kubo, in one run, and prints one table.
+"""The one entry to the measurements: this node beside the machine's limits and its rivals, and what it is aimed at.
 
-    sudo P2P_BIN=build/release/p2p tests/bench/compare.py [MiB]
+    sudo P2P_BIN=build/release/p2p tests/bench/compare.py [--only ROW,…] [--rounds N] [--mib N] [--json FILE]
+    tests/bench/compare.py --list
 
-Every pair is measured alternately, `ROUNDS` times; the median is printed. Nodes run in network namespaces on one bridge. Kubo is left out, with
-a line that says so, where it cannot be built. Needs root. Not a test: nothing passes or fails.
+A row does its work at each place in turn, `--rounds` times; medians and spreads are printed, the aim, and whether it is met (✓, ✗). Places:
+share (our mount), null (null_fuse.c: what FUSE itself costs), disk (plain files beside the store), tmpfs, and rivals: Kubo, sshfs. Who is not
+installed is left out, with a line that says so. The rows of small.py and net.py are run from here too. Needs root, and a machine that does
+nothing else. Not a test: nothing fails.
+
+What is cold: "mount cold": the kernel holds no page of the mount's file, the pages of the store may be in the page cache. "disk cold": nothing
+of it is in memory; the node was started anew, since what a process has mapped is not dropped.
+
+Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
+is touched before each round, for all alike (--warm, GiB; 0: not).
 """
-import os, pathlib, shutil, statistics, subprocess, sys, time, unittest
+import argparse, contextlib, json, os, pathlib, random, re, shutil, statistics, subprocess, sys, tempfile, time, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "interop")]
-from lab import Lab, need, wait_for, write_pattern
-import interop_kubo
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib"), str(HERE.parent / "interop")]
+import interop_kubo, net, small
+from lab import P2P, Lab, need, wait_for, write_pattern
 
-MIB = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
-FILES = 10000
-rows = []
+NULL = os.environ.get("NULL_BIN", str(pathlib.Path(P2P).parent / "tests" / "bench" / "null_fuse"))
+MIB = 1 << 20
+CONFIG = "mdns = off\n"
+left_out = net.left_out
 
 
-def timed(work):
-    start = time.monotonic()
-    work()
-    return time.monotonic() - start
+class Options:
+    mib, rounds, warm, store_gib = 1024, 5, 3, 10
+
+
+options = Options()
+
+
+class Result:
+    """One line of the table. `samples`: place → figures; the first place is ours. `aims`: texts like "≥ 0.9 null", "≤ 1", "≤ 2 disk"."""
+
+    def __init__(self, what, unit, samples, aims=()):
+        self.what, self.unit, self.samples, self.aims = what, unit, samples, aims
+        self.median = {place: statistics.median(s) for place, s in samples.items() if s}
+
+    @property
+    def ours(self):
+        return next(iter(self.median.values()))
+
+    def met(self, aim):
+        """None when the place it is compared with was left out."""
+        sign, factor, *place = aim.split()
+        if place and place[0] not in self.median:
+            return None
+        limit = float(factor) * (self.median[place[0]] if place else 1)
+        return self.ours >= limit if sign == "≥" else self.ours <= limit
+
+    def cells(self):
+        def number(v):
+            return f"{v:.0f}" if v >= 100 else f"{v:.1f}" if v >= 10 else f"{v:.2f}" if v >= 0.1 else f"{v:.3f}"
+        first, *others = self.median
+        s = self.samples[first]
+        ours = f"{number(self.ours)} {self.unit}" + (f" ({number(min(s))}–{number(max(s))})" if len(s) > 1 else "")
+        mark = {True: "✓", False: "✗", None: "?"}
+        return [self.what, ours, ", ".join(f"{a} {mark[self.met(a)]}" for a in self.aims) or "—",
+                ", ".join(f"{p} {number(self.median[p])} ({self.ours / self.median[p]:.2f}×)" for p in others if self.median[p]) or "—"]
+
+    def data(self):
+        return {"what": self.what, "unit": self.unit, "samples": self.samples, "median": self.median,
+                "aims": {a: self.met(a) for a in self.aims}}
 
 
 def alternate(**works):
-    """Runs every work in turn, ROUNDS times; the median seconds of each."""
-    took = {name: [] for name in works}
-    for round_ in range(ROUNDS):
-        for name, work in works.items():
-            took[name].append(work(round_))
-    return {name: statistics.median(t) for name, t in took.items()}
+    """Every work(round) in turn; place → what they returned. A work that is None is left out."""
+    got = {name: [] for name, work in works.items() if work}
+    for i in range(options.rounds):
+        for name in got:
+            touch_memory()
+            got[name].append(works[name](i))
+    return got
 
 
-def drop_caches():
+def touch_memory():
+    net.options.warm = options.warm
+    net.warm()
+
+
+def timed(work, *args):
+    start = time.monotonic()
+    work(*args)
+    return time.monotonic() - start
+
+
+def rates(times):
+    """MB/s of `mib` MiB"""
+    return {place: [options.mib * 1.048576 / t for t in s] for place, s in times.items()}
+
+
+# ---- the places ----
+
+class Null:
+    """null_fuse.c, with the kernel's read-ahead set as the node sets its own"""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="p2p-null-"))
+        self.process = subprocess.Popen([NULL, self.dir, str(options.mib)], stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            raise unittest.SkipTest("null_fuse cannot mount")
+        number = self.dir.stat().st_dev
+        pathlib.Path(f"/sys/class/bdi/{os.major(number)}:{os.minor(number)}/read_ahead_kb").write_text("1024")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.dir.rmdir()
+
+
+class Sshfs:
+    """A folder of this machine through sshd"""
+
+    def __init__(self, lab, source):
+        ip = "127.0.0.1"
+        ssh = net.Ssh(lab, 1, 1, ip)
+        self.dir = lab.dir / "sshfs"
+        self.dir.mkdir()
+        wishes = ",".join(o for o in ssh.common if "=" in o)
+        subprocess.run(lab.enter(1) + ["sshfs", f"{ip}:{source}", str(self.dir), "-o", wishes], check=True)
+
+    def stop(self):
+        subprocess.run(["umount", "-l", self.dir], check=True)
+
+
+class Bench:
+    """What the rows share; each part is made when a row asks for it first."""
+
+    def __init__(self, stack):
+        self.stack, self.made = stack, {}
+
+    def once(self, name, make):
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+    @property
+    def lab(self):
+        return self.once("lab", lambda: self.stack.enter_context(Lab(3)))
+
+    @property
+    def node(self):
+        return self.once("node", lambda: self.lab.node(1, config=CONFIG))
+
+    @property
+    def null(self):
+        def make():
+            if not os.access(NULL, os.X_OK):
+                left_out["the null FUSE server"] = f"{NULL} is not built"
+                return None
+            n = Null()
+            self.stack.callback(n.stop)
+            return n
+        return self.once("null", make)
+
+    @property
+    def kubo(self):
+        program = self.once("kubo-program", net.kubo_program)
+        return self.once("kubo", lambda: interop_kubo.Kubo(self.lab, 3, program) if program else None)
+
+    @property
+    def plain(self):
+        """A file of `mib` MiB on the store's disk"""
+        def make():
+            path = self.lab.dir / "plain"
+            write_pattern(path, options.mib * MIB)
+            return path
+        return self.once("plain", make)
+
+    @property
+    def sshfs(self):
+        def make():
+            if not net.have("sshfs", "sshfs") or not net.have("sshd", "sshfs"):
+                return None
+            self.plain
+            s = Sshfs(self.lab, self.lab.dir)
+            self.stack.callback(s.stop)
+            return s.dir / "plain"
+        return self.once("sshfs", make)
+
+    @property
+    def held(self):
+        """The same bytes in share/, and by their CID in ipfs/"""
+        def make():
+            shared = self.node.mount / "share/held"
+            copy_synced(self.plain, shared)
+            return shared, self.node.mount / "ipfs" / self.node.cid(shared)
+        return self.once("held", make)
+
+    def restart(self):
+        self.node.stop()
+        self.node.start()
+
+    def places(self):
+        memory = self.once("tmpfs", lambda: self.stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        disk = self.once("disk", lambda: self.lab.dir / "disk")
+        disk.mkdir(exist_ok=True)
+        found = [small.Place("share", self.node.mount / "share", self.node), small.Place("disk", disk), small.Place("tmpfs", memory)]
+        return found + ([small.Place("null", self.null.dir)] if self.null else [])
+
+
+def copy_synced(source, target):
+    shutil.copyfile(source, target)
+    fd = os.open(target, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def drop(path):
+    """The kernel's pages of this file"""
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
+def drop_all():
     os.sync()
     pathlib.Path("/proc/sys/vm/drop_caches").write_text("3\n")
 
 
-def copy_synced(source, target):
-    def work():
-        shutil.copyfile(source, target)
-        fd = os.open(target, os.O_RDONLY)
-        os.fsync(fd)
-        os.close(fd)
-    return timed(work)
+def pread_many(path, count, seed=1):
+    """Seconds for `count` reads of 4 KiB all over the file"""
+    r = random.Random(seed)
+    fd = os.open(path, os.O_RDONLY)
+    places = [r.randrange(os.fstat(fd).st_size // 4096) * 4096 for _ in range(count)]
+    start = time.monotonic()
+    for at in places:
+        os.pread(fd, 4096, at)
+    took = time.monotonic() - start
+    os.close(fd)
+    return took
 
 
-def read_all(path):
-    return timed(lambda: subprocess.run(["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"], check=True))
+# ---- the rows of one machine ----
+
+def read_places(b):
+    shared, by_cid = b.held
+    found = {"share": shared, "ipfs": by_cid}
+    if b.null:
+        found["null"] = b.null.dir / "big"
+    for path in found.values():
+        net.dd(path)  # looked at once, mapped
+    return found
 
 
-def private(pid):
-    """Memory of the process itself, MiB: without pages of mapped files, which the kernel takes back when it likes."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-
-
-def row(what, ours, others, unit="MB/s"):
-    rows.append((what, f"{ours:.2f} {unit}" if ours < 10 else f"{ours:.0f} {unit}",
-                 ", ".join(f"{name} {v:.2f}" if v < 10 else f"{name} {v:.0f}" for name, v in others.items())))
-
-
-def rate(seconds):
-    return MIB * 1.048576 / seconds
-
-
-def writing(lab, a, kubo, big):
-    works = {"plain": lambda i: copy_synced(big, lab.dir / f"plain{i}"), "ours": lambda i: copy_synced(big, a.mount / f"share/big{i}")}
-    if kubo:
-        def add(i):
-            t = timed(lambda: kubo("add", "-Q", "--pin=false", big, timeout=600))
-            kubo("repo", "gc", "-q", timeout=600)
-            return t
-        works["kubo"] = add
-    took = alternate(**works)
-    row(f"cp {MIB} MiB in, with fsync", rate(took["ours"]), {"plain cp + fsync": rate(took["plain"]),
-        **({"Kubo's add (no fsync)": rate(took["kubo"])} if kubo else {})})
-
-
-def reading(lab, a):
+def read_cold(b):
+    """cat with no page of the file in the mount's cache"""
     def cold(path):
-        drop_caches()
-        return read_all(path)
-    took = alternate(plain=lambda i: cold(lab.dir / "plain0"), ours=lambda i: cold(a.mount / "share/big0"))
-    row(f"read {MIB} MiB that is held, cold cache", rate(took["ours"]), {"plain file": rate(took["plain"])})
+        def work(i):
+            drop(path)
+            touch_memory()
+            return timed(net.dd, path)
+        return work
+    works = {name: cold(path) for name, path in read_places(b).items()}
+    if b.sshfs:
+        works["sshfs"] = cold(b.sshfs)
+    yield Result(f"cat {options.mib} MiB held, mount cold", "MB/s", rates(alternate(**works)), ["≥ 0.9 null"])
 
 
-def small_files(lab, a, kubo):
-    small = lab.dir / "small"
-    small.mkdir()
-    for i in range(FILES):
-        (small / f"f{i}").write_bytes(os.urandom(4096))
-    cp = lambda target: timed(lambda: subprocess.run(["cp", "-r", small, target], check=True))
-    works = {"plain": lambda i: cp(lab.dir / f"s{i}"), "ours": lambda i: cp(a.mount / f"share/s{i}")}
-    if kubo:
-        works["kubo"] = lambda i: timed(lambda: kubo("add", "-Q", "-r", "--pin=false", small, timeout=600))
-    took = alternate(**works)
-    row(f"cp -r {FILES} files of 4 KiB", took["ours"], {"plain cp -r": took["plain"],
-        **({"Kubo's add -r": took["kubo"]} if kubo else {})}, "s")
-    took = alternate(plain=lambda i: timed(lambda: shutil.rmtree(lab.dir / f"s{i}")), ours=lambda i: timed(lambda: shutil.rmtree(a.mount / f"share/s{i}")))
-    row("rm -r of them", took["ours"], {"plain rm -r": took["plain"]}, "s")
+def read_warm(b):
+    def warm(path):
+        def work(i):
+            net.dd(path)
+            return timed(net.dd, path)
+        return work
+    yield Result(f"cat {options.mib} MiB held, warm", "MB/s", rates(alternate(**{n: warm(p) for n, p in read_places(b).items()})), ["≥ 0.95 null"])
 
 
-def fetching(lab, a, b, program):
+def read_random(b, count=20000):
+    def cold(path):
+        def work(i):
+            drop(path)
+            return count / pread_many(path, count, i)
+        return work
+    yield Result("random reads of 4 KiB, mount cold", "per s", alternate(**{n: cold(p) for n, p in read_places(b).items()}), ["≥ 0.7 null"])
+
+
+def read_started(b):
+    """The first read after a start: pages of the store are in the page cache, nothing is mapped or known to be sound"""
+    def work(i):
+        b.restart()
+        touch_memory()
+        return timed(net.dd, b.held[0])
+
+    def null(i):
+        drop(b.null.dir / "big")
+        touch_memory()
+        return timed(net.dd, b.null.dir / "big")
+    b.held
+    yield Result(f"cat {options.mib} MiB held, first after a start", "MB/s", rates(alternate(share=work, null=b.null and null)), ["≥ 0.9 null"])
+
+
+def read_disk(b):
+    """The same with nothing in memory: the disk's speed is the limit"""
+    b.held
+
     def ours(i):
-        source = lab.dir / f"net{i}"
-        write_pattern(source, MIB << 20, 100 + i)
-        shutil.copyfile(source, a.mount / f"share/net{i}")
-        cid = a.cid(a.mount / f"share/net{i}")
-        t = read_all(b.mount / "ipfs" / cid)
-        subprocess.run(["cmp", source, b.mount / "ipfs" / cid], check=True)
+        b.node.stop()
+        drop_all()
+        b.node.start()
+        touch_memory()
+        return timed(net.dd, b.held[0])
+
+    def disk(i):
+        drop_all()
+        touch_memory()
+        return timed(net.dd, b.plain)
+    yield Result(f"cat {options.mib} MiB held, disk cold", "MB/s", rates(alternate(share=ours, disk=disk)))
+
+
+def write_big(b):
+    def add(i):
+        took = timed(lambda: b.kubo("add", "-Q", "--pin=false", b.plain, timeout=600))
+        b.kubo("repo", "gc", "-q", timeout=600)
+        return took
+
+    def into(folder):
+        def work(i):
+            target = folder / "copy"
+            took = timed(copy_synced, b.plain, target)
+            target.unlink()
+            return took
+        return work
+
+    def ours(i):  # bytes of their own: what is held already would not be written again
+        source = b.lab.dir / "source"
+        write_pattern(source, options.mib * MIB, 1000 + i)
+        took = timed(copy_synced, source, b.node.mount / "share/copy")
+        (b.node.mount / "share/copy").unlink()
         source.unlink()
-        return t
-    works = {"ours": ours}
-    if program:
-        k1, k2 = interop_kubo.Kubo(lab, 3, program), interop_kubo.Kubo(lab, 4, program)
-        k2("swarm", "connect", f"/ip4/{lab.ip(3)}/tcp/4001/p2p/" + k1("id", "-f", "<id>").strip())
-
-        def theirs(i):
-            source = lab.dir / f"knet{i}"
-            write_pattern(source, MIB << 20, 200 + i)
-            cid = k1("add", "-Q", "--pin=false", source, timeout=600).strip()
-            source.unlink()
-            with open(os.devnull, "w") as null:
-                return timed(lambda: subprocess.run(lab.enter(4) + [str(program), "cat", cid], env=k2.env, stdout=null, check=True))
-        works["kubo"] = theirs
-    took = alternate(**works)
-    row(f"{MIB} MiB from node to node, verified and encrypted", rate(took["ours"]), {"Kubo to Kubo": rate(took["kubo"])} if program else {})
-    if program:
-        row("private memory after that, receiving node", private(b.process.pid), {"Kubo": private(k2.daemon.pid)}, "MiB")
-        for k in (k1, k2):
-            k.daemon.terminate()
-            k.daemon.wait()
+        return took
+    took = alternate(share=ours, disk=into(b.lab.dir), kubo=add if b.kubo else None)
+    yield Result(f"cp {options.mib} MiB into share/ + fsync (Kubo: add, no fsync)", "MB/s", rates(took), ["≥ 0.8 disk", "≥ 3 kubo"])
 
 
-def starting(lab, program):
-    n = lab.node(5, start=False)
-    up = timed(n.start)
-    time.sleep(3)  # idle is what is left when nothing has happened for a while
-    others = {}
-    if program:
-        k = None
+def small_files(b):
+    """cp -r of 10,000 files, and rm -r of them"""
+    source = b.lab.dir / "small"
+    small.make_small(source)
+    places = b.places()
+    copy, remove = {}, {}
 
-        def start():
-            nonlocal k
-            k = interop_kubo.Kubo(lab, 6, program)
-        start()
-        time.sleep(3)
-        others = {"Kubo": private(k.daemon.pid)}
-    row("private memory when idle", private(n.process.pid), others, "MiB")
-    row("start to mounted", up, {}, "s")
+    def rested(p, *argv):
+        p.rest()
+        return timed(small.run, *argv)
+    for i in range(options.rounds):
+        touch_memory()
+        for p in places:
+            copy.setdefault(p.name, []).append(rested(p, "cp", "-r", source, p.dir / f"small{i}"))
+        for p in places:
+            remove.setdefault(p.name, []).append(rested(p, "rm", "-r", p.dir / f"small{i}"))
+    if b.kubo:
+        copy["kubo"] = [timed(lambda: b.kubo("add", "-Q", "-r", "--pin=false", source, timeout=600)) for _ in range(min(3, options.rounds))]
+    yield Result(f"cp -r of {small.FILES} × 4 KiB (Kubo: add -r)", "s", copy, ["≤ 1", "≤ 2 disk"])
+    yield Result("rm -r of them", "s", remove, ["≤ 0.5"])
+
+
+def listing(b, what, where, argv, aims):
+    """`where`: place → folder. Cold: the kernel knows no name; again: it may."""
+    def work(path, cold):
+        def once(i):
+            if cold:
+                small.forget_caches()
+            return timed(small.run, "ls", *argv, path)
+        return once
+    for how in ("cold", "again"):
+        yield Result(f"{what}, {how}", "s", alternate(**{n: work(p, how == "cold") for n, p in where.items()}), aims)
+
+
+def list_long(b):
+    places = b.places()
+    for p in places:
+        if p.name != "null":
+            small.make_names(p.dir / "listed", small.LISTED)
+            p.rest()
+    yield from listing(b, f"ls -l of {small.LISTED}", {p.name: p.dir / "listed" for p in places}, ["-l"], ["≤ 0.3"])
+
+
+def list_many(b):
+    places = b.places()
+    for p in places:
+        if p.name != "null":
+            small.make_names(p.dir / "many", small.MANY)
+            p.rest()
+    where = {p.name: p.dir / "many" for p in places}
+    yield from listing(b, f"ls -f of {small.MANY} in share/", where, ["-f"], ["≤ 0.3"])
+    hamt = b.node.mount / "ipfs" / b.node.cid(where["share"])
+    yield from listing(b, f"ls -f of {small.MANY} in ipfs/ (HAMT)", {**where, "share": hamt}, ["-f"], ["≤ 0.3"])
+
+
+def resident(pid):
+    """MiB, all of it: own memory and pages of mapped files"""
+    return int(re.search(r"VmRSS:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def start(b):
+    """With `store_gib` GiB of files in share/"""
+    node = b.lab.node(2, config=CONFIG)
+    source = b.lab.dir / "gib"
+    for i in range(options.store_gib):
+        write_pattern(source, 1 << 30, 5000 + i)
+        copy_synced(source, node.mount / f"share/gib{i}")
+    source.unlink()
+    node.stop()
+    took, idle = [], []
+    for i in range(options.rounds):
+        took.append(timed(node.start))
+        time.sleep(2)  # idle is what is left when nothing has happened for a while
+        idle.append(resident(node.process.pid))
+        node.stop()
+    yield Result(f"start to mounted, {options.store_gib} GiB in the store", "s", {"share": took}, ["≤ 0.05"])
+    others = {"kubo": [resident(b.kubo.daemon.pid)]} if b.kubo else {}
+    yield Result("resident memory when idle", "MiB", {"share": idle, **others}, ["≤ 30"])
+
+
+def from_net(name):
+    def rows(b):
+        net.options.mib, net.options.rounds, net.options.warm = options.mib, options.rounds, options.warm
+        for r in net.MEASURES[name]():
+            aim = [] if r.aim is None else [f"{'≤' if r.less else '≥'} {r.aim:.4g}"]
+            yield Result(r.what, r.unit, {"share": [r.ours], **{k: [v] for k, v in r.others.items() if v}}, aim)
+    rows.__doc__ = f"net.py {name}: {net.MEASURES[name].__doc__ or ''}"
+    return rows
+
+
+def from_small(name):
+    def rows(b):
+        for r in small.PARTS[name](b.lab, [p for p in b.places() if p.name != "null"], options.rounds):
+            yield Result(r.what, "s", {place: [t] for place, t in r.took.items()})
+    rows.__doc__ = f"small.py --only {name}"
+    return rows
+
+
+ROWS = {"read-cold": read_cold, "read-warm": read_warm, "read-random": read_random, "read-started": read_started, "read-disk": read_disk,
+        "write": write_big, "small": small_files, "list-long": list_long, "list-many": list_many, "start": start,
+        "programs": from_small("programs"), **{f"net-{name}": from_net(name) for name in net.MEASURES}}
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", metavar="ROW,…", default=",".join(ROWS), help="see --list")
+    parser.add_argument("--json", metavar="FILE", help="all samples, for other programs")
+    parser.add_argument("--list", action="store_true", help="names of the rows")
+    for name, what in (("mib", "size of the big file"), ("rounds", "of each row"), ("warm", "GiB of memory to touch before a round"),
+                       ("store-gib", "in the store of the row start")):
+        key = name.replace("-", "_")
+        parser.add_argument(f"--{name}", type=int, default=getattr(Options, key), help=f"{what} ({getattr(Options, key)})")
+    parser.parse_args(namespace=options)
+    if options.list:
+        for name, row in ROWS.items():
+            print(f"{name:14} {(row.__doc__ or '').splitlines()[0] if row.__doc__ else ''}")
+        return
+    names = options.only.split(",")
+    if set(names) - ROWS.keys():
+        parser.error(f"no such row: {', '.join(sorted(set(names) - ROWS.keys()))}")
     try:
         need()
     except unittest.SkipTest as e:
         sys.exit(f"cannot run here: {e}")
-    try:
-        program = interop_kubo.kubo_program()
-    except unittest.SkipTest as e:
-        program = None
-        print(f"left out: Kubo ({e})")
-    with Lab(6) as lab:
-        starting(lab, program)
-        a, b = lab.node(1), lab.node(2)
-        wait_for("the nodes met", lambda: a.id in b.peers() and b.id in a.peers())
-        big = lab.dir / "big"
-        write_pattern(big, MIB << 20)
-        kubo = interop_kubo.Kubo(lab, 3, program) if program else None
-        writing(lab, a, kubo, big)
-        reading(lab, a)
-        small_files(lab, a, kubo)
-        if kubo:
-            kubo.daemon.terminate()
-            kubo.daemon.wait()
-            shutil.rmtree(kubo.path)
-        fetching(lab, a, b, program)
-    print("\n| measure | p2pfs | in the same run |\n|---|---|---|")
-    for what, ours, others in rows:
-        print(f"| {what} | {ours} | {others or '—'} |")
+    results = []
+    print("| measure | p2pfs: median (spread) | aim | in the same run (p2pfs ÷ it) |\n|---|---|---|---|")
+    with contextlib.ExitStack() as stack:
+        bench = Bench(stack)
+        for name in names:
+            try:
+                for r in ROWS[name](bench):
+                    results.append(r)
+                    print("| " + " | ".join(r.cells()) + " |", flush=True)
+            except unittest.SkipTest as e:
+                left_out[name] = str(e)
+    for what, why in left_out.items():
+        print(f"left out: {what} ({why})")
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps({"rounds": options.rounds, "mib": options.mib, "rows": [r.data() for r in results],
+                                                          "left_out": left_out}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
