@@ -79,7 +79,7 @@ static void carry_out(struct engine *e, const struct host_action *a)
         bridge_wake(a->owner);
         return;
     case HOST_STREAM_END:
-        bridges_stream_end(a->owner, a->result);
+        bridges_stream_end(a->owner, a);
         return;
     case HOST_SAVE:
         e->save_at = engine_min(e->save_at, mono_after(mono_now(), SAVE_DELAY));

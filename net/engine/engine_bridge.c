@@ -14,6 +14,7 @@
 
 #define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
 #define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
+#define STALL       (120 * MONO_S)    /* for a byte to leave, of what such a program has written */
 
 /* ---- life ---- */
 
@@ -123,7 +124,7 @@ void bridge_end(struct bridge *b, int err)
         b->ends->done(b);
     if (b->raw)
         host_raw_reset(e->host, b->raw, mono_now());
-    close_fd(b, err < 0);
+    close_fd(b, err < 0 && !b->shut);
     if (b->ended)
         b->ended(b->arg, b->number, err, b->shut);
     free(b->place);
@@ -232,6 +233,37 @@ static void shut_fd(struct bridge *b)
     (void)shutdown(b->fd, SHUT_WR); /* its other end may be gone: then nobody minds */
 }
 
+static uint64_t left_here(const struct bridge *b)
+{
+    return b->bytes_out - host_raw_unsent(b->raw);
+}
+
+static void look_later(struct bridge *b)
+{
+    bool all_left = b->eof && !host_raw_unsent(b->raw);
+    b->left_here = left_here(b);
+    bridge_deadline(b, mono_after(mono_now(), all_left ? LINGER : STALL));
+}
+
+/* Has the program gone, and does nothing move any more? A peer that dialed is waited for as long as it likes. */
+static void fd_expire(struct bridge *b)
+{
+    bool gone = b->eof || closed_altogether(b);
+    if (gone && left_here(b) == b->left_here)
+        bridge_end(b, ERR_CLOSED);
+    else if (gone || !host_raw_room(b->raw))
+        look_later(b);
+    else
+        b->deadline = MONO_NEVER;
+}
+
+/* The program takes no more: what still comes is dropped. What it wrote is still read. */
+static void drop_rest(struct bridge *b)
+{
+    b->shut = true;
+    b->full = false;
+}
+
 /* stream → fd. false: the bridge is gone */
 static bool give(struct bridge *b)
 {
@@ -239,7 +271,9 @@ static bool give(struct bridge *b)
     size_t left = BRIDGE_QUANTUM, most;
     while (!b->full && left && (in = span_sub(host_raw_peek(b->raw), 0, left)).len && (most = bridge_allow(b, in.len))) {
         ssize_t n = b->shut ? (ssize_t)most : send(b->fd, in.data, most, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EPIPE && b->unix_end)
+            drop_rest(b);
+        if (n < 0 && (errno == EINTR || b->shut))
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
             b->full = true;
@@ -252,6 +286,8 @@ static bool give(struct bridge *b)
             left -= (size_t)n;
         }
     }
+    if (b->shut && left < BRIDGE_QUANTUM && b->deadline == MONO_NEVER)
+        look_later(b); /* it speaks to nobody */
     shut_fd(b);
     if (!left)
         bridge_wake(b);
@@ -261,13 +297,14 @@ static bool give(struct bridge *b)
 static void end_of_file(struct bridge *b)
 {
     b->eof = true;
-    if (b->raw)
-        host_raw_finish(b->e->host, b->raw, mono_now());
+    if (!b->raw)
+        return;
+    host_raw_finish(b->e->host, b->raw, mono_now());
     if (!closed_altogether(b))
         return;
-    b->shut = true; /* what still comes is for nobody: it is taken and dropped */
-    b->full = false;
-    bridge_deadline(b, mono_after(mono_now(), LINGER));
+    drop_rest(b);
+    if (!b->inbound)
+        look_later(b);
 }
 
 bool bridge_take(struct bridge *b, size_t most)
@@ -306,6 +343,8 @@ static void fd_pump(struct bridge *b)
     bool more = !b->eof && host_raw_room(b->raw) > 0;
     if (!b->eof && !more)
         host_raw_want_room(b->raw);
+    if (!b->eof && !more && b->unix_end && !b->inbound && b->deadline == MONO_NEVER)
+        look_later(b); /* nothing is watched: somebody has to see that the program has gone */
     loop_fd_watch(b->watch, (more ? LOOP_READ : 0u) | (b->full ? LOOP_WRITE : 0u));
 }
 
@@ -314,10 +353,13 @@ const struct bridge_ends bridge_program = {.pump = fd_pump, .done = exec_left};
 
 /* ---- turns, deadlines ---- */
 
-void bridges_stream_end(struct bridge *b, int err)
+void bridges_stream_end(struct bridge *b, const struct host_action *a)
 {
     b->raw = NULL; /* gone already */
-    bridge_end(b, err);
+    if (a->whole && !b->shut && b->fd >= 0)
+        (void)shutdown(b->fd, SHUT_WR); /* as in shut_fd */
+    b->shut |= a->whole;
+    bridge_end(b, a->result);
 }
 
 void bridges_run(struct engine *e)
@@ -353,10 +395,12 @@ static bool look_at(struct bridge *b, mono_ns now)
         return true;
     if (b->state == BRIDGE_DIALING)
         service_look(b, now);
-    else if (b->datagrams && b->state == BRIDGE_OPEN)
+    else if (b->state == BRIDGE_TARGET)
+        bridge_end(b, ERR_TIMEOUT);
+    else if (b->datagrams)
         datagrams_expire(b, now);
     else
-        bridge_end(b, b->state == BRIDGE_TARGET ? ERR_TIMEOUT : ERR_CLOSED);
+        fd_expire(b);
     return e->ended_last != number;
 }
 

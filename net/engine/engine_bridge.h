@@ -65,8 +65,9 @@ struct bridge {
     uint64_t ip; /* for turns */
     bool lan;
     mono_ns opened_at,
-        deadline;      /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
-    mono_ns resume_at; /* held back by its service's rate until then; MONO_NEVER: it is not */
+        deadline;       /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
+    uint64_t left_here; /* bytes_out without what was still here, when the deadline was set */
+    mono_ns resume_at;  /* held back by its service's rate until then; MONO_NEVER: it is not */
     union {
         struct file_read *file;
         struct child *child; /* of an exec offer; NULL: not watched */
@@ -99,9 +100,9 @@ void bridge_end(struct bridge *b, int err);                           /* < 0: bo
 void bridge_deadline(struct bridge *b, mono_ns at);
 void bridge_wake(struct bridge *b);
 void bridges_end_all(struct engine *e, int err);
-void bridges_stream_end(struct bridge *b, int err);
-mono_ns bridges_turn(struct engine *e, mono_ns now); /* deadlines */
-void bridges_run(struct engine *e);                  /* those whose turn it is, for a while */
+void bridges_stream_end(struct bridge *b, const struct host_action *a); /* HOST_STREAM_END */
+mono_ns bridges_turn(struct engine *e, mono_ns now);                    /* deadlines */
+void bridges_run(struct engine *e);                                     /* those whose turn it is, for a while */
 /* For pumps: how many of `want` bytes may move now; 0: the service's rate is used up, it is woken later */
 size_t bridge_allow(struct bridge *b, size_t want);
 void bridge_came(struct bridge *b, size_t n); /* n bytes were moved from the peer, to it */

@@ -150,7 +150,7 @@ enum host_action_type {
     HOST_SAVE,         /* the peerstore changed: host_save_peers some time */
     HOST_STREAM_CAME,  /* raw, peer, text: its protocol id. These three: host_raw.h */
     HOST_STREAM_READY, /* raw, owner */
-    HOST_STREAM_END,   /* owner, result */
+    HOST_STREAM_END,   /* owner, result, whole */
 };
 
 struct host_action {
@@ -169,6 +169,7 @@ struct host_action {
     struct host_raw *raw;
     struct peer_id peer;
     int result;
+    bool whole; /* the peer finished before, and everything was taken */
     const char *kind, *text;
 };
 

@@ -86,6 +86,7 @@ bool raw_take_end(struct host_action *a)
     bool wanted = !r->dropped;
     a->owner = r->owner;
     a->result = r->err;
+    a->whole = host_raw_finished(r);
     a->raw = NULL;
     raw_free(r);
     return wanted;
@@ -279,8 +280,8 @@ void raw_end(struct host_stream *s, int err)
     r->err = err;
     if (r->call)
         open_failed(r, died, err);
-    else if (err == 0 && buf_len(&r->rest))
-        tell_ready(r);
+    else if (r->fin_came && buf_len(&r->rest))
+        tell_ready(r); /* its end is told when that was taken */
     else
         tell_end(r);
 }

@@ -8,6 +8,7 @@
  *   HOST_STREAM_READY  bytes or the end came, or there is room to write again: look, with what is below, and do what can be
  *                      done. Told again only after something new happened.
  *   HOST_STREAM_END    it is gone: 0 when both sides finished and everything was taken, or why. The handle ends with it.
+ *                      What came before the peer finished stays to be taken, also when it resets the stream after that.
  *
  * What was not consumed counts against the stream's window, so a slow reader stops its own sender. When slow readers together
  * hold more than HOST_RAW_HOLD_MAX of one connection, the one that has stood still longest is reset, so that they never

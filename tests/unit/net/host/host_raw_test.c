@@ -11,7 +11,7 @@ struct end {
     struct host_raw *raw; /* NULL: it has ended */
     struct buf came, to_send;
     bool slow; /* consumes nothing */
-    bool finish_after, finished, fin_came, over;
+    bool finish_after, finished, fin_came, over, whole;
     int err;
     int node;
 };
@@ -73,6 +73,7 @@ static void on_raw(void *arg, int node, const struct host_action *a)
         e->raw = NULL;
         e->over = true;
         e->err = a->result;
+        e->whole = a->whole;
     }
 }
 
@@ -202,6 +203,32 @@ Test(host_raw, a_reset_is_told_as_one)
     hostsim_run(s, MONO_S);
     cr_assert(ours->over);
     cr_assert_eq(ours->err, ERR_RESET);
+    done(s);
+}
+
+Test(host_raw, what_came_before_an_end_outlives_a_reset_after_it)
+{
+    struct hostsim *s = two();
+    for (int finish = 0; finish < 2; finish++) {
+        struct end *ours = open_stream(s, "echo"), *theirs = ours - 1;
+        ours->slow = true;
+        theirs->finish_after = finish;
+        send_text(s, theirs, "all of it");
+        hostsim_run(s, MONO_S);
+        host_raw_reset(hostsim_host(s, 1), theirs->raw, hostsim_now(s));
+        theirs->raw = NULL;
+        hostsim_run(s, MONO_S);
+        cr_assert_eq(ours->over, !finish, "it is told at once, unless something is left to be taken");
+        if (finish) {
+            ours->slow = false;
+            pump(s, ours);
+            hostsim_run(s, MONO_S);
+            cr_assert_str_eq(buf_cstr(&ours->came), "all of it");
+        }
+        cr_assert(ours->over);
+        cr_assert_eq(ours->err, ERR_RESET);
+        cr_assert_eq(ours->whole, finish);
+    }
     done(s);
 }
 
