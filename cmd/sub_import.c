@@ -29,7 +29,7 @@ static int feed(struct api *a, int fd, const char *base, struct progress *p)
         if (cli_interrupted())
             r = ERR_INTERRUPTED;
         else if (n < 0 && errno != EINTR)
-            r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot read: %s", strerror(errno));
+            r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot read '%s': %s", a->about, strerror(errno));
         else if (n == 0)
             break;
         else if (n > 0)

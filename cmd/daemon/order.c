@@ -119,7 +119,7 @@ static void do_connect(struct order *o)
     if (*text != '/')
         r = order_peer(o->d, text, &call.peer, &o->why);
     else if ((r = multiaddr_from_text(span_str(text), &call.addr, &inner)) < 0)
-        why_set(&o->why, r, "'%.100s' is not an address: %s", text, inner.text);
+        r = why_set(&o->why, ERR_INVALID, "'%.100s' is not an address: %s", text, inner.text);
     if (r < 0) {
         order_finish(o, r);
         return;

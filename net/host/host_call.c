@@ -52,6 +52,10 @@ static int refuse_target(struct host *h, struct host_call *call)
         return why_set(&call->why, ERR_INVALID, "that is this node itself");
     if (call->addr.len && !multiaddr_is_tcp(&call->addr) && !dnsaddr_is(&call->addr))
         return why_set(&call->why, ERR_UNSUPPORTED, "only TCP addresses and /dnsaddr can be dialed");
+    struct multiaddr_host where;
+    struct span rest;
+    if (call->addr.len && multiaddr_host(&call->addr, &where, &rest) == 0 && where.port == 0)
+        return why_set(&call->why, ERR_INVALID, "nobody listens on port 0");
     if (!call->addr.len && peer_id_is_none(&call->peer))
         return why_set(&call->why, ERR_INVALID, "neither a peer nor an address");
     return 0;

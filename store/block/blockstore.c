@@ -15,8 +15,11 @@
 #include "store/block/store_queue.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define GROUP_BYTES_MOST  (UINT32_C(32) << 20)
@@ -606,12 +609,29 @@ static void free_parts(struct blockstore *bs)
     free(bs);
 }
 
+/* The index is gone and big blocks are still there: to begin anew would take them for leftovers and delete them. */
+static int check_index(const struct blockstore *bs, const char *dir, struct why *why)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    uint32_t *list = NULL;
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    if ((stat(path, &st) == 0 && st.st_size > 0) || segments_list(bs->segments, &list) <= 0)
+        return 0;
+    free(list);
+    return why_set(why, ERR_CORRUPT,
+                   "%s is gone or empty, and files of blocks are beside it. Restore it, or move %s away to start empty", path,
+                   dir);
+}
+
 int blockstore_open(struct blockstore **ret, const struct blockstore_options *o, struct why *why)
 {
     struct blockstore *bs = MEM_NEW(struct blockstore);
     bs->vouched = vouched_new();
     bs->segments = segments_new(o->dir);
-    int r = store_env_open(&bs->env, o->dir, why);
+    int r = check_index(bs, o->dir, why);
+    if (r == 0)
+        r = store_env_open(&bs->env, o->dir, why);
     if (r == 0 && (r = epoch_begin(bs)))
         why_set(why, r, "cannot start the block store in %s: %s", o->dir, err_text(r));
     bs->budget = o->budget;
