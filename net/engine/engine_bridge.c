@@ -14,7 +14,7 @@
 
 #define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
 #define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
-#define STALL       (120 * MONO_S)    /* for a byte to leave, of what such a program has written */
+#define STALL       (120 * MONO_S)    /* for a byte to move, of what one side left when it went */
 
 /* ---- life ---- */
 
@@ -233,23 +233,23 @@ static void shut_fd(struct bridge *b)
     (void)shutdown(b->fd, SHUT_WR); /* its other end may be gone: then nobody minds */
 }
 
-static uint64_t left_here(const struct bridge *b)
+static uint64_t moved(const struct bridge *b)
 {
-    return b->bytes_out - host_raw_unsent(b->raw);
+    return b->bytes_in + b->bytes_out - host_raw_unsent(b->raw);
 }
 
 static void look_later(struct bridge *b)
 {
     bool all_left = b->eof && !host_raw_unsent(b->raw);
-    b->left_here = left_here(b);
+    b->moved = moved(b);
     bridge_deadline(b, mono_after(mono_now(), all_left ? LINGER : STALL));
 }
 
-/* Has the program gone, and does nothing move any more? A peer that dialed is waited for as long as it likes. */
+/* Has either side gone, and does nothing move any more? A peer that dialed is waited for as long as it likes. */
 static void fd_expire(struct bridge *b)
 {
-    bool gone = b->eof || closed_altogether(b);
-    if (gone && left_here(b) == b->left_here)
+    bool gone = b->eof || host_raw_is_over(b->raw) || closed_altogether(b);
+    if (gone && moved(b) == b->moved)
         bridge_end(b, ERR_CLOSED);
     else if (gone || !host_raw_room(b->raw))
         look_later(b);
@@ -343,8 +343,9 @@ static void fd_pump(struct bridge *b)
     bool more = !b->eof && host_raw_room(b->raw) > 0;
     if (!b->eof && !more)
         host_raw_want_room(b->raw);
-    if (!b->eof && !more && b->unix_end && !b->inbound && b->deadline == MONO_NEVER)
-        look_later(b); /* nothing is watched: somebody has to see that the program has gone */
+    bool unwatched = !b->eof && !more && b->unix_end && !b->inbound; /* somebody has to see that the program has gone */
+    if ((unwatched || host_raw_is_over(b->raw)) && b->deadline == MONO_NEVER)
+        look_later(b);
     loop_fd_watch(b->watch, (more ? LOOP_READ : 0u) | (b->full ? LOOP_WRITE : 0u));
 }
 

@@ -65,9 +65,9 @@ struct bridge {
     uint64_t ip; /* for turns */
     bool lan;
     mono_ns opened_at,
-        deadline;       /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
-    uint64_t left_here; /* bytes_out without what was still here, when the deadline was set */
-    mono_ns resume_at;  /* held back by its service's rate until then; MONO_NEVER: it is not */
+        deadline;      /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
+    uint64_t moved;    /* bytes, without those that have not left yet, when the deadline was set */
+    mono_ns resume_at; /* held back by its service's rate until then; MONO_NEVER: it is not */
     union {
         struct file_read *file;
         struct child *child; /* of an exec offer; NULL: not watched */

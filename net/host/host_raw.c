@@ -20,7 +20,7 @@ struct host_raw {
     struct host_stream *s;  /* NULL: gone from its connection */
     struct host_call *call; /* that waits for it to be agreed on */
     void *owner;
-    bool owned, fin_came, ending, dropped;
+    bool owned, fin_came, kept, ending, dropped; /* kept: `rest` counts in host->raw_kept */
     struct peer_id peer;
     struct multiaddr remote;
     bool lan;
@@ -59,6 +59,8 @@ static void detach(struct host_raw *r)
 
 void raw_free(struct host_raw *r)
 {
+    if (r->kept)
+        r->host->raw_kept -= buf_len(&r->rest);
     chain_remove(&r->host->raw_ready, &r->ready);
     buf_done(&r->rest);
     free(r);
@@ -270,6 +272,16 @@ void raw_writable(struct host_stream *s)
     tell_ready(r);
 }
 
+/* A peer could open streams, fill and reset them as fast as it likes */
+static bool may_keep(struct host_raw *r)
+{
+    size_t all = r->host->raw_kept + buf_len(&r->rest);
+    if (!r->fin_came || !buf_len(&r->rest) || all > HOST_RAW_KEPT_MAX)
+        return false;
+    r->host->raw_kept = all;
+    return r->kept = true;
+}
+
 void raw_end(struct host_stream *s, int err)
 {
     struct host_raw *r = s->u.raw;
@@ -280,7 +292,7 @@ void raw_end(struct host_stream *s, int err)
     r->err = err;
     if (r->call)
         open_failed(r, died, err);
-    else if (r->fin_came && buf_len(&r->rest))
+    else if ((err == 0 && buf_len(&r->rest)) || (err < 0 && may_keep(r)))
         tell_ready(r); /* its end is told when that was taken */
     else
         tell_end(r);
@@ -329,6 +341,8 @@ void host_raw_consume(struct host *h, struct host_raw *r, size_t n, mono_ns now)
 {
     h->now = r->taken_at = now;
     buf_consume(&r->rest, n);
+    if (r->kept)
+        h->raw_kept -= n;
     if (r->s) {
         r->s->conn->raw_held -= n;
         (void)conn_consume(r->s->conn->conn, r->s->number, n); /* dead already: nothing is owed */
@@ -350,6 +364,11 @@ void host_raw_consume(struct host *h, struct host_raw *r, size_t n, mono_ns now)
 bool host_raw_finished(const struct host_raw *r)
 {
     return r->fin_came && buf_len(&r->rest) == 0;
+}
+
+bool host_raw_is_over(const struct host_raw *r)
+{
+    return !r->s;
 }
 
 int host_raw_write(struct host *h, struct host_raw *r, struct span data, mono_ns now)

@@ -8,7 +8,8 @@
  *   HOST_STREAM_READY  bytes or the end came, or there is room to write again: look, with what is below, and do what can be
  *                      done. Told again only after something new happened.
  *   HOST_STREAM_END    it is gone: 0 when both sides finished and everything was taken, or why. The handle ends with it.
- *                      What came before the peer finished stays to be taken, also when it resets the stream after that.
+ *                      What came before the peer finished stays to be taken, also when it resets the stream after that,
+ *                      while such streams hold no more than HOST_RAW_KEPT_MAX.
  *
  * What was not consumed counts against the stream's window, so a slow reader stops its own sender. When slow readers together
  * hold more than HOST_RAW_HOLD_MAX of one connection, the one that has stood still longest is reset, so that they never
@@ -20,12 +21,14 @@
 #include "net/host/host.h"
 
 #define HOST_RAW_HOLD_MAX ((size_t)8 << 20)
-#define HOST_RAW_STREAMS  2048 /* of one connection, in each direction */
+#define HOST_RAW_KEPT_MAX ((size_t)4 << 20) /* of all streams that were reset after they had finished */
+#define HOST_RAW_STREAMS  2048              /* of one connection, in each direction */
 
 void host_raw_own(struct host *h, struct host_raw *r, void *owner); /* READY follows if anything came already */
 struct span host_raw_peek(const struct host_raw *r);                /* what came and was not consumed; until the next call */
 void host_raw_consume(struct host *h, struct host_raw *r, size_t n, mono_ns now); /* n ≤ what peek gave */
 bool host_raw_finished(const struct host_raw *r); /* the peer finished, and everything was consumed */
+bool host_raw_is_over(const struct host_raw *r);  /* its END comes when everything was consumed */
 int host_raw_write(struct host *h, struct host_raw *r, struct span data, mono_ns now); /* taken, ≥ 0 (READY when there is
                                                                         room again after less); ERR_CLOSED */
 size_t host_raw_room(const struct host_raw *r);                                        /* what host_raw_write would take now */

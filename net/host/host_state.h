@@ -135,6 +135,7 @@ struct host {
     struct mdns *mdns; /* NULL: off */
 
     struct chain raw_ready;               /* to be told HOST_STREAM_READY */
+    size_t raw_kept;                      /* bytes of raw streams that were reset after they had finished, not taken yet */
     struct buf raw_spare;                 /* memory for the next stream that has something to hold */
     struct host_call *opens, **opens_end; /* that wait until a stream may be opened; */
     mono_ns opens_at;                     /* the earliest of their deadlines */

@@ -232,6 +232,38 @@ Test(host_raw, what_came_before_an_end_outlives_a_reset_after_it)
     done(s);
 }
 
+/* A peer that fills streams and resets them does not make us hold more and more */
+Test(host_raw, what_outlives_a_reset_is_bounded)
+{
+    struct hostsim *s = two();
+    struct host *h = hostsim_host(s, 0);
+    unsigned over = 0, streams = 40;
+    for (unsigned i = 0; i < streams; i++) {
+        struct end *ours = open_stream(s, "echo"), *theirs = ours - 1;
+        ours->slow = true;
+        theirs->finish_after = true;
+        memset(buf_reserve(&theirs->to_send, 200000), 'x', 200000);
+        buf_commit(&theirs->to_send, 200000);
+        pump(s, theirs);
+        hostsim_run(s, MONO_S);
+        host_raw_reset(hostsim_host(s, 1), theirs->raw, hostsim_now(s));
+        theirs->raw = NULL;
+        hostsim_run(s, MONO_S);
+        cr_assert_leq(h->raw_kept, HOST_RAW_KEPT_MAX);
+        over += ours->over;
+    }
+    cr_assert(over > 10 && over < streams - 10, "%u", over);
+    for (unsigned i = 0; i < end_count; i++)
+        if (ends[i].node == 0 && ends[i].raw) {
+            ends[i].slow = false;
+            pump(s, &ends[i]);
+            cr_assert_eq(buf_len(&ends[i].came), 200000);
+        }
+    hostsim_run(s, MONO_S);
+    cr_assert_eq(h->raw_kept, 0);
+    done(s);
+}
+
 Test(host_raw, dials_when_it_is_not_connected_and_ends_when_it_dies)
 {
     struct hostsim *s = two();
