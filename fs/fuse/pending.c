@@ -104,12 +104,19 @@ static mono_ns patience(const struct pending_table *t, const struct pending *p)
     return p->r->reads_content ? mono_after(p->progress, t->o.timeout_read) : mono_after(p->since, t->o.timeout_metadata);
 }
 
+/* When it must be answered whatever it waits for */
+static mono_ns last_moment(const struct pending_table *t, const struct pending *p)
+{
+    return t->o.timeout_most && p->r->kernel ? mono_after(p->since, t->o.timeout_most) : MONO_NEVER;
+}
+
 static void set_deadline(struct pending_table *t, struct pending *p, mono_ns now)
 {
     if (p->for_blocks)
         p->deadline = patience(t, p);
     else
         p->deadline = p->r->wait_on ? MONO_NEVER : mono_after(now, MOMENT);
+    p->deadline = mono_min(p->deadline, last_moment(t, p));
     t->next = mono_min(t->next, p->deadline);
 }
 
@@ -315,7 +322,7 @@ static void expire_one(struct pending_table *t, struct pending *p, const void *a
         t->next = mono_min(t->next, p->deadline);
         return;
     }
-    if (p->for_blocks)
+    if (p->for_blocks || last_moment(t, p) <= *now)
         finish(t, p, ERR_TIMEOUT);
     else
         rerun(t, p);

@@ -9,7 +9,8 @@
  *       ─► other error ─► answered with it
  *
  * Deadlines (MOUNT (1)): timeout_metadata from the beginning, or for requests that read content timeout_read from the last
- * block that came. Waits for our own disk and memory have none: they end by themselves and must not fail (back-pressure).
+ * block that came. Waits for our own disk and memory have none: they end by themselves and must not fail (back-pressure). Where
+ * the kernel ends a mount over one slow request (fs.fuse.max_request_timeout), each ends before that.
  * A quiet program's request, or any while we are offline, is not parked for blocks: it gets its error at once.
  *
  * One thread.
@@ -33,6 +34,7 @@ struct pending_options {
     void (*parked)(void *owner, struct request *kept); /* a kernel's request was kept: watch for its interruption */
     void (*describe)(void *owner, const struct request *r, struct buf *out); /* appends the path */
     mono_ns timeout_metadata, timeout_read;
+    mono_ns timeout_most; /* of any request of the kernel, whatever it waits for; 0: none */
     const char *const *quiet;
     unsigned quiet_count;
 };

@@ -124,6 +124,24 @@ struct session *session_free(struct session *s)
     return NULL;
 }
 
+static mono_ns read_limit(const char *path)
+{
+    unsigned seconds = 0;
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%u", &seconds) != 1)
+        seconds = 0;
+    if (f)
+        fclose(f);
+    return seconds ? seconds * MONO_S : MONO_NEVER;
+}
+
+mono_ns session_request_limit(void)
+{
+    mono_ns least =
+        mono_min(read_limit("/proc/sys/fs/fuse/max_request_timeout"), read_limit("/proc/sys/fs/fuse/default_request_timeout"));
+    return least == MONO_NEVER ? 0 : least;
+}
+
 int session_fd(const struct session *s)
 {
     return fuse_session_fd(s->fuse);

@@ -7,6 +7,7 @@
 #define FS_FUSE_SESSION_H
 
 #include "fs/fuse/request.h"
+#include "store/base/mono.h"
 
 struct session;
 
@@ -24,6 +25,10 @@ struct session_options {
 int session_new(struct session **ret, const struct session_options *o, struct why *why); /* ERR_DENIED, ERR_BUSY … */
 /* After ERR_CLOSED, or mountpoint_detach; NULL accepted. Every request must have been answered. */
 struct session *session_free(struct session *s);
+
+/* How long the kernel lets a request wait before it ends the whole mount (sysctl fs.fuse.max_request_timeout and
+ * default_request_timeout, since Linux 6.15); 0: for ever. It counts from when the mount was made. */
+mono_ns session_request_limit(void);
 
 int session_fd(const struct session *s);
 /* Reads and handles one request. 1: done; 0: none there; ERR_CLOSED: the mount has ended. */

@@ -203,6 +203,7 @@ static void make_parts(struct mount *m)
     m->source = blockcache_source(m->cache);
     struct wants_options w = {m->o.want, m->mailbox, m, on_settled, on_arrived};
     m->wants = wants_new(&w);
+    mono_ns limit = m->o.request_limit ? m->o.request_limit : session_request_limit();
     struct pending_options p = {.wants = m->wants,
                                 .source = m->source,
                                 .owner = m,
@@ -211,6 +212,7 @@ static void make_parts(struct mount *m)
                                 .describe = node_describe,
                                 .timeout_metadata = m->o.timeout_metadata ? m->o.timeout_metadata : 10 * MONO_S,
                                 .timeout_read = m->o.timeout_read ? m->o.timeout_read : 20 * MONO_S,
+                                .timeout_most = limit - limit / 4,
                                 .quiet = m->o.quiet,
                                 .quiet_count = m->o.quiet_count};
     m->pending = pending_table_new(&p);

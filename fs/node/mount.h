@@ -133,6 +133,7 @@ struct mount_options {
     void (*ended)(void *arg);
     void *arg;
     mono_ns timeout_metadata, timeout_read; /* 10 s; 20 s without progress */
+    mono_ns request_limit;                  /* what the kernel allows a request; 0: it is asked */
     const char *const *quiet;               /* programs (comm) whose requests never start a download */
     unsigned quiet_count;
 };

@@ -49,9 +49,16 @@ dd if="$M/ipfs/$big" of="$TMP_DIR/part" bs=1000 count=1 skip=15000 iflag=skip_by
 cmp "$TMP_DIR/part" <(tail -c +15000001 "$TMP_DIR/big" | head -c 1000) || fail "a part differs"
 took=$((($(date +%s%N) - start) / 1000000))
 [ $took -lt 2500 ] || fail "a seek took $took ms with 200 ms for a block"
+start=$(date +%s%N)
+cmp "$TMP_DIR/big" "$M/ipfs/$big" || fail "reading ahead"
+took=$((($(date +%s%N) - start) / 1000000))
+[ $took -lt 2500 ] || fail "20 leaves took $took ms with 200 ms for each: not 8 at a time"
 stop
 rm -rf "$STATE"
 again -p "$STATE.peer" -o || fail "fifth start"
+start=$(date +%s%N)
 out=$(cat "$M/ipfs/$big" 2>&1)
+took=$((($(date +%s%N) - start) / 1000000))
+[ $took -lt 500 ] || fail "offline took $took ms to say so"
 case $out in *"Network is unreachable"*) ;; *) fail "offline: $out" ;; esac
 exit 0

@@ -3,7 +3,7 @@
  * A mount without a network, for the tests of this folder: a block store in a folder, workers, a budget, and in place of the
  * engine a thread that answers wants from another node's store after a delay, or never.
  *
- *   mount_main STATE DIR [-p STATE2] [-d MS] [-b MIB] [-q BYTES] [-o] [-x]
+ *   mount_main STATE DIR [-p STATE2] [-d MS] [-b MIB] [-q BYTES] [-t SECONDS] [-o] [-x]
  *     -p   the state folder of a node that is not running, whose blocks "peers" have; without it nobody ever answers
  *     -d   each block comes after so long
  *     -o   offline
@@ -267,12 +267,13 @@ struct settings {
     mono_ns delay;
     uint64_t budget, quota;
     bool offline, quiet;
+    mono_ns request_limit;
 };
 
 static int parse(int argc, char **argv, struct settings *s)
 {
     int c;
-    while ((c = getopt(argc, argv, "p:d:b:q:ox")) != -1) {
+    while ((c = getopt(argc, argv, "p:d:b:q:t:ox")) != -1) {
         switch (c) {
         case 'p':
             s->peer = optarg;
@@ -285,6 +286,9 @@ static int parse(int argc, char **argv, struct settings *s)
             break;
         case 'q':
             s->quota = strtoull(optarg, NULL, 10);
+            break;
+        case 't':
+            s->request_limit = strtoull(optarg, NULL, 10) * MONO_S;
             break;
         case 'o':
             s->offline = true;
@@ -327,6 +331,7 @@ static int run(const struct settings *s, struct fake *fake, struct budget *budge
                               .want = {fake, port_post, port_cancel, port_raise},
                               .command = {NULL, command_post},
                               .ended = on_ended,
+                              .request_limit = s->request_limit,
                               .quiet = quiet,
                               .quiet_count = s->quiet ? 1 : 0};
     char byte;
