@@ -231,8 +231,8 @@ int command_run(struct mount *m, struct request *r, const char *line);
 
 /* ---- share/ ---- */
 
-struct share_file *share_file_get(struct mount *m, struct inode *i); /* makes it */
-struct share_file *share_file_of(const struct inode *i);             /* NULL: none */
+struct share_file *share_file_of(const struct inode *i); /* NULL: none */
+void share_file_let_go(struct share_file *f);            /* frees it when nobody needs it any more */
 void share_attr(struct mount *m, const struct tree_node *n, struct stat *st);
 uint64_t share_id(const struct inode *i);
 void share_key(uint64_t id, struct found *f);

@@ -51,8 +51,13 @@ static uint64_t deciding_node(const struct request *r)
 static int forget(struct mount *m, struct request *r)
 {
     struct inode *i = inode_by_number(m->inodes, r->node);
-    if (i)
+    if (i) {
+        inode_hold(i);
         inode_forget(m->inodes, i, r->size);
+        if (i->kind == NODE_SHARE && share_file_of(i))
+            share_file_let_go(share_file_of(i)); /* one without a name waited for this */
+        inode_unhold(m->inodes, i);
+    }
     if (r->kernel)
         request_none(r);
     return 0;

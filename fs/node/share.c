@@ -121,12 +121,13 @@ static bool owner_stays(const struct mount *m, const struct request *r)
     return (r->set_uid == (uid_t)-1 || r->set_uid == m->uid) && (r->set_gid == (gid_t)-1 || r->set_gid == m->gid);
 }
 
-static int resize(struct mount *m, struct inode *i, uint64_t size)
+static int resize(struct mount *m, struct request *r, struct inode *i)
 {
     struct share_file *f = share_file_get(m, i);
     if (!f)
         return ERR_STALE;
-    int rc = share_truncate(m, f, size);
+    bool same_size = r->set_size == share_file_size(f);
+    int rc = !same_size ? share_truncate(m, f, r->set_size) : r->handle ? share_file_touch_time(f) : 0; /* ftruncate(2) */
     if (f->writers == 0)
         share_file_finish(f); /* truncate(2) of a file that is not open */
     if (share_file_of(i))
@@ -144,7 +145,7 @@ static int setattr(struct mount *m, struct request *r, struct inode *i)
     if ((r->set & SET_OWNER) && !owner_stays(m, r))
         return ERR_NOT_PERMITTED;
     if (r->set & SET_SIZE) {
-        rc = n.type == TREE_FILE ? resize(m, i, r->set_size) : n.type == TREE_DIR ? ERR_IS_DIR : ERR_INVALID;
+        rc = n.type == TREE_FILE ? resize(m, r, i) : n.type == TREE_DIR ? ERR_IS_DIR : ERR_INVALID;
         if (rc < 0)
             return rc;
     }

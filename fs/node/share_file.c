@@ -75,7 +75,10 @@ void share_file_let_go(struct share_file *f)
     struct mount *m = f->m;
     if (f->handles > 0 || f->finishing || f->away > 0)
         return;
-    if (!share_file_is_gone(f) && (share_file_dirty(f) || f->retry != MONO_NEVER))
+    /* Without a name, and unknown to the kernel: nobody will see its bytes again. While it knows it, an O_PATH descriptor may
+     * open it again by way of /proc. */
+    bool forgotten = f->inode->lookups == 0 && share_file_is_gone(f);
+    if (!forgotten && (share_file_dirty(f) || f->retry != MONO_NEVER))
         return;
     drop_editor(f);
     hold_move(&m->holds, &f->holds);
@@ -127,6 +130,16 @@ void share_file_touched(struct share_file *f)
     f->mtime_set = false;
     f->last_write = mono_now();
     (void)share_file_pump(f, EDITOR_FULL); /* 0: nothing is full */
+}
+
+int share_file_touch_time(struct share_file *f)
+{
+    f->mtime = f->changed = wall_now();
+    f->mtime_set = false;
+    if (share_file_dirty(f))
+        return 0; /* with the content */
+    struct tree_attr a = {.set_mtime = true, .mtime = f->mtime};
+    return tree_setattr(f->m->share, f->id, &a, f->mtime);
 }
 
 int share_file_replace(struct share_file *f, const struct unixfs_root *root)
@@ -324,7 +337,7 @@ void share_free(struct mount *m)
         m->files = f->next;
         if (m->files)
             m->files->prev = NULL;
-        if (share_file_dirty(f))
+        if (share_file_dirty(f) && !share_file_is_gone(f))
             log_error("share.lost", "id=%llu: what was written could not be stored before the end", (unsigned long long)f->id);
         drop_editor(f);
         hold_move(&m->holds, &f->holds);

@@ -40,7 +40,8 @@ struct share_file {
     struct hold_list holds; /* blocks that only this file's next record will refer to */
 };
 
-bool share_file_dirty(const struct share_file *f); /* the tree does not have its bytes */
+struct share_file *share_file_get(struct mount *m, struct inode *i); /* makes it */
+bool share_file_dirty(const struct share_file *f);                   /* the tree does not have its bytes */
 uint64_t share_file_size(const struct share_file *f);
 /* Without a name: nobody will see its bytes again once it is closed. */
 bool share_file_is_gone(const struct share_file *f);
@@ -48,14 +49,14 @@ bool share_file_is_gone(const struct share_file *f);
 struct editor *share_file_edit(struct share_file *f);
 /* A change was made: times, and full chunks are sent off. */
 void share_file_touched(struct share_file *f);
+/* A change that left the bytes as they were (O_TRUNC of an empty file, ftruncate to the same size): only the time changes. */
+int share_file_touch_time(struct share_file *f);
 /* Memory is short: chunks of this file, then of others, are sent off though not full. */
 void share_file_press(struct share_file *f);
 /* Sends off what is `want`ed; 0, ERR_AGAIN, ERR_MISSING … */
 int share_file_pump(struct share_file *f, enum editor_want want);
 /* Settles it without anybody waiting. */
 void share_file_finish(struct share_file *f);
-/* Frees it when nobody needs it any more. */
-void share_file_let_go(struct share_file *f);
 /* The content is `root` from now on (copy of a whole file): forgets what was written. */
 int share_file_replace(struct share_file *f, const struct unixfs_root *root);
 

@@ -76,6 +76,8 @@ int share_open(struct mount *m, struct request *r, struct inode *i)
     if ((r->flags & O_TRUNC) && writes(r->flags) && share_file_size(f) > 0) {
         rc = editor_truncate(share_file_edit(f), 0);
         share_file_touched(f);
+    } else if ((r->flags & O_TRUNC) && writes(r->flags)) {
+        rc = share_file_touch_time(f);
     }
     if (rc < 0) {
         share_release_handle(m, h);
@@ -222,6 +224,8 @@ int share_fallocate(struct mount *m, struct request *r, struct inode *i)
     int rc = room_for(m, r->size);
     if (rc == 0 && !(r->flags & FALLOC_FL_KEEP_SIZE) && end > share_file_size(f))
         rc = share_truncate(m, f, end);
+    else if (rc == 0)
+        rc = share_file_touch_time(f); /* as other file systems do */
     if (rc == 0)
         request_error(r, 0);
     return rc;
@@ -339,6 +343,8 @@ int share_copy(struct mount *m, struct request *r, struct inode *i)
             return rc;
         if (rc == ERR_AGAIN)
             share_file_finish(f);
+    } else if (len > 0 && (rc = share_file_touch_time(f)) < 0) { /* the same bytes once more */
+        return rc;
     }
     request_written(r, len);
     return 0;

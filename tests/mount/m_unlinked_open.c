@@ -27,6 +27,17 @@ int main(int argc, char **argv)
     CHECK(read(fd, text, 16) == 7 && memcmp(text, "settled", 7) == 0);
     close(fd);
 
+    /* Neither name nor open file, only a reference of the kernel: what was written last is still there for who opens it again */
+    put_file("z", "one");
+    char again[64];
+    int path = open("z", O_PATH);
+    fd = open("z", O_WRONLY);
+    CHECK(path >= 0 && fsync(fd) == 0 && pwrite(fd, "TWO, longer", 11, 0) == 11 && unlink("z") == 0 && close(fd) == 0);
+    snprintf(again, sizeof again, "/proc/self/fd/%d", path);
+    CHECK(holds(again, "TWO, longer"));
+    CHECK(truncate(again, 3) == 0 && holds(again, "TWO"));
+    close(path);
+
     DIR *d = opendir(".");
     CHECK(d);
     struct dirent *e;

@@ -51,9 +51,36 @@ static void cut(int fd)
     model_size = size;
 }
 
+/* Changes that leave the bytes as they were give a new time all the same. */
+static void times(void)
+{
+    static const struct timespec old[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000000}};
+    struct stat st;
+    put_file("empty", "");
+    put_file("same", "bytes");
+    put_file("copy", "bytes");
+    for (int what = 0; what < 4; what++) {
+        const char *name = what == 0 ? "empty" : "same";
+        int fd = open(name, O_RDWR), from = open("copy", O_RDONLY);
+        CHECK(fd >= 0 && from >= 0 && fsync(fd) == 0 && futimens(fd, old) == 0);
+        CHECK(fstat(fd, &st) == 0 && st.st_mtim.tv_sec == 1000000000);
+        if (what == 0)
+            put_file(name, ""); /* O_TRUNC */
+        else if (what == 1)
+            CHECK(ftruncate(fd, 5) == 0);
+        else if (what == 2)
+            CHECK(copy_file_range(from, NULL, fd, NULL, 5, 0) == 5);
+        else
+            CHECK(fallocate(fd, 0, 0, 5) == 0);
+        CHECK(fstat(fd, &st) == 0 && st.st_mtim.tv_sec > 1500000000);
+        CHECK(close(fd) == 0 && close(from) == 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     enter(argc, argv);
+    times();
     int fd = open("f", O_RDWR | O_CREAT, 0644);
     for (int round = 0; round < 400; round++) {
         uint32_t what = next(20);
