@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     /* sha2-256 of "x" */
     CHECK(memcmp(value, "bafkreibnoelefnzgwbcacyt4vh52ymxvzbjq7mmqhtcnwarfq4lzegsiqe", 59) == 0);
     CHECK(listxattr("f", value, sizeof value) == 0); /* rsync -X and tar --xattrs could not give them to the copy */
-    int fd = open("f", O_RDWR); /* asked while it is open for writing: the CID of what was written */
+    int fd = open("f", O_RDWR);                      /* asked while it is open for writing: the CID of what was written */
     CHECK(pwrite(fd, "hello world", 11, 0) == 11);
     CHECK((n = getxattr("f", "user.p2p.cid", value, sizeof value)) == 59);
     CHECK(memcmp(value, "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", 59) == 0);
