@@ -264,6 +264,13 @@ static void drop_rest(struct bridge *b)
     b->full = false;
 }
 
+/* By errno: does it take no more, while what it wrote before still comes? An exec target that ends with input unread makes its
+ * socket say ECONNRESET, and that is an end like any other; others mean it. */
+static bool has_left(const struct bridge *b)
+{
+    return b->unix_end && (errno == EPIPE || (errno == ECONNRESET && b->ends == &bridge_program));
+}
+
 /* stream → fd. false: the bridge is gone */
 static bool give(struct bridge *b)
 {
@@ -271,7 +278,7 @@ static bool give(struct bridge *b)
     size_t left = BRIDGE_QUANTUM, most;
     while (!b->full && left && (in = span_sub(host_raw_peek(b->raw), 0, left)).len && (most = bridge_allow(b, in.len))) {
         ssize_t n = b->shut ? (ssize_t)most : send(b->fd, in.data, most, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EPIPE && b->unix_end)
+        if (n < 0 && has_left(b))
             drop_rest(b);
         if (n < 0 && (errno == EINTR || b->shut))
             continue;
@@ -312,7 +319,7 @@ bool bridge_take(struct bridge *b, size_t most)
     struct engine *e = b->e;
     buf_clear(&e->bridge_scratch);
     ssize_t n = recv(b->fd, buf_reserve(&e->bridge_scratch, most), most, MSG_DONTWAIT);
-    if (n == 0) {
+    if (n == 0 || (n < 0 && has_left(b))) {
         end_of_file(b);
     } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
         bridge_end(b, ERR_RESET);
