@@ -180,6 +180,7 @@ static void collect_answers(struct mount *m)
 static void *fs_main(void *arg)
 {
     struct mount *m = arg;
+    (void)pthread_setname_np(pthread_self(), "p2p-fs"); /* for people who look */
     while (!m->ended && (!m->stop || mono_now() < m->stop_until))
         turn(m);
     while (!m->stop) { /* ended from outside: the daemon decides what next; its questions are answered */

@@ -124,6 +124,9 @@ void conn_expire(struct conn *c, mono_ns now);
 int conn_open(struct conn *c, const char *const *ids, unsigned count, mono_ns now, uint32_t *ret_stream);
 int conn_write(struct conn *c, uint32_t stream,
                struct span data); /* bytes taken, ≥ 0; ERR_NOT_FOUND; ERR_CLOSED after close_write */
+/* As conn_write, but nothing is copied: the loan ends when the bytes are sealed or the stream is gone. Answers 0 or an error:
+ * it was not taken. */
+int conn_lend(struct conn *c, uint32_t stream, const struct loan *l);
 size_t conn_write_room(const struct conn *c, uint32_t stream); /* what conn_write would take now */
 void conn_want_room(struct conn *c, uint32_t stream);          /* CONN_WRITABLE when there is some, as if a write took less */
 size_t conn_unsent(const struct conn *c, uint32_t stream);     /* bytes taken that conn_output has not given yet */

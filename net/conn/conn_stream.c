@@ -268,6 +268,16 @@ int conn_write(struct conn *c, uint32_t stream, struct span data)
     return s->write_held ? 0 : yamux_write(c->yamux, stream, data);
 }
 
+int conn_lend(struct conn *c, uint32_t stream, const struct loan *l)
+{
+    const struct conn_stream *s = stream_of(c, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    if (s->fin_held)
+        return ERR_CLOSED;
+    return s->write_held ? 0 : yamux_lend(c->yamux, stream, l);
+}
+
 size_t conn_write_room(const struct conn *c, uint32_t stream)
 {
     const struct conn_stream *s = stream_of(c, stream);

@@ -22,6 +22,7 @@ struct load_item {
     struct cid cid;
     uint64_t tag, most, size;
     int result;
+    bool direct;
     struct block *block;
 };
 
@@ -36,16 +37,28 @@ struct load_job {
 
 static void load_one(struct load_job *j, struct load_item *i)
 {
-    struct span data;
     i->result = store_size(j->reader, &i->cid, &i->size);
     if (i->result < 0 || i->size > i->most)
         return; /* whoever only asks whether it is here does not have it hashed */
-    i->result = store_get(j->reader, &i->cid, &data);
-    if (i->result < 0)
+    struct block *b = block_new(j->budget, BUDGET_NET, (uint32_t)i->size);
+    i->result = b ? store_copy(j->reader, &i->cid, i->direct, b) : ERR_NO_MEMORY;
+    if (i->result < 0) {
+        (void)block_unref(b);
         return;
-    i->block = block_from(j->budget, BUDGET_NET, &i->cid, data);
-    if (!i->block)
-        i->result = ERR_NO_MEMORY;
+    }
+    b->cid = i->cid;
+    i->block = b;
+}
+
+/* A block that is asked for the first time in a while goes past the page cache: a big file that one peer fetches once shall not
+ * push out what programs here work with, and new pages cost more than the copying. The second time it stays there. */
+static bool first_time(struct engine *e, const struct cid *cid)
+{
+    uint64_t mix = cid_mix(cid);
+    uint32_t *slot = &e->served[mix % ENGINE_SERVED];
+    bool first = *slot != (uint32_t)(mix >> 32);
+    *slot = (uint32_t)(mix >> 32);
+    return first;
 }
 
 /* On a worker: the pages of the map may have to come from the disk */
@@ -130,7 +143,8 @@ void engine_load(struct engine *e, const struct host_action *a)
         e->filling->budget = e->o.budget;
     }
     struct load_job *j = e->filling;
-    j->items[j->count++] = (struct load_item){.cid = a->cid, .tag = a->tag, .most = a->most};
+    j->items[j->count++] =
+        (struct load_item){.cid = a->cid, .tag = a->tag, .most = a->most, .direct = a->most > 0 && first_time(e, &a->cid)};
     if (j->count == ENGINE_BATCH)
         queue_loads(e);
 }

@@ -31,6 +31,7 @@
 #define ENGINE_REQUESTS_MAX 65536 /* commands and have-messages waiting in the inbox */
 #define ENGINE_READERS      4     /* block reads at once */
 #define ENGINE_BATCH        32    /* blocks in a job */
+#define ENGINE_SERVED       8192  /* what was read lately is remembered of so many */
 #define ENGINE_BATCH_BYTES  ((size_t)512 << 10)
 #define ENGINE_LISTEN_MAX   TCP_LISTEN_MAX
 
@@ -92,7 +93,8 @@ struct engine {
     int iface_count;
     mono_ns ifaces_at; /* read them again then */
 
-    struct blockcache *cache; /* pins blocks that are not committed yet; keeps some of the last ones */
+    struct blockcache *cache;       /* pins blocks that are not committed yet; keeps some of the last ones */
+    uint32_t served[ENGINE_SERVED]; /* direct-mapped: marks of blocks that were read lately */
     struct store_reader *readers[ENGINE_READERS];
     unsigned reader_count;                         /* idle ones */
     struct load_job *filling, *loads, **loads_end; /* being filled; waiting for a reader */

@@ -94,6 +94,8 @@ void exchange_output_lost(struct exchange *x, struct exchange_peer *p, mono_ns n
 /* At most `most` next bytes of the stream, as a span borrowed until the next call for this peer; counted as sent. Its
  * length; 0: the turn is over, wait for EXCHANGE_READY. */
 size_t exchange_output(struct exchange *x, struct exchange_peer *p, size_t most, struct span *ret, mono_ns now);
+/* The block that this span lies in, NULL: none. Borrowed for as long; with a reference of one's own the span lives longer. */
+struct block *exchange_output_block(const struct exchange_peer *p);
 
 /* ---- the store ---- */
 

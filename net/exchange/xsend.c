@@ -140,6 +140,7 @@ static void message_release(struct exchange *x, struct exchange_peer *p)
         serve_sent(x, p, b->len);
         m->part[i].block = block_unref(b);
     }
+    m->given = NULL;
     buf_clear(&m->head);
     if (m->head.cap > 2 * CONTROL_MAX)
         buf_done(&m->head);
@@ -355,8 +356,14 @@ size_t exchange_output(struct exchange *x, struct exchange_peer *p, size_t most,
     if (!n)
         return 0;
     *ret = span_sub(rest, 0, n);
+    m->given = block ? m->part[m->at].block : NULL;
     advance(m, n);
     return n;
+}
+
+struct block *exchange_output_block(const struct exchange_peer *p)
+{
+    return p->message.given;
 }
 
 void exchange_opened(struct exchange *x, struct exchange_peer *p, int result, mono_ns now)

@@ -54,8 +54,9 @@ struct out_message {
         struct block *block;
     } part[MESSAGE_BLOCKS_MAX + 1];
     unsigned count, at;
-    size_t off;     /* into the part */
-    size_t head_at; /* of the part's head */
+    size_t off;          /* into the part */
+    size_t head_at;      /* of the part's head */
+    struct block *given; /* that the bytes given last are of */
     bool active, finished, has_blocks;
 };
 
@@ -148,8 +149,8 @@ struct exchange {
     uint32_t generation; /* of inbound messages */
     uint64_t turns;
     mono_ns trial_at, trial_wait; /* before this nobody unproven is tried where there are proven ones (xpick.c) */
-    bool serve_limited; /* peers wait because unsent_total was too high */
-    bool schedule;      /* a hungry session may find room */
+    bool serve_limited;           /* peers wait because unsent_total was too high */
+    bool schedule;                /* a hungry session may find room */
     bool memory_short;
     struct exchange_ledger total; /* of peers that are gone */
 };

@@ -8,22 +8,45 @@
 
 #include <stdlib.h>
 
+#define LEND_MIN 8192 /* smaller parts are copied: a loan costs as much as that */
+
 /* ---- bytes in ---- */
+
+/* How many bytes the exchange took, 0: EXCHANGE_RESUME comes. < 0: the stream is gone. */
+static int give(struct host_stream *s, struct span in)
+{
+    struct host *h = s->conn->host;
+    size_t given = 0;
+    int n = 1;
+    while (given < in.len && n > 0) {
+        n = exchange_stream_data(h->exchange, s->u.xs, span_from(in, given), h->now);
+        given += n > 0 ? (size_t)n : 0;
+    }
+    if (n < 0) {
+        stream_reset(s);
+        return n;
+    }
+    (void)conn_consume(s->conn->conn, s->number, given); /* a stream that is gone owes nothing */
+    hconn_touch(s->conn);
+    return (int)given;
+}
+
+void bitswap_in_bytes(struct host_stream *s, struct span in)
+{
+    int n = buf_len(&s->rest) ? 0 : give(s, in); /* straight into their block: it is all that is copied of them */
+    if (n >= 0)
+        buf_add_span(&s->rest, span_from(in, (size_t)n));
+}
 
 void bitswap_in_data(struct host_stream *s)
 {
-    struct host *h = s->conn->host;
-    while (buf_len(&s->rest)) {
-        int n = exchange_stream_data(h->exchange, s->u.xs, buf_span(&s->rest), h->now);
-        if (n < 0) {
-            stream_reset(s);
+    if (buf_len(&s->rest)) {
+        int n = give(s, buf_span(&s->rest));
+        if (n < 0)
             return;
-        }
-        if (n == 0)
-            return; /* EXCHANGE_RESUME comes */
         buf_consume(&s->rest, (size_t)n);
-        (void)conn_consume(s->conn->conn, s->number, (size_t)n); /* a stream that is gone owes nothing */
-        hconn_touch(s->conn);
+        if (buf_len(&s->rest))
+            return;
     }
     buf_done(&s->rest);
     if (s->fin_came)
@@ -40,6 +63,27 @@ void bitswap_in_end(struct host_stream *s)
 
 /* ---- bytes out ---- */
 
+static void unref(void *arg)
+{
+    (void)block_unref(arg);
+}
+
+/* Parts of blocks go out from where they are */
+static size_t write_out(struct host_stream *s, struct span bytes)
+{
+    struct block *b = bytes.len < LEND_MIN ? NULL : exchange_output_block(s->conn->peer->xp);
+    int wrote;
+    if (b) {
+        struct loan loan = {bytes, unref, block_ref(b)};
+        wrote = conn_lend(s->conn->conn, s->number, &loan);
+        if (wrote <= 0)
+            (void)block_unref(b);
+    } else {
+        wrote = conn_write(s->conn->conn, s->number, bytes);
+    }
+    return wrote > 0 ? (size_t)wrote : 0;
+}
+
 void bitswap_out_pump(struct host_stream *s)
 {
     struct host *h = s->conn->host;
@@ -49,11 +93,15 @@ void bitswap_out_pump(struct host_stream *s)
     size_t chunk = budget_tight(h->config.budget) ? 16384 : EXCHANGE_CHUNK_MAX;
     while (stream_pump(s)) {
         struct span bytes;
-        size_t n = exchange_output(h->exchange, p->xp, chunk, &bytes, h->now);
+        size_t room = conn_write_room(s->conn->conn, s->number);
+        if (room == 0) {
+            conn_want_room(s->conn->conn, s->number);
+            return; /* CONN_WRITABLE comes */
+        }
+        size_t n = exchange_output(h->exchange, p->xp, chunk < room ? chunk : room, &bytes, h->now);
         if (n == 0)
             return;
-        int wrote = conn_write(s->conn->conn, s->number, bytes);
-        size_t done = wrote > 0 ? (size_t)wrote : 0;
+        size_t done = write_out(s, bytes);
         buf_add_span(&s->out, span_from(bytes, done));
         hconn_touch(s->conn);
         if (done < n)

@@ -208,7 +208,8 @@ void raw_set_protocols(struct host_conn *c);
 
 /* host_exchange.c */
 bool exchange_pull(struct host *h, struct host_action *ret); /* does what is ours; true: *ret is for the owner */
-void bitswap_in_data(struct host_stream *s);
+void bitswap_in_bytes(struct host_stream *s, struct span in);
+void bitswap_in_data(struct host_stream *s); /* what waits in `rest` */
 void bitswap_in_end(struct host_stream *s);
 void bitswap_out_pump(struct host_stream *s);
 void bitswap_out_end(struct host_stream *s, int err);

@@ -217,12 +217,6 @@ static void bitswap_opened(struct host_stream *s)
         stream_reset(s);
 }
 
-static void bitswap_data(struct host_stream *s, struct span in)
-{
-    buf_add_span(&s->rest, in);
-    bitswap_in_data(s);
-}
-
 /* js and go finish their side of our stream at once: nothing ever comes back on it. What we send goes on. */
 static void bitswap_out_fin(struct host_stream *s)
 {
@@ -256,7 +250,7 @@ static const struct {
                         .end = ping_end,
                         .timer = ping_answer},
     [STREAM_PING_OUT] = {.data = pong_data, .end = call_ping_ended},
-    [STREAM_BITSWAP_IN] = {.opened = bitswap_opened, .data = bitswap_data, .fin = bitswap_in_data, .end = bitswap_in_ended},
+    [STREAM_BITSWAP_IN] = {.opened = bitswap_opened, .data = bitswap_in_bytes, .fin = bitswap_in_data, .end = bitswap_in_ended},
     [STREAM_BITSWAP_OUT] = {.data = ignore_data, .fin = bitswap_out_fin, .writable = bitswap_out_pump, .end = bitswap_out_end},
     [STREAM_RAW_IN] = {.data = raw_data, .fin = raw_fin, .writable = raw_writable, .end = raw_end},
     [STREAM_RAW_OUT] = {.data = raw_data, .fin = raw_fin, .writable = raw_writable, .end = raw_end, .timer = raw_expire},

@@ -104,6 +104,9 @@ void yamux_expire(struct yamux *y, mono_ns now); /* then yamux_next: it may have
 
 int yamux_open(struct yamux *y, void *user, uint32_t *ret_stream);   /* ERR_LIMIT; ERR_CLOSED after a go-away or an error */
 int yamux_write(struct yamux *y, uint32_t stream, struct span data); /* bytes taken; ERR_CLOSED after yamux_close_write */
+/* As yamux_write, but the bytes stay where they are until they are sent or the stream is gone. > 0: the loan was taken, with so
+ * many of its bytes; else it was not. */
+int yamux_lend(struct yamux *y, uint32_t stream, const struct loan *l);
 int yamux_write_over(struct yamux *y, uint32_t stream,
                      struct span data); /* all of it, past the bounds: for what is bounded elsewhere */
 size_t yamux_write_room(const struct yamux *y, uint32_t stream);

@@ -26,7 +26,8 @@ enum yamux_flags { FLAG_SYN = 1, FLAG_ACK = 2, FLAG_FIN = 4, FLAG_RST = 8 };
 /* A piece of a send queue. */
 struct chunk {
     struct chunk *next;
-    size_t start, end, cap;
+    size_t start, end, cap; /* cap: 0 for what is lent */
+    struct loan loan;       /* instead of `data` */
     uint8_t data[];
 };
 
@@ -116,5 +117,6 @@ bool stream_finished(const struct stream *s);
 void chunk_drop(struct yamux *y, struct chunk *c);
 void chunks_trim(struct yamux *y); /* frees spares and what was sent */
 void queue_add(struct yamux *y, struct stream *s, struct span data);
+void queue_lend(struct yamux *y, struct stream *s, const struct loan *l);
 
 #endif

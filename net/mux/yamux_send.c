@@ -17,6 +17,8 @@
 static void chunk_free(struct yamux *y, struct chunk *c)
 {
     y->chunk_bytes -= sizeof *c + c->cap;
+    if (c->loan.done)
+        c->loan.done(c->loan.arg);
     free(c);
 }
 
@@ -72,17 +74,28 @@ static struct chunk *chunk_new(struct yamux *y, size_t len)
     return c;
 }
 
+static void queue_chunk(struct stream *s, struct chunk *c)
+{
+    *(s->tail ? &s->tail->next : &s->head) = c;
+    s->tail = c;
+}
+
+void queue_lend(struct yamux *y, struct stream *s, const struct loan *l)
+{
+    struct chunk *c = MEM_NEW(struct chunk);
+    c->loan = *l;
+    c->end = l->data.len;
+    y->chunk_bytes += sizeof *c;
+    queue_chunk(s, c);
+    s->queued += l->data.len;
+    y->queued += l->data.len;
+}
+
 void queue_add(struct yamux *y, struct stream *s, struct span data)
 {
     while (data.len) {
-        if (!s->tail || s->tail->end == s->tail->cap) {
-            struct chunk *c = chunk_new(y, data.len > s->queued ? data.len : s->queued);
-            if (s->tail)
-                s->tail->next = c;
-            else
-                s->head = c;
-            s->tail = c;
-        }
+        if (!s->tail || s->tail->end >= s->tail->cap)
+            queue_chunk(s, chunk_new(y, data.len > s->queued ? data.len : s->queued));
         struct span part = span_sub(data, 0, s->tail->cap - s->tail->end);
         memcpy(s->tail->data + s->tail->end, part.data, part.len);
         s->tail->end += part.len;
@@ -192,7 +205,7 @@ static size_t gather_queue(struct gather *g, struct stream *s, size_t most)
     size_t taken = 0;
     while (taken < most && g->b->count < YAMUX_BATCH_PARTS) {
         struct chunk *c = s->head;
-        struct span part = span_sub(span_of(c->data, c->end), c->start, most - taken);
+        struct span part = span_sub(span_of(c->loan.done ? c->loan.data.data : c->data, c->end), c->start, most - taken);
         gather_part(g, part);
         taken += part.len;
         c->start += part.len;

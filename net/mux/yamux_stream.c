@@ -204,6 +204,23 @@ int yamux_write(struct yamux *y, uint32_t stream, struct span data)
     return (int)taken.len;
 }
 
+int yamux_lend(struct yamux *y, uint32_t stream, const struct loan *l)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    if (s->fin_wanted || y->err)
+        return ERR_CLOSED;
+    struct loan taken = *l;
+    taken.data = span_sub(l->data, 0, write_room(y, s));
+    if (taken.data.len)
+        queue_lend(y, s, &taken);
+    if (taken.data.len < l->data.len)
+        stream_block(y, s);
+    stream_update(y, s);
+    return (int)taken.data.len;
+}
+
 int yamux_write_over(struct yamux *y, uint32_t stream, struct span data)
 {
     struct stream *s = stream_find(y, stream);

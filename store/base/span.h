@@ -70,6 +70,13 @@ struct buf {
     size_t cap;
 };
 
+/* Bytes that are lent to somebody who needs them later: he calls `done` once, when he has used them or will not. */
+struct loan {
+    struct span data;
+    void (*done)(void *arg);
+    void *arg;
+};
+
 #define BUF_INIT ((struct buf){NULL, 0, 0, 0})
 
 void buf_done(struct buf *b);  /* frees; the buf is empty and usable afterwards */

@@ -55,6 +55,7 @@ static struct job *next_job(struct workers *w, bool *ret_slow)
 static void *worker_main(void *arg)
 {
     struct workers *w = arg;
+    (void)pthread_setname_np(pthread_self(), "p2p-worker"); /* for people who look */
     pthread_mutex_lock(&w->lock);
     for (;;) {
         bool slow;

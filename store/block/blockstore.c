@@ -579,6 +579,7 @@ static void turn(struct blockstore *bs)
 static void *committer_main(void *arg)
 {
     struct blockstore *bs = arg;
+    (void)pthread_setname_np(pthread_self(), "p2p-store"); /* for people who look */
     while (!bs->stop || bs->pending)
         turn(bs);
     (void)sync_now(bs); /* a failure has been logged; nobody is left to ask */
@@ -640,7 +641,7 @@ int blockstore_open(struct blockstore **ret, const struct blockstore_options *o,
     bs->group_most = GROUP_OPS_MAX;
     uint64_t share = o->budget ? budget_limit(o->budget) / 8 : GROUP_BYTES_MOST;
     bs->group_bytes_most = share < GROUP_BYTES_LEAST ? GROUP_BYTES_LEAST : share > GROUP_BYTES_MOST ? GROUP_BYTES_MOST : share;
-    bs->lazy_most = bs->group_bytes_most / 4;
+    bs->lazy_most = bs->group_bytes_most / 2;
     bs->holds = hold_table_new();
     bs->unsynced = bs->check_quota = true;
     atomic_store(&bs->quota, o->quota_bytes);

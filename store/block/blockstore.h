@@ -48,6 +48,9 @@ void store_read_end(struct store_reader *r);
  * hashed first; a damaged one is dropped, and wanted when something refers to it. The span points into the map. Marks the
  * block as used (coarsely, without writing now). */
 int  store_get(struct store_reader *r, const struct cid *cid, struct span *ret);
+/* The bytes into a block of ours, whose `cap` is the size that store_size gave; sets len. `direct`: a big one that is not in
+ * the page cache is read past it. Errors as store_get. */
+int  store_copy(struct store_reader *r, const struct cid *cid, bool direct, struct block *into);
 bool store_has(struct store_reader *r, const struct cid *cid);
 int  store_size(struct store_reader *r, const struct cid *cid, uint64_t *ret); /* 0, ERR_MISSING */
 MDB_txn *store_reader_txn(struct store_reader *r); /* for the modules of store/ that keep records here */

@@ -129,6 +129,48 @@ int segments_get(struct segments *s, const struct extent *e, struct span *ret)
     return 0;
 }
 
+static bool in_page_cache(const uint8_t *at, size_t len)
+{
+    unsigned char pages[BLOCK_MAX / SEGMENT_UNIT];
+    size_t count = len / SEGMENT_UNIT;
+    if (mincore((void *)(uintptr_t)at, len, pages) != 0)
+        return true; /* then the mapping will show what is wrong */
+    for (size_t i = 0; i < count; i++)
+        if (!(pages[i] & 1))
+            return false;
+    return true;
+}
+
+static int read_direct(const char *path, uint8_t *into, size_t len, off_t at)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (fd < 0)
+        return errno == EINVAL ? ERR_UNSUPPORTED : err_from_errno(errno);
+    ssize_t n = pread(fd, into, len, at);
+    int r = n < 0 ? err_from_errno(errno) : (size_t)n < len ? ERR_CORRUPT : 0;
+    if (n < 0 && errno == EINVAL)
+        r = ERR_UNSUPPORTED;
+    close(fd);
+    return r;
+}
+
+int segments_read(struct segments *s, const struct extent *e, uint8_t *into)
+{
+    char path[PATH_MAX];
+    struct span mapped;
+    int r = segments_get(s, e, &mapped);
+    size_t whole = e->len - e->len % SEGMENT_UNIT;
+    if (r)
+        return r;
+    if (whole == 0 || (uintptr_t)into % SEGMENT_UNIT != 0 || in_page_cache(mapped.data, whole))
+        return ERR_UNSUPPORTED;
+    path_of(s, e->segment, path);
+    r = read_direct(path, into, whole, (off_t)e->unit * SEGMENT_UNIT);
+    if (r == 0 && whole < e->len)
+        memcpy(into + whole, mapped.data + whole, e->len - whole);
+    return r;
+}
+
 /* ---- writing ---- */
 
 static int open_current(struct segments *s, const struct extent *e)

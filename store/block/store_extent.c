@@ -89,6 +89,17 @@ int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct spa
     return block_find_sum(bs, mdb, hash, ret, &sum);
 }
 
+int extent_read(struct blockstore *bs, MDB_txn *mdb, struct span hash, uint8_t *into, struct block_sum *ret_sum)
+{
+    struct span in = SPAN_NONE;
+    struct extent e;
+    int r = lookup(mdb, bs->env.db[DB_EXTENTS], hash, &in);
+    if (r)
+        return ERR_UNSUPPORTED;
+    r = extent_parse(in, &e, ret_sum);
+    return r ? r : segments_read(bs->segments, &e, into);
+}
+
 int txn_block_find(struct store_txn *txn, struct span hash, struct span *ret)
 {
     struct span in;

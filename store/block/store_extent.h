@@ -25,6 +25,8 @@ int extent_bytes(struct blockstore *bs, struct span in, struct span *ret);
 /* The bytes of a block, wherever they are, unverified. 0, ERR_NOT_FOUND, or an error. Any thread. */
 int block_find(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret);
 int block_find_sum(struct blockstore *bs, MDB_txn *mdb, struct span hash, struct span *ret, struct block_sum *ret_sum);
+/* Its bytes past the page cache (segments_read). ERR_UNSUPPORTED: to be had from block_find. */
+int extent_read(struct blockstore *bs, MDB_txn *mdb, struct span hash, uint8_t *into, struct block_sum *ret_sum);
 /* The same in the transaction, what it has put included. */
 int txn_block_find(struct store_txn *txn, struct span hash, struct span *ret);
 int block_drop(struct store_txn *txn, struct span hash); /* its bytes alone. ERR_NOT_FOUND: there are none */

@@ -23,8 +23,16 @@ int blockstore_do(struct blockstore *bs, struct store_op *op)
     return op->result;
 }
 
-/* A bigger block is worth a commit, and its memory is wanted back. */
+/* A bigger block is worth a commit, and its memory is wanted back; unless it came from a peer: nobody waits until it is on
+ * disk, and syncing after every other block would keep the disk from those who read. */
 #define LAZY_BLOCK (UINT32_C(64) << 10)
+
+static bool may_wait(const struct blockstore *bs, const struct block *b)
+{
+    if (b->len <= LAZY_BLOCK)
+        return true;
+    return b->budget_class == BUDGET_NET && bs->budget && !budget_class_tight(bs->budget, BUDGET_NET);
+}
 
 struct put_op {
     struct store_op op;
@@ -57,7 +65,7 @@ void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox 
                               .apply = apply_put,
                               .reply = reply,
                               .cost = take_b->len + sizeof *p,
-                              .lazy = take_b->len <= LAZY_BLOCK};
+                              .lazy = may_wait(bs, take_b)};
     p->block = take_b;
     p->done = done;
     p->arg = arg;

@@ -185,6 +185,17 @@ static int why_missing(struct store_reader *r, const struct cid *cid)
     return ERR_MISSING;
 }
 
+/* What was found is looked at: 0 and noted as used, or what is wrong with it. */
+static int found_whole(struct store_reader *r, const struct cid *cid, struct span found, const struct block_sum *sum)
+{
+    int result = store_vouch(r->bs, cid, found, sum);
+    if (result == ERR_CORRUPT)
+        blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
+    if (result == 0)
+        note_use(r, cid);
+    return result;
+}
+
 int store_get(struct store_reader *r, const struct cid *cid, struct span *ret)
 {
     struct span found;
@@ -195,14 +206,33 @@ int store_get(struct store_reader *r, const struct cid *cid, struct span *ret)
     int result = block_find_sum(r->bs, r->slot->txn, cid_hash(cid), &found, &sum);
     if (result == ERR_NOT_FOUND)
         return why_missing(r, cid);
-    if (result == 0)
-        result = store_vouch(r->bs, cid, found, &sum);
     if (result == ERR_CORRUPT)
         blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
+    if (result == 0)
+        result = found_whole(r, cid, found, &sum);
+    if (result == 0)
+        *ret = found;
+    return result;
+}
+
+int store_copy(struct store_reader *r, const struct cid *cid, bool direct, struct block *into)
+{
+    struct span data;
+    struct block_sum sum;
+    uint64_t size;
+    int result = store_size(r, cid, &size);
+    if (result == 0 && size == into->cap && direct && !cid_inline(cid, &data) &&
+        extent_read(r->bs, r->slot->txn, cid_hash(cid), into->data, &sum) == 0) {
+        into->len = into->cap;
+        return found_whole(r, cid, block_span(into), &sum);
+    }
+    result = store_get(r, cid, &data); /* also to find out what was wrong */
     if (result)
         return result;
-    note_use(r, cid);
-    *ret = found;
+    if (data.len > into->cap)
+        return ERR_CORRUPT;
+    memcpy(into->data, data.data, data.len);
+    into->len = (uint32_t)data.len;
     return 0;
 }
 

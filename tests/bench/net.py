@@ -46,7 +46,8 @@ def rate(mib, seconds):
 def warm():
     """Touches memory that the kernel then has free: see above."""
     if options.warm:
-        code = f"import mmap; mmap.mmap(-1, {options.warm} << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)"
+        code = (f"import mmap; m = mmap.mmap(-1, {options.warm} << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS);"
+                "m.madvise(mmap.MADV_NOHUGEPAGE); m.madvise(23)")  # 23: MADV_POPULATE_WRITE; in small pages, as files take them
         subprocess.run([sys.executable, "-c", code], check=True)
 
 

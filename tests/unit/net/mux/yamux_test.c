@@ -375,6 +375,49 @@ Test(yamux, queue_and_window)
     buf_done(&in);
 }
 
+static void loan_ended(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+Test(yamux, what_is_lent_is_given_back_once)
+{
+    struct yamux_config cfg = yamux_defaults;
+    cfg.keepalive = MONO_NEVER;
+    cfg.dialer = true;
+    cfg.send_queue = 1000;
+    struct yamux *y = yamux_new(&cfg, 0);
+    struct buf out = BUF_INIT;
+    static const char bytes[2000] = {'x', 'y', 'z'};
+    unsigned ended = 0;
+    struct loan three = {span_of(bytes, 3), loan_ended, &ended}, many = {span_of(bytes, 2000), loan_ended, &ended};
+    uint32_t a;
+    cr_assert_eq(yamux_open(y, NULL, &a), 0);
+    cr_assert_eq(yamux_write(y, a, span_str("<")), 1);
+    cr_assert_eq(yamux_lend(y, a, &three), 3);
+    cr_assert_eq(yamux_write(y, a, span_str(">")), 1);
+    (void)yamux_output(y, &out, 1 << 20);
+    cr_assert(hex_is(span_from(buf_span(&out), 12), "000000000000000100000005"
+                                                    "3c78797a3e"),
+              "in its place");
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(yamux_lend(y, a, &many), 1000, "what the queue takes");
+    cr_assert_eq(yamux_lend(y, a, &many), 0);
+    cr_assert_eq(yamux_lend(y, a + 2, &many), ERR_NOT_FOUND);
+    struct yamux_batch batch;
+    cr_assert_gt(yamux_gather(y, &batch, 100), 0);
+    cr_assert_eq(ended, 1, "a part of it waits");
+    cr_assert_eq(yamux_reset(y, a), 0);
+    cr_assert_eq(ended, 2);
+    cr_assert_eq(yamux_open(y, NULL, &a), 0);
+    cr_assert_eq(yamux_lend(y, a, &three), 3);
+    cr_assert_eq(yamux_close_write(y, a), 0);
+    cr_assert_eq(yamux_lend(y, a, &three), ERR_CLOSED);
+    yamux_free(y);
+    cr_assert_eq(ended, 3);
+    buf_done(&out);
+}
+
 /* Frames of several streams alternate, and none is longer than 64 KiB. */
 Test(yamux, round_robin)
 {

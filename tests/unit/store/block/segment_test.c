@@ -86,6 +86,34 @@ Test(segment, what_was_not_told_of_is_written_over)
     end(&t);
 }
 
+/* File systems that cannot read past the page cache say ERR_UNSUPPORTED to all of it. */
+Test(segment, past_the_page_cache)
+{
+    struct bed t;
+    char path[128];
+    begin(&t, 300001);
+    struct extent a = {0, 2, 300001};
+    struct block *into = raw_block(1, 300001);
+    cr_assert_eq(segments_write(t.s, &a, block_span(t.b)), 0);
+    cr_assert_eq(segments_sync(t.s), 0);
+    file_path(&t, 0, path);
+    int fd = open(path, O_RDWR);
+    cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    int r = segments_read(t.s, &a, into->data);
+    cr_assert(r == 0 || r == ERR_UNSUPPORTED);
+    cr_assert(r < 0 || span_eq(block_span(into), block_span(t.b)));
+    cr_assert(reads(&t, &a, block_span(t.b)));
+    cr_assert_eq(segments_read(t.s, &a, into->data), ERR_UNSUPPORTED, "it is in the page cache now");
+    cr_assert_eq(segments_read(t.s, &a, into->data + 1), ERR_UNSUPPORTED, "not aligned");
+    cr_assert_eq(ftruncate(fd, 100000), 0);
+    cr_assert_lt(segments_read(t.s, &a, into->data), 0);
+    struct extent beyond = {0, 80, 300001};
+    cr_assert_eq(segments_read(t.s, &beyond, into->data), ERR_CORRUPT);
+    close(fd);
+    block_unref(into);
+    end(&t);
+}
+
 Test(segment, damage_is_an_error_and_no_signal)
 {
     struct bed t;

@@ -69,6 +69,51 @@ Test(store_extent, they_outlive_a_restart)
     folder_remove(&f);
 }
 
+static int copy_once(struct blockstore *bs, const struct cid *cid, struct block *into)
+{
+    struct store_reader *r;
+    into->len = 0;
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    int result = store_copy(r, cid, true, into);
+    store_read_end(r);
+    store_reader_free(r);
+    return result;
+}
+
+Test(store_extent, copies_are_looked_at_too)
+{
+    struct block *b[] = {raw_block(1, 100), raw_block(2, BIG), raw_block(3, 300001)};
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    for (int i = 0; i < 3; i++) {
+        struct block *into = raw_block(7, b[i]->len);
+        cr_assert_eq(do_put(bs, b[i]), 0);
+        cr_assert_eq(copy_once(bs, &b[i]->cid, into), 0);
+        cr_assert(span_eq(block_span(into), block_span(b[i])));
+        block_unref(into);
+    }
+    struct block *into = raw_block(7, BIG), *absent = raw_block(8, BIG), *small = raw_block(9, 200000);
+    cr_assert_eq(copy_once(bs, &absent->cid, into), ERR_MISSING);
+    cr_assert_eq(copy_once(bs, &b[1]->cid, small), ERR_CORRUPT, "more than it has room for");
+    blockstore_close(bs);
+    flip_byte(&f, 4096);
+    bs = store_open(f.path, 0);
+    cr_assert_eq(copy_once(bs, &b[1]->cid, into), ERR_CORRUPT);
+    do_sync(bs);
+    cr_assert_eq(copy_once(bs, &b[1]->cid, into), ERR_MISSING, "dropped");
+    cr_assert_eq(do_put(bs, b[1]), 0);
+    cr_assert_eq(copy_once(bs, &b[1]->cid, into), 0);
+    blockstore_close(bs);
+    for (int i = 0; i < 3; i++)
+        block_unref(b[i]);
+    block_unref(into);
+    block_unref(absent);
+    block_unref(small);
+    folder_remove(&f);
+}
+
 Test(store_extent, room_comes_back_when_no_reader_needs_it)
 {
     struct folder f;
