@@ -11,6 +11,7 @@
  * interrupts, and the kernel's read-ahead fetches nothing that nobody asked for. */
 #include "fs/node/mount_state.h"
 
+#include "fs/node/siblings.h"
 #include "store/block/pin.h"
 
 #include <assert.h>
@@ -118,8 +119,11 @@ static int dag_lookup(struct mount *m, struct request *r, struct inode *i)
     int rc = i->type == DAG_DIR ? unixfs_dir_lookup(m->source, &dir, span_str(r->name), &e) : ERR_NOT_DIR;
     if (rc == ERR_NOT_FOUND)
         return node_reply_absent(r, YEAR);
-    if (rc == 0)
+    if (rc == 0) {
+        siblings_seen(m, &dir, &e, false);
+        siblings_used(m, &e.cid);
         rc = dag_found(m, &e.cid, &e, &f);
+    }
     if (rc < 0)
         return rc;
     node_reply_found(m, r, &f);
@@ -133,6 +137,7 @@ static int dag_getattr(struct mount *m, struct request *r, struct inode *i)
     struct span block;
     struct found f = {0};
     dag_key_cid(i, &cid);
+    siblings_used(m, &cid);
     int rc = source_get(m->source, &cid, &block);
     if (rc == 0)
         rc = dag_found(m, &cid, NULL, &f);
@@ -169,6 +174,7 @@ static int dag_open(struct mount *m, struct request *r, struct inode *i)
         return ERR_READ_ONLY;
     if (i->type != DAG_FILE && i->type != DAG_BYTES)
         return ERR_IS_DIR;
+    siblings_used(m, &cid);
     struct handle *h = handle_new(m, i, r->flags);
     bool complete = i->type == DAG_BYTES && source_has(m->source, &cid);
     uint64_t size;
@@ -280,6 +286,7 @@ static int dag_flush(struct mount *m, struct request *r, struct inode *i)
 
 struct listing {
     struct mount *m;
+    const struct cid *dir;
     struct dir_out out;
     uint64_t taken;
 };
@@ -305,6 +312,7 @@ static int list_entry(void *arg, const struct unixfs_entry *e, uint64_t next)
     if (!room)
         return 1;
     l->taken++;
+    siblings_seen(l->m, l->dir, e, true);
     return 0;
 }
 
@@ -314,7 +322,7 @@ static int dag_readdir(struct mount *m, struct request *r, struct inode *i)
     dag_key_cid(i, &dir);
     r->reads_content = true;
     r->why = "waits for the directory's blocks";
-    struct listing l = {.m = m};
+    struct listing l = {.m = m, .dir = &dir};
     dir_out_init(&l.out, r);
     struct inode_key self = {NODE_DAG, 0, inode_key_span(i)};
     if (r->offset < 1 && node_dir_add_plain(&l.out, ".", inode_st_ino(&self), S_IFDIR, 1))
@@ -337,6 +345,7 @@ static int dag_opendir(struct mount *m, struct request *r, struct inode *i)
         return ERR_NOT_DIR;
     struct cid cid;
     dag_key_cid(i, &cid);
+    siblings_used(m, &cid);
     struct handle *h = handle_new(m, i, 0);
     handle_hold(m, h, &cid);
     handle_reply(m, r, h, OPEN_CACHE_DIR);

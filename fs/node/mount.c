@@ -4,6 +4,7 @@
 #include "fs/node/mount_state.h"
 
 #include "fs/fuse/mountpoint.h"
+#include "fs/node/siblings.h"
 #include "fs/node/streams.h"
 #include "store/base/log.h"
 
@@ -122,7 +123,7 @@ static void turn(struct mount *m)
 {
     struct epoll_event events[16];
     mono_ns now = mono_now();
-    mono_ns deadline = mono_min(pending_deadline(m->pending), m->next_tick);
+    mono_ns deadline = mono_min(mono_min(pending_deadline(m->pending), m->next_tick), siblings_deadline(m->siblings));
     int n = epoll_wait(m->epoll, events, 16, timeout_ms(deadline, now));
     for (int i = 0; i < n; i++) {
         if (events[i].data.u64 == SOURCE_FUSE && !m->ended)
@@ -137,6 +138,7 @@ static void turn(struct mount *m)
     streams_sweep(m);
     now = mono_now();
     pending_expire(m->pending, now);
+    siblings_expire(m, now);
     share_tick(m, now);
     atomic_store_explicit(&m->stat_parked, pending_count(m->pending), memory_order_relaxed);
     atomic_store_explicit(&m->stat_inodes, inode_count(m->inodes), memory_order_relaxed);
@@ -190,6 +192,7 @@ static void *fs_main(void *arg)
     }
     handle_free_all(m);
     drain(m);
+    siblings_drop(m);
     collect_answers(m);
     return NULL;
 }
@@ -205,6 +208,7 @@ static void make_parts(struct mount *m)
     struct wants_options w = {m->o.want, m->mailbox, m, on_settled, on_arrived};
     m->wants = wants_new(&w);
     mono_ns limit = m->o.request_limit ? m->o.request_limit : session_request_limit();
+    m->siblings = siblings_new();
     struct pending_options p = {.wants = m->wants,
                                 .source = m->source,
                                 .owner = m,
@@ -227,6 +231,7 @@ static void free_mount(struct mount *m)
     m->share = NULL; /* inodes that go now do not change the tree: unlinked nodes are let go at the next start */
     inode_table_free(m->inodes);
     pending_table_free(m->pending);
+    siblings_free(m->siblings);
     wants_free(m->wants);
     tree_free(share);
     blockcache_free(m->cache);

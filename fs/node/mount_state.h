@@ -71,7 +71,8 @@ struct mount {
     struct inode_table *inodes;
     struct wants *wants;
     struct pending_table *pending;
-    bool interrupts; /* some are noted */
+    struct siblings *siblings; /* read-ahead in directories */
+    bool interrupts;           /* some are noted */
 
     /* share/ */
     struct tree *share;
@@ -83,8 +84,7 @@ struct mount {
     struct hold_list holds;   /* of content whose record is not known to be on disk */
     struct hold_list syncing; /* the same, a sync is on its way for them */
     bool sync_running;
-    unsigned flights;  /* jobs and puts that have not answered */
-    unsigned commands; /* that have not been settled */
+    unsigned flights, commands; /* jobs and puts that have not answered; commands that have not been settled */
     struct put *puts_failed;
     int put_error; /* what the last put answered */
     mono_ns next_tick;

@@ -22,12 +22,18 @@ int unixfs_name_check(struct span name)
     return name.len > UNIXFS_NAME_MAX ? ERR_NAME_LONG : 0;
 }
 
-static void entry_of_link(const struct dagpb_link *link, struct span name, struct unixfs_entry *ret)
+static void entry_of_link(const struct dagpb_link *link, struct span name, uint64_t next, struct unixfs_entry *ret)
 {
+    ret->next = next;
     ret->name = name;
     dagpb_link_cid(link, &ret->cid);
     ret->tsize = link->tsize;
     ret->known_file = cid_codec(&ret->cid) == CODEC_RAW;
+}
+
+static uint64_t place_behind(uint64_t hash)
+{
+    return (hash >> CURSOR_DROPS) + 1;
 }
 
 /* The directory's own block. */
@@ -48,10 +54,10 @@ static int basic_lookup(const struct unixfs_node *node, struct span name, struct
 {
     struct dagpb_iter it = dagpb_iter(&node->pb);
     struct dagpb_link link;
-    while (dagpb_next(&it, &link)) {
+    for (uint64_t i = 0; dagpb_next(&it, &link); i++) {
         if (!span_eq(link.name, name))
             continue;
-        entry_of_link(&link, name, ret);
+        entry_of_link(&link, name, i + 1, ret);
         return 0;
     }
     return ERR_NOT_FOUND;
@@ -70,7 +76,7 @@ static int hamt_lookup(struct block_source *src, const struct unixfs_node *root,
         if (!slot.is_shard) {
             if (!span_eq(slot.name, name))
                 return ERR_NOT_FOUND;
-            entry_of_link(&slot.link, name, ret);
+            entry_of_link(&slot.link, name, place_behind(hash), ret);
             return 0;
         }
         err = hamt_child_open(src, &s, &slot, &cids[i % 2], &child);
@@ -147,7 +153,7 @@ static int basic_list(const struct unixfs_node *node, uint64_t *cursor, unixfs_e
         struct unixfs_entry e;
         if (i < *cursor || (repeats && repeats[i]) || unixfs_name_check(link.name) != 0)
             continue;
-        entry_of_link(&link, link.name, &e);
+        entry_of_link(&link, link.name, i + 1, &e);
         result = each(arg, &e, i + 1);
         if (result == 0)
             *cursor = i + 1;
@@ -161,12 +167,12 @@ static int basic_list(const struct unixfs_node *node, uint64_t *cursor, unixfs_e
 static int hamt_slot_list(struct hamt_walk *w, const struct hamt_slot *slot, uint64_t *cursor, unixfs_entry_fn *each, void *arg)
 {
     struct unixfs_entry e;
-    uint64_t next = (slot->hash >> CURSOR_DROPS) + 1;
+    uint64_t next = place_behind(slot->hash);
     if (slot->is_shard)
         return hamt_walk_enter(w, slot);
     if (unixfs_name_check(slot->name) != 0)
         return 0;
-    entry_of_link(&slot->link, slot->name, &e);
+    entry_of_link(&slot->link, slot->name, next, &e);
     int result = each(arg, &e, next);
     if (result == 0)
         *cursor = next;

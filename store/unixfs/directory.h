@@ -21,6 +21,7 @@ struct unixfs_entry {
     struct span name; /* borrowed as long as the source's spans live; or, from a listing, until the callback returns */
     struct cid cid;
     uint64_t tsize;  /* what the link claims; advisory */
+    uint64_t next;   /* the place behind it in a listing */
     bool known_file; /* a raw block: a file of tsize bytes. Else its block must be looked at to know */
 };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Two nodes with a long path between them (tests/lib/wan.c): slow, lossy, cut for a while."""
-import filecmp, os, pathlib, shutil, sys, threading, time, unittest
+import filecmp, os, pathlib, shutil, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from lab import Lab, need, wait_for, write_pattern
@@ -9,6 +9,7 @@ from lab import Lab, need, wait_for, write_pattern
 DELAY = 25     # ms, one way
 RATE = 5000000  # bytes a second
 SIZE = 6 << 20
+FILES = 200
 
 
 class LongPathTests(unittest.TestCase):
@@ -32,6 +33,23 @@ class LongPathTests(unittest.TestCase):
         start = time.monotonic()
         self.assertTrue(filecmp.cmp(source, path, shallow=False))
         self.assertGreater(time.monotonic() - start, 0.95 * SIZE / RATE)  # what the path lets through, no more
+
+    def test_small_files_come_together(self):
+        """A tree is copied (by inode number), and another compared (by name), in much less than a round trip for each file."""
+        per_file = {}
+        for program in ("cp", "diff"):
+            top = self.lab.dir / f"tree-{program}"
+            for i in range(FILES):
+                (top / f"d{i % 2}").mkdir(parents=True, exist_ok=True)
+                (top / f"d{i % 2}" / f"f{i}").write_text(f"{program} {i}")
+            shutil.copytree(top, self.a.mount / "share" / top.name)
+            remote = self.b.mount / "ipfs" / self.a.cid(self.a.mount / "share" / top.name)
+            copy = self.lab.dir / "copy"
+            start = time.monotonic()
+            subprocess.run(["cp", "-r", remote, copy] if program == "cp" else ["diff", "-r", remote, top], check=True)
+            per_file[program] = (time.monotonic() - start) / FILES
+        subprocess.run(["diff", "-r", copy, self.lab.dir / "tree-cp"], check=True)
+        self.assertLess(max(per_file.values()), 0.001 * DELAY)
 
     def test_loss(self):
         self.path.set(loss=10000)

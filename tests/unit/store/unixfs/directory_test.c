@@ -114,6 +114,36 @@ Test(directory, callback_error_ends_the_listing)
     mem_blocks_free(m);
 }
 
+struct looking_up {
+    struct mem_blocks *m;
+    const struct cid *dir;
+    unsigned count;
+};
+
+static int look_up(void *arg, const struct unixfs_entry *e, uint64_t next)
+{
+    struct looking_up *l = arg;
+    struct unixfs_entry again;
+    cr_assert_eq(unixfs_dir_lookup(&l->m->source, l->dir, e->name, &again), 0);
+    cr_assert_eq(again.next, next);
+    cr_assert_eq(e->next, next);
+    return l->count++ > 500;
+}
+
+Test(directory, a_lookup_knows_the_place_in_the_listing)
+{
+    struct mem_blocks *m = mem_blocks_new();
+    static const unsigned sizes[] = {3, 6000}; /* basic, HAMT */
+    for (unsigned k = 0; k < 2; k++) {
+        struct dirs_root root = dirs_many(m, sizes[k]);
+        struct looking_up l = {m, &root.cid, 0};
+        uint64_t cursor = 0;
+        cr_assert_geq(unixfs_dir_list(&m->source, &root.cid, &cursor, look_up, &l), 0);
+        cr_assert_geq(l.count, 3);
+    }
+    mem_blocks_free(m);
+}
+
 /* Every shard comes from far away: what is noted is what gets fetched, and the number of round trips must be small. */
 Test(directory, listing_with_missing_shards)
 {
