@@ -371,7 +371,7 @@ static bool free_disk(struct blockstore *bs, struct store_op *op)
 static void group_failed(struct blockstore *bs, int err)
 {
     note_fault(bs, err);
-    if (bs->broken && mono_now() >= bs->retry_at) { /* first reopen, then try again */
+    if (bs->broken && mono_now() >= bs->reopen_at) { /* first reopen, then try again */
         opqueue_put_back(bs, 0);
         return;
     }
@@ -540,7 +540,7 @@ static mono_ns next_deadline(struct blockstore *bs, mono_ns now)
     if (may_give_back(bs))
         at = mono_min(at, bs->dead_at);
     if (bs->broken)
-        at = mono_min(at, bs->retry_at);
+        at = mono_min(at, bs->reopen_at);
     else if (has_work(bs))
         at = mono_min(at, bs->retry_at);
     return at;
@@ -556,9 +556,9 @@ static void turn(struct blockstore *bs)
         (void)mailbox_wait(bs->inbox, deadline);
     opqueue_take(bs);
     now = mono_now();
-    if (bs->broken && now >= bs->retry_at) {
+    if (bs->broken && now >= bs->reopen_at) {
+        bs->reopen_at = mono_after(now, RETRY);
         reopen(bs);
-        bs->retry_at = mono_after(now, RETRY);
     }
     if (bs->pending && !bs->room_wanted && now >= bs->due) {
         opqueue_take_lazy(bs);

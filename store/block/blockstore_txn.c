@@ -44,10 +44,6 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     int rc = fault_point();
     if (rc == 0)
         rc = mdb_txn_begin(bs->env.mdb, NULL, 0, &txn->mdb);
-    if (rc == MDB_PANIC) { /* of the commit before; why it failed is known */
-        bs->broken = true;
-        return fault ? fault : ERR_IO;
-    }
     return store_error(rc);
 }
 
@@ -81,8 +77,14 @@ int store_txn_commit(struct store_txn *txn)
     txn->mdb = NULL;
     if (rc == EIO && store_env_free_bytes(&txn->bs->env) < FULL_BELOW)
         rc = ENOSPC; /* LMDB calls a short write EIO; the disk took a part of it and is full now */
-    if (rc)
-        return txn->bs->commit_error = store_error(rc);
+    if (rc) {
+        struct blockstore *bs = txn->bs;
+        if (store_env_panicked(&bs->env)) {
+            bs->broken = true;
+            bs->reopen_at = 0;
+        }
+        return bs->commit_error = store_error(rc);
+    }
     txn->bs->t = txn->t;
     return 0;
 }

@@ -351,21 +351,25 @@ int segments_sync(struct segments *s)
 
 /* ---- giving up ---- */
 
-void segments_punch(struct segments *s, const struct extent *e)
+int segments_punch(struct segments *s, const struct extent *e)
 {
     char path[PATH_MAX];
     if (s->no_punch)
-        return;
+        return 0;
     path_of(s, e->segment, path);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return; /* removed already, or not to be opened: then its room is not ours to give */
+    if (fd < 0) /* removed already, or not to be opened: then its room is not ours to give */
+        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? err_from_errno(errno) : 0;
     off_t at = (off_t)e->unit * SEGMENT_UNIT, len = (off_t)extent_units(e->len) * SEGMENT_UNIT;
-    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, len) != 0 && errno == EOPNOTSUPP) {
-        s->no_punch = true;
-        log_info("store.no_holes", "dir=%s next=\"room comes back by the GiB\"", s->dir);
-    }
+    int r = 0;
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, len) != 0)
+        r = err_from_errno(errno);
     close(fd);
+    if (r != ERR_UNSUPPORTED)
+        return r;
+    s->no_punch = true;
+    log_info("store.no_holes", "dir=%s next=\"room comes back by the GiB\"", s->dir);
+    return 0;
 }
 
 void segments_remove(struct segments *s, uint32_t number)

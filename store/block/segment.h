@@ -46,14 +46,15 @@ int segments_flush(struct segments *s);
 void segments_forget(struct segments *s); /* what was gathered is not wanted any more */
 /* What was written is on disk. 0 when nothing was. */
 int segments_sync(struct segments *s);
-/* The bytes, in the map. 0, ERR_CORRUPT: the file is not there or too short; ERR_IO: it cannot be mapped. */
+/* The bytes, in the map. 0, ERR_CORRUPT: the file is not there or too short; ERR_IO, ERR_NO_FILES, ERR_NO_MEMORY: it cannot be
+ * mapped. */
 int segments_get(struct segments *s, const struct extent *e, struct span *ret);
 /* The same, read from the disk past the page cache: `into` is aligned as `data` of a struct block is, with room for e->len. 0;
  * ERR_UNSUPPORTED: segments_get will do, they are in the page cache already, or the file system reads no other way; or an
  * error. Any thread. */
 int segments_read(struct segments *s, const struct extent *e, uint8_t *into);
-/* Gives the room back; where the file system cannot, it comes back with the segment. */
-void segments_punch(struct segments *s, const struct extent *e);
+/* Gives the room back; where the file system cannot, it comes back with the segment. An error: not now. */
+int segments_punch(struct segments *s, const struct extent *e);
 void segments_remove(struct segments *s, uint32_t segment);
 
 /* Numbers of the files that are there, in no order: *ret is the caller's to free. The count, or an error. */

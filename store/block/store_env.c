@@ -327,6 +327,15 @@ int store_env_reopen(struct store_env *e, struct why *why)
     return r;
 }
 
+bool store_env_panicked(const struct store_env *e)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+    if (rc == 0)
+        mdb_txn_abort(txn);
+    return rc == MDB_PANIC;
+}
+
 int store_env_record_db(struct store_env *e, MDB_txn *mdb, const char *name, unsigned flags, MDB_dbi *ret)
 {
     unsigned i = 0;

@@ -52,12 +52,16 @@ int epoch_reopen(struct blockstore *bs)
         usleep(2000);
     if (!store_readers_idle(bs))
         return ERR_AGAIN;
-    int r = store_env_reopen(&bs->env, &why);
-    atomic_store(&bs->gate, r);
-    if (r)
-        return r;
+    int opened = store_env_reopen(&bs->env, &why), r;
+    if (opened) {
+        atomic_store(&bs->gate, opened);
+        return opened;
+    }
     bs->broken = false;
     r = epoch_begin(bs);
+    if (r && store_env_panicked(&bs->env))
+        opened = store_env_reopen(&bs->env, &why); /* to be read */
+    atomic_store(&bs->gate, opened);
     bs->broken = r != 0;
     return r;
 }

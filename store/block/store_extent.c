@@ -234,7 +234,9 @@ int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
         put_key(key, e.segment, e.unit);
         from = get_be64(key) + 1;
         if (used(txn->mdb, txn->bs->env.db[DB_PLACES], e.segment)) /* else the whole file goes */
-            segments_punch(txn->bs->segments, &e);
+            r = segments_punch(txn->bs->segments, &e);
+        if (r < 0)
+            return r;
         r = store_txn_del(txn, txn->bs->env.db[DB_DEAD], span_of(key, sizeof key));
         if (r)
             return r;

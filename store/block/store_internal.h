@@ -85,6 +85,7 @@ int store_env_open(struct store_env *e, const char *dir, struct why *why);
 void store_env_close(struct store_env *e);
 /* After MDB_PANIC: no transaction may be open. The same handles afterwards, or an error and a closed environment. */
 int store_env_reopen(struct store_env *e, struct why *why);
+bool store_env_panicked(const struct store_env *e); /* after a commit that failed */
 int store_env_record_db(struct store_env *e, MDB_txn *mdb, const char *name, unsigned flags, MDB_dbi *ret);
 int store_error(int mdb_code); /* LMDB's or errno → ERR_*; 0 → 0 */
 uint64_t store_env_file_bytes(const struct store_env *e);
@@ -192,6 +193,7 @@ struct blockstore {
     uint64_t dead_epoch;                   /* … begun in this epoch of reading or later */
     mono_ns dead_at;                       /* look again */
     mono_ns refresh_at, sync_at, retry_at; /* retry_at: of maintenance that failed */
+    mono_ns reopen_at;                     /* when `broken` */
 
     /* shared */
     struct vouched *vouched;

@@ -80,7 +80,7 @@ int store_read_begin(struct store_reader *r)
     int rc = r->slot->txn ? mdb_txn_renew(r->slot->txn) : mdb_txn_begin(r->bs->env.mdb, NULL, MDB_RDONLY, &r->slot->txn);
     if (rc) {
         atomic_store(&r->slot->active, false);
-        return store_error(rc);
+        return rc == MDB_PANIC ? ERR_AGAIN : store_error(rc); /* the committer is about to see it, too */
     }
     r->depth = 1;
     return 0;
