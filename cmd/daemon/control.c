@@ -136,10 +136,11 @@ static int http_status(int err)
     static const struct {
         int err, status;
     } table[] = {
-        {ERR_INVALID, 400}, {ERR_USAGE, 400},  {ERR_NAME_LONG, 400},   {ERR_NOT_FOUND, 404}, {ERR_EXISTS, 409},
-        {ERR_BUSY, 409},    {ERR_DENIED, 403}, {ERR_READ_ONLY, 403},   {ERR_TOO_BIG, 413},   {ERR_TIMEOUT, 504},
-        {ERR_OFFLINE, 503}, {ERR_AGAIN, 503},  {ERR_LIMIT, 503},       {ERR_NO_MEMORY, 503}, {ERR_UNREACHABLE, 502},
-        {ERR_REFUSED, 502}, {ERR_RESET, 502},  {ERR_UNSUPPORTED, 501}, {ERR_NO_SPACE, 507},  {ERR_QUOTA, 507},
+        {ERR_INVALID, 400},     {ERR_USAGE, 400},   {ERR_NAME_LONG, 400}, {ERR_NOT_FOUND, 404},   {ERR_EXISTS, 409},
+        {ERR_BUSY, 409},        {ERR_DENIED, 403},  {ERR_READ_ONLY, 403}, {ERR_TOO_BIG, 413},     {ERR_TIMEOUT, 504},
+        {ERR_OFFLINE, 503},     {ERR_AGAIN, 503},   {ERR_LIMIT, 503},     {ERR_NO_FILES, 503},    {ERR_NO_MEMORY, 503},
+        {ERR_UNREACHABLE, 502}, {ERR_REFUSED, 502}, {ERR_RESET, 502},     {ERR_UNSUPPORTED, 501}, {ERR_NO_SPACE, 507},
+        {ERR_QUOTA, 507},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].err == err)

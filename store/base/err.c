@@ -10,10 +10,9 @@ static const struct err_row {
     const char *text;
     int number;
     int status;
-} rows[ERR_RANK_END] = {
-    [ERR_RANK_ZERO] = {"ERR_OK", "success", 0, 0},
+} rows[ERR_RANK_END] = {[ERR_RANK_ZERO] = {"ERR_OK", "success", 0, 0},
 #define X(code, text, number, status) [code##_RANK] = {#code, text, number, status},
-    ERR_TABLE(X)
+                        ERR_TABLE(X)
 #undef X
 };
 
@@ -52,18 +51,42 @@ int err_from_errno(int number)
         int number;
         int err;
     } table[] = {
-        {ENOENT, ERR_NOT_FOUND},      {EEXIST, ERR_EXISTS},        {ENOTDIR, ERR_NOT_DIR},
-        {EISDIR, ERR_IS_DIR},         {ENOTEMPTY, ERR_NOT_EMPTY},  {ENAMETOOLONG, ERR_NAME_LONG},
-        {ELOOP, ERR_LOOP},            {ETIMEDOUT, ERR_TIMEOUT},    {EHOSTUNREACH, ERR_UNREACHABLE},
-        {ENETUNREACH, ERR_OFFLINE},   {ENETDOWN, ERR_OFFLINE},     {ECONNREFUSED, ERR_REFUSED},
-        {ECONNRESET, ERR_RESET},      {EPIPE, ERR_CLOSED},         {EACCES, ERR_DENIED},
-        {EPERM, ERR_DENIED},          {EROFS, ERR_READ_ONLY},      {EOPNOTSUPP, ERR_UNSUPPORTED},
-        {ENOSYS, ERR_UNSUPPORTED},    {EDQUOT, ERR_QUOTA},         {ENOSPC, ERR_NO_SPACE},
-        {EIO, ERR_IO},                {ESTALE, ERR_STALE},         {EXDEV, ERR_XDEV},
-        {EINTR, ERR_INTERRUPTED},     {ECANCELED, ERR_CANCELLED},  {EAGAIN, ERR_AGAIN},
-        {EBUSY, ERR_BUSY},            {ENOMEM, ERR_NO_MEMORY},     {EFBIG, ERR_TOO_BIG},
-        {EINVAL, ERR_INVALID},        {EMFILE, ERR_LIMIT},         {ENFILE, ERR_LIMIT},
-        {EADDRINUSE, ERR_BUSY},       {ECONNABORTED, ERR_RESET},   {EBADMSG, ERR_CORRUPT},
+        {ENOENT, ERR_NOT_FOUND},
+        {EEXIST, ERR_EXISTS},
+        {ENOTDIR, ERR_NOT_DIR},
+        {EISDIR, ERR_IS_DIR},
+        {ENOTEMPTY, ERR_NOT_EMPTY},
+        {ENAMETOOLONG, ERR_NAME_LONG},
+        {ELOOP, ERR_LOOP},
+        {ETIMEDOUT, ERR_TIMEOUT},
+        {EHOSTUNREACH, ERR_UNREACHABLE},
+        {ENETUNREACH, ERR_OFFLINE},
+        {ENETDOWN, ERR_OFFLINE},
+        {ECONNREFUSED, ERR_REFUSED},
+        {ECONNRESET, ERR_RESET},
+        {EPIPE, ERR_CLOSED},
+        {EACCES, ERR_DENIED},
+        {EPERM, ERR_DENIED},
+        {EROFS, ERR_READ_ONLY},
+        {EOPNOTSUPP, ERR_UNSUPPORTED},
+        {ENOSYS, ERR_UNSUPPORTED},
+        {EDQUOT, ERR_QUOTA},
+        {ENOSPC, ERR_NO_SPACE},
+        {EIO, ERR_IO},
+        {ESTALE, ERR_STALE},
+        {EXDEV, ERR_XDEV},
+        {EINTR, ERR_INTERRUPTED},
+        {ECANCELED, ERR_CANCELLED},
+        {EAGAIN, ERR_AGAIN},
+        {EBUSY, ERR_BUSY},
+        {ENOMEM, ERR_NO_MEMORY},
+        {EFBIG, ERR_TOO_BIG},
+        {EINVAL, ERR_INVALID},
+        {EMFILE, ERR_NO_FILES},
+        {ENFILE, ERR_NO_FILES},
+        {EADDRINUSE, ERR_BUSY},
+        {ECONNABORTED, ERR_RESET},
+        {EBADMSG, ERR_CORRUPT},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].number == number)

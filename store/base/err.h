@@ -50,6 +50,7 @@
     X(ERR_TRUNCATED,     "ends too early",                                 EIO,            1)   \
     X(ERR_PROTOCOL,      "peer breaks the protocol",                       EPROTO,         1)   \
     X(ERR_LIMIT,         "a limit is reached",                             EUSERS,         1)   \
+    X(ERR_NO_FILES,      "no file descriptors are left",                   EMFILE,         1)   \
     X(ERR_MISSING,       "block is not held here",                         EIO,            3)   \
     X(ERR_VERSION,       "was written by a newer version",                 EPROTO,         1)   \
     X(ERR_LOCKED,        "is in use by another node",                      EBUSY,          1)   \
