@@ -220,6 +220,7 @@ struct ticket {
     struct mount *m;
     bool done, orphan;
     int result;
+    uint64_t mark; /* the request's own */
     struct command *command;
     struct buf answer;
     char *error;
@@ -230,7 +231,6 @@ void ticket_done(struct ticket *t, int result);
 int command_run(struct mount *m, struct request *r, const char *line);
 
 /* ---- share/ ---- */
-
 struct share_file *share_file_of(const struct inode *i); /* NULL: none */
 void share_file_let_go(struct share_file *f);            /* frees it when nobody needs it any more */
 void share_attr(struct mount *m, const struct tree_node *n, struct stat *st);

@@ -160,6 +160,7 @@ static int tell_tree(struct share_file *f)
     if (rc < 0)
         return rc;
     f->unset = false;
+    f->failing = false;
     hold_move(&m->holds, &f->holds);
     if (!f->mtime_set)
         return 0;
@@ -168,11 +169,27 @@ static int tell_tree(struct share_file *f)
     return tree_setattr(m->share, f->id, &a, f->changed);
 }
 
+/* While the disk fails, the record waits for the answers of the blocks. 0, ERR_AGAIN, the error of one. */
+static int wait_blocks(struct mount *m, struct request *r, struct share_file *f)
+{
+    struct blockstore_stats s;
+    if (f->away == 0)
+        return 0;
+    if (f->unstored > 0)
+        return f->error;
+    blockstore_stats(m->o.store, &s);
+    if (s.fault == 0 && !f->failing)
+        return 0;
+    r->wait_on = f;
+    r->why = "waits for the disk";
+    return ERR_AGAIN;
+}
+
 int share_settle(struct mount *m, struct request *r, struct share_file *f)
 {
     if (!share_file_dirty(f))
         return 0;
-    if (f->error < 0 && mono_now() < f->failed_until)
+    if (f->failing && mono_now() < f->failed_until)
         return f->error;
     if (!f->unset || (f->editor && editor_changed(f->editor))) {
         struct share_sink sink;
@@ -190,6 +207,9 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
             return rc == ERR_BUSY ? ERR_AGAIN : rc;
         f->unset = true;
     }
+    int rc = wait_blocks(m, r, f);
+    if (rc < 0)
+        return rc;
     r->wait_on = NULL;
     r->why = "waits for the disk";
     return tell_tree(f);
@@ -225,6 +245,7 @@ static void finish_done(struct request *r, int result)
     f->finishing = false;
     if (result < 0) { /* the bytes stay in the editor, the next second tries again */
         f->error = result;
+        f->failing = true;
         f->retry = mono_after(mono_now(), RETRY_AFTER);
         log_warn("share.settle", "id=%llu error=\"%s\"", (unsigned long long)f->id, err_text(result));
     }
@@ -251,7 +272,10 @@ void share_tick(struct mount *m, mono_ns now)
         bool idle = f->writers > 0 && now - f->last_write >= IDLE_SETTLE;
         if (now >= f->retry || (idle && share_file_dirty(f))) {
             f->retry = MONO_NEVER;
-            share_file_finish(f);
+            if (share_file_dirty(f))
+                share_file_finish(f);
+            else
+                share_file_let_go(f);
         }
     }
     if (tree_fault(m->share) != 0)

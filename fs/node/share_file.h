@@ -8,7 +8,9 @@
  *                                     +----------write, truncate, a failed put-----------------------------+
  *
  * Settled is not durable: the blocks and the record are on their way to the committer, in order. Until the committer has them,
- * blocks stay readable from the mount's cache (pinned), and the editor keeps what could not be stored.
+ * blocks stay readable from the mount's cache (pinned), and the editor keeps what could not be stored. The record goes right
+ * behind the blocks while the disk works, and after their answers when it does not: so that after a crash it does not tell of
+ * blocks that were refused.
  *
  * Private to share_*.c. One thread.
  */
@@ -33,8 +35,11 @@ struct share_file {
     wall_ns mtime, changed; /* of the last change, while it is not settled */
     mono_ns last_write;
     unsigned away;          /* flights and parents that the store has not answered for */
-    int error;              /* of the last put that failed, until one succeeds */
-    mono_ns failed_until;   /* after `error`: not tried again before, so that a full disk is not hammered */
+    unsigned unstored;      /* of them, parents that failed and are tried again */
+    uint64_t failures;      /* puts that failed, in all */
+    bool failing;           /* one did, and its bytes are not on their way again */
+    int error;              /* of the last that failed */
+    mono_ns failed_until;   /* not tried again before, so that a full disk is not hammered */
     mono_ns retry;          /* settle again then; MONO_NEVER: no need */
     uint64_t counted;       /* its part of mount.unfinished */
     struct hold_list holds; /* blocks that only this file's next record will refer to */

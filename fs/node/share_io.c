@@ -236,9 +236,8 @@ int share_flush(struct mount *m, struct request *r, struct inode *i)
 {
     struct share_file *f = share_file_of(i);
     dag_cancel_left(m, r);
-    int rc = f ? f->error : 0;
-    if (rc < 0)
-        return rc;
+    if (f && f->failing)
+        return f->error;
     request_error(r, 0);
     return 0;
 }
@@ -261,6 +260,8 @@ static int wait_durable(struct mount *m, struct request *r)
     return t->done ? t->result : ERR_AGAIN;
 }
 
+/* The answer of the sync says that everything before it was tried; whether the store took this file's blocks, the failures
+ * since say. */
 int share_fsync(struct mount *m, struct request *r, struct inode *i)
 {
     struct share_file *f = share_file_of(i);
@@ -268,14 +269,20 @@ int share_fsync(struct mount *m, struct request *r, struct inode *i)
         int rc = share_settle(m, r, f);
         if (rc < 0)
             return rc;
-        if (f->error < 0)
+        if (f->unstored > 0 && mono_now() < f->failed_until)
             return f->error;
+        if (f->unstored > 0)
+            share_put_retry(m);
         r->phase = 1;
     }
+    bool begins = !r->state;
     int rc = wait_durable(m, r);
+    struct ticket *t = r->state;
+    if (begins)
+        t->mark = f->failures;
     if (rc < 0)
         return rc;
-    if (f->error < 0)
+    if (f->failures != t->mark)
         return f->error;
     request_error(r, 0);
     return 0;

@@ -3,7 +3,11 @@
  * Blocks that we write, on their way to the disk: hashed (small ones here, big ones on a worker), held against collection,
  * readable from the cache, put into the store. When the store has answered, the cache lets go; when it could not store the
  * block, a leaf goes back to its editor, and a parent is put again after a second: nothing that was written is given up while
- * we live. */
+ * we live.
+ *
+ * Of one file some blocks may be stored while others fail, and the last answer is as likely good as bad. So failures are
+ * counted: `unstored` says how many parents are still to come, `failures` how many answers were bad, which fsync compares with
+ * what it was when it began. */
 #include "fs/node/share_file.h"
 
 #include "store/base/log.h"
@@ -86,16 +90,38 @@ struct put {
     struct share_file *f;     /* NULL: a directory's block */
     struct editor_flight *fl; /* NULL: a parent */
     struct block *block;      /* a reference */
+    bool failed;              /* counted in f->unstored */
     struct put *next;         /* mount.puts_failed */
 };
 
 /* A parent or directory block whose record may be on disk already: it has to follow, so it is tried again until the end. */
-static void put_later(struct put *p, int result)
+static void put_later(struct put *p)
 {
     p->next = p->m->puts_failed;
     p->m->puts_failed = p;
     if (p->f)
-        p->f->error = result;
+        p->f->unstored += !p->failed;
+    p->failed = true;
+}
+
+static void note_failure(struct share_file *f, int result)
+{
+    f->failures++;
+    f->failing = true;
+    f->error = result;
+    f->failed_until = mono_after(mono_now(), MONO_S);
+}
+
+/* What nobody will look at again */
+static void put_end(struct put *p)
+{
+    blockcache_unpin(p->m->cache, &p->block->cid);
+    block_unref(p->block);
+    if (p->f) {
+        p->f->away--;
+        p->f->unstored -= p->failed;
+    }
+    free(p);
 }
 
 static void on_put(void *arg, struct block *b, int result)
@@ -106,24 +132,27 @@ static void on_put(void *arg, struct block *b, int result)
     (void)b;
     m->flights--;
     m->put_error = result;
+    if (f && result < 0)
+        note_failure(f, result);
     if (result < 0 && !p->fl && !m->stop) {
-        put_later(p, result);
+        put_later(p);
+        if (f)
+            pending_wake(m->pending, f);
         return;
     }
-    blockcache_unpin(m->cache, &p->block->cid);
-    blockcache_drop(m->cache, &p->block->cid); /* the store shows it from now on; its memory is the next writer's */
+    if (result < 0 && p->fl)
+        f->retry = f->failed_until;
     if (result == 0 && m->o.have && !(f && f->temporary))
         m->o.have(m->o.arg, &p->block->cid);
     if (p->fl)
         editor_stored(p->fl, result);
-    block_unref(p->block);
-    free(p);
+    struct cid cid = p->block->cid;
+    put_end(p);
+    blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */
     if (!f)
         return;
-    f->away--;
-    f->error = result;
-    if (result < 0)
-        f->retry = f->failed_until = mono_after(mono_now(), MONO_S);
+    if (f->unstored == 0 && !share_file_dirty(f))
+        f->failing = false;
     struct inode *i = f->inode;
     inode_hold(i);
     pending_wake(m->pending, f); /* may be the end of f */
@@ -149,11 +178,7 @@ void share_put_give_up(struct mount *m)
         struct put *p = m->puts_failed;
         m->puts_failed = p->next;
         log_error("share.lost", "a block could not be stored before the end");
-        blockcache_unpin(m->cache, &p->block->cid);
-        block_unref(p->block);
-        if (p->f)
-            p->f->away--;
-        free(p);
+        put_end(p);
     }
 }
 

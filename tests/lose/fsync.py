@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What fsync promises when one write of the disk fails: the n-th, for each n. Either fsync says so, or the file is there after a kill.
+"""What fsync promises when writes of the disk fail: the n-th, for each n, or a few from the first on. Either fsync says so, or the file is
+there after a kill.
 
-A file of several chunks is stored in several pieces; one that fails must not be hidden by others that succeed after it. P2P_FSYNC_MOST: up
-to which write."""
+A file of several chunks is stored in several pieces; one that fails must not be hidden by others that succeed after it. That needs
+several failures, because pieces that fail together are tried again one by one. P2P_FSYNC_MOST: up to which write."""
 import errno, os, pathlib, sys, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -17,14 +18,17 @@ class Fsync(unittest.TestCase):
     def setUpClass(cls):
         solo.need()
 
-    def store(self, path, content, nth):
-        """Writes and syncs while the nth write from now fails; fsync's errno, 0 when it promised."""
+    def store(self, path, content, strike, synced):
+        """Writes and syncs while a write fails, the `strike`; of the first `synced` bytes before that. fsync's errno, 0: it promised."""
+        nth, more = strike
         fd = os.open(path, os.O_WRONLY | os.O_CREAT)
         try:
-            self.node.disk.arm(nth, solo.FAIL, kinds=solo.WRITE | solo.SYNC, error=errno.EIO)
             at = 0
             while at < len(content):
-                at += os.write(fd, content[at:])  # it may take less, and say why the next time
+                if at == synced:
+                    os.fsync(fd)
+                    self.node.disk.arm(nth, solo.FAIL, kinds=solo.WRITE | solo.SYNC, error=errno.EIO, more=more)
+                at += os.write(fd, content[at:synced if at < synced else None])  # it may take less, and say why the next time
             os.fsync(fd)
             return 0
         except OSError as e:
@@ -37,30 +41,40 @@ class Fsync(unittest.TestCase):
             except OSError:
                 pass  # the mount is gone
 
+    def attempt(self, size, nth, more=0, synced=0):
+        """Was a write hit, and what did fsync say?"""
+        node, content = self.node, os.urandom(size)
+        node.start(shim=True)
+        (node.share / "before").write_bytes(b"kept")
+        os.sync()
+        result = self.store(node.share / "file", content, (nth, more), synced)
+        hit = node.disk.struck > more
+        node.start()
+        if result == 0:
+            self.assertEqual((node.share / "file").read_bytes(), content, f"write {nth} and {more} more: fsync promised it")
+        else:
+            self.assertIn(result, (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED))
+        node.verify()
+        if (node.share / "file").exists():
+            (node.share / "file").unlink()
+        node.stop()
+        return hit, result
+
     def test_a_failed_write_is_told(self):
-        with solo.Solo() as node:
-            self.node = node
+        with solo.Solo() as self.node:
             struck = 0
             for nth in range(1, MOST + 1):
-                content = os.urandom(CHUNKS << 20)
-                node.start(shim=True)
-                (node.share / "before").write_bytes(b"kept")
-                os.sync()
-                result = self.store(node.share / "file", content, nth)
-                hit = node.disk.struck > 0
+                hit = self.attempt(CHUNKS << 20, nth)[0]
                 struck += hit
-                node.start()
-                if result == 0:
-                    self.assertEqual((node.share / "file").read_bytes(), content, f"write {nth}: fsync promised it")
-                else:
-                    self.assertIn(result, (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED))
-                node.verify()
-                if (node.share / "file").exists():
-                    (node.share / "file").unlink()
-                node.stop()
                 if not hit:
                     break  # there are no more writes than that
             self.assertGreater(struck, 2, "no write of the disk failed: nothing was shown")
+
+    def test_what_works_later_does_not_hide_it(self):
+        """The last chunk fails, its parent is stored."""
+        with solo.Solo(solo.QUIET + "timeout-read = 1s\n") as self.node:
+            results = [self.attempt((5 << 20) // 2, 1, more, 2 << 20) for more in range(8)]
+            self.assertTrue(any(hit and result for hit, result in results), results)
 
 
 if __name__ == "__main__":
