@@ -59,7 +59,11 @@ void disk_shim_begin(const char *folder, const char *record_path)
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *control = getenv("DISK_SHIM"), *folder = getenv("DISK_SHIM_ROOT");
+    const char *control = getenv("DISK_SHIM"), *folder = getenv("DISK_SHIM_ROOT"), *lacking = getenv("DISK_SHIM_LACKS");
+    if (folder && lacking)
+        atomic_store(&own.lacks, (uint32_t)strtoul(lacking, NULL, 10));
+    if (folder && !control)
+        disk_shim_begin(folder, NULL);
     if (!control || !folder)
         return;
     int fd = open(control, O_RDWR | O_CLOEXEC);
@@ -148,7 +152,10 @@ static bool file_number(const char *path, uint32_t *ret)
 
 static bool lacks(enum disk_lack what)
 {
-    return (atomic_load(&shim->lacks) & (uint32_t)what) != 0;
+    if (!(atomic_load(&shim->lacks) & (uint32_t)what))
+        return false;
+    atomic_fetch_add(&shim->lacked, 1);
+    return true;
 }
 
 static void know(int fd, const char *path, int flags)

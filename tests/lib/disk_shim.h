@@ -5,7 +5,7 @@
  *
  * Every call of the kinds in `kinds` counts one; when `calls` reaches `strike_at` the action is done, for that call and the
  * `more` ones after it. All of it is in one struct, which a preloaded node maps from the file that DISK_SHIM names, so that
- * tests can read the count and arm it while the node runs. DISK_SHIM_ROOT: the folder.
+ * tests can read the count and arm it while the node runs. DISK_SHIM_ROOT: the folder. DISK_SHIM_LACKS: `lacks` at the start.
  *
  * With `record_path` (DISK_SHIM_RECORD) every change of the block store's files is appended to that file as a struct disk_record
  * and its bytes, in the order in which they were done: for replays that lose what was not synced.
@@ -44,6 +44,7 @@ struct disk_shim {
     _Atomic uint32_t kinds, action, error;
     _Atomic uint32_t lacks;
     _Atomic uint64_t recorded; /* bytes of the record */
+    _Atomic uint64_t lacked;   /* how often something was asked for that the file system lacks */
 };
 
 enum disk_change {

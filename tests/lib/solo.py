@@ -33,7 +33,8 @@ class Refused(Exception):
 
 class Disk:
     """The shim's control page."""
-    SIZE = 56
+    SIZE = 64
+    NO_DIRECT, NO_DIRECT_WRITE, NO_HOLES = 1, 2, 4
 
     def __init__(self, path):
         with open(path, "wb") as f:
@@ -59,6 +60,14 @@ class Disk:
     @property
     def struck(self):
         return self._get(24)
+
+    @property
+    def lacked(self):
+        return self._get(56)
+
+    def lack(self, what):
+        self._set(44, what, "<I")
+        self._set(56, 0)
 
     def arm(self, nth, action, kinds=WRITE | SYNC | NAME, error=0, more=0):
         """At the nth call from now, and the `more` after it"""

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""File systems that cannot write past the page cache, or only say that they can, or have no holes: files are written, read, killed over,
+removed and collected on them as on any other."""
+import os, pathlib, sys, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import solo
+from solo import Disk
+
+SIZES = [1, 200_000, 5 << 20, (3 << 20) + 4097]  # big blocks have files of their own; tails are no whole pages
+POOR = {
+    "no direct writing": Disk.NO_DIRECT,
+    "direct writing only said": Disk.NO_DIRECT_WRITE,
+    "no holes": Disk.NO_HOLES,
+    "neither": Disk.NO_DIRECT | Disk.NO_HOLES,
+}
+
+
+class PoorDisk(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        solo.need()
+
+    def write(self, content):
+        for name, data in content.items():
+            with open(self.node.share / name, "wb") as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+
+    def check(self, content):
+        self.assertEqual(set(os.listdir(self.node.share)), set(content))
+        for name, data in content.items():
+            self.assertEqual((self.node.share / name).read_bytes(), data, name)
+
+    def collect(self):
+        self.node.request("POST", "/v1/gc")
+        (self.node.share / "x").write_bytes(b"")
+        self.write({"x": b"synced, so that room is given back"})
+        (self.node.share / "x").unlink()
+
+    def segments(self):
+        return sum(f.stat().st_blocks * 512 for f in (self.node.home / "state").rglob("segment-*"))
+
+    def live(self, lacks):
+        node = self.node
+        node.disk.lack(lacks)
+        node.start(shim=True)
+        content = {f"f{i}": os.urandom(size) for i, size in enumerate(SIZES)}
+        self.write(content)
+        self.check(content)
+        node.kill()
+        node.start(shim=True)
+        self.check(content)
+        node.verify()
+        held = self.segments()
+        (node.share / "f2").unlink()
+        del content["f2"]
+        self.collect()
+        content["f4"] = os.urandom(2 << 20)
+        self.write({"f4": content["f4"]})
+        self.check(content)
+        node.stop()
+        lacked = node.disk.lacked
+        freed = held + (2 << 20) - self.segments()
+        node.start()  # the same disk can everything now
+        self.check(content)
+        node.verify()
+        node.stop()
+        return lacked, freed
+
+    def test_each(self):
+        for name, lacks in {"nothing lacks": 0, **POOR}.items():
+            with self.subTest(name), solo.Solo() as self.node:
+                lacked, freed = self.live(lacks)
+                self.assertEqual(lacked > 0, lacks != 0, "what lacks was never asked for")
+                if lacks & Disk.NO_HOLES:
+                    self.assertLess(freed, 1 << 20)
+                else:
+                    self.assertGreaterEqual(freed, 4 << 20)
+
+
+if __name__ == "__main__":
+    unittest.main()
