@@ -163,11 +163,18 @@ void pending_run(struct pending_table *t, struct request *r)
         request_error(r, rc);
         return;
     }
-    struct pending *p = MEM_NEW(struct pending);
     mono_ns now = mono_now();
     const struct cid *root = r->root;
     void *state = r->state;
-    p->r = request_keep(r);
+    struct request *kept = request_keep(r);
+    if (!kept) {
+        if (state && r->free_state)
+            r->free_state(state);
+        request_error(r, ERR_NO_MEMORY);
+        return;
+    }
+    struct pending *p = MEM_NEW(struct pending);
+    p->r = kept;
     p->r->state = state;
     p->r->root = root;
     p->since = p->progress = now;

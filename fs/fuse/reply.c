@@ -31,10 +31,13 @@ static fuse_req_t take(struct request *r)
 
 struct request *request_keep(struct request *r)
 {
-    struct request *k = mem_copy(r, sizeof *r);
     size_t a = r->name ? strlen(r->name) + 1 : 0;
     size_t b = r->name2 ? strlen(r->name2) + 1 : 0;
-    char *p = k->kept = mem_new(a + b + r->data.len + 1);
+    char *p = mem_big(a + b + r->data.len + 1, 1);
+    if (!p)
+        return NULL;
+    struct request *k = mem_copy(r, sizeof *r);
+    k->kept = p;
     if (a)
         k->name = memcpy(p, r->name, a);
     if (b)
@@ -240,7 +243,11 @@ bool dir_out_add(struct dir_out *d, const char *name, const struct request_entry
         need = fuse_add_direntry(req, NULL, 0, name, NULL, 0);
     if (need > left)
         return false;
-    char *at = (char *)buf_reserve(&d->bytes, need);
+    char *at = (char *)buf_try_reserve(&d->bytes, need);
+    if (!at) {
+        d->starved = true;
+        return false;
+    }
     if (d->r->plus) {
         struct fuse_entry_param p;
         to_param(e, &p);
@@ -254,7 +261,10 @@ bool dir_out_add(struct dir_out *d, const char *name, const struct request_entry
 
 void dir_out_send(struct dir_out *d)
 {
-    request_data(d->r, buf_span(&d->bytes));
+    if (d->starved && buf_len(&d->bytes) == 0) /* nothing would mean the end */
+        request_error(d->r, ERR_NO_MEMORY);
+    else
+        request_data(d->r, buf_span(&d->bytes));
     buf_done(&d->bytes);
 }
 

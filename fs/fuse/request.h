@@ -119,7 +119,7 @@ struct request {
     char *kept;                                      /* of request_keep */
 };
 
-/* A copy that owns its names and data. The original's reply is the copy's from now on. */
+/* A copy that owns its names and data. The original's reply is the copy's from now on. NULL: no memory for its data. */
 struct request *request_keep(struct request *r);
 struct request *request_free(struct request *r); /* must have been answered */
 
@@ -168,6 +168,7 @@ void request_poll_drop(void *take_poll);               /* NULL accepted */
 struct dir_out {
     struct request *r;
     struct buf bytes;
+    bool starved; /* there was no memory for the next entry */
 };
 void dir_out_init(struct dir_out *d, struct request *r);
 /* False: no room, the entry was not added. Without `plus`, or with e->node 0, only number and type of e->attr are told. */

@@ -79,7 +79,10 @@ struct inode_table *inode_table_free(struct inode_table *t)
 static void rehash(struct inode_table *t)
 {
     size_t count = t->bucket_count * 2;
-    struct inode **buckets = mem_array(count, sizeof *buckets);
+    struct inode **buckets = mem_big(count, sizeof *buckets);
+    if (!buckets)
+        return; /* the chains are longer until there is memory */
+    memset(buckets, 0, count * sizeof *buckets);
     for (size_t b = 0; b < t->bucket_count; b++) {
         struct inode *i = t->buckets[b];
         while (i) {

@@ -154,7 +154,9 @@ static int car_read(struct mount *m, struct request *r, struct inode *i)
     int rc = whole(m, r, c, &cid);
     if (rc < 0)
         return rc;
-    uint8_t *p = mem_new(r->size);
+    uint8_t *p = mem_big(r->size, 1);
+    if (!p)
+        return ERR_NO_MEMORY;
     int n = carfile_read(c->file, m->source, r->offset, p, r->size);
     if (n >= 0)
         request_data(r, span_of(p, (size_t)n));

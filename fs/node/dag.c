@@ -202,7 +202,9 @@ static int read_bytes(struct mount *m, struct request *r, const struct cid *cid)
 /* A file of so many small leaves that the pieces do not fit in one reply by reference */
 static int read_copied(struct mount *m, struct request *r, struct handle *h)
 {
-    uint8_t *p = mem_new(r->size);
+    uint8_t *p = mem_big(r->size, 1);
+    if (!p)
+        return ERR_NO_MEMORY;
     int n = unixfs_read_copy(h->file, m->source, r->offset, p, r->size);
     if (n >= 0)
         request_data(r, span_of(p, (size_t)n));

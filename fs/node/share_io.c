@@ -124,6 +124,8 @@ static int read_editor(struct mount *m, struct request *r, struct share_file *f)
         return 0;
     }
     struct buf all = BUF_INIT; /* many small pieces: gathered */
+    if (!buf_try_reserve(&all, r->size))
+        return ERR_NO_MEMORY;
     uint64_t at = r->offset;
     size_t left = r->size;
     while (rc == 0 && left > 0) {

@@ -327,7 +327,9 @@ static int stream_read(struct mount *m, struct request *r, struct inode *i)
     (void)i;
     struct stream_end *e = handle_of(r)->stream;
     if (!m->stream_buf)
-        m->stream_buf = mem_new(READ_MOST);
+        m->stream_buf = mem_big(READ_MOST, 1);
+    if (!m->stream_buf)
+        return ERR_NO_MEMORY;
     ssize_t n = recv(e->fd, m->stream_buf, r->size < READ_MOST ? r->size : READ_MOST, MSG_DONTWAIT);
     if (n == 0 && r->size)
         return read_end(r, e);

@@ -335,9 +335,12 @@ int conn_next(struct conn *c, struct conn_event *ret)
 uint8_t *conn_input_reserve(struct conn *c, size_t *ret_room)
 {
     assert(!c->telling);
-    c->reserved = c->read_size;
+    uint8_t *at = buf_try_reserve(&c->recv, c->read_size);
+    if (!at)
+        at = buf_try_reserve(&c->recv, c->read_size = READ_MIN);
+    c->reserved = at ? c->read_size : 0;
     *ret_room = c->reserved;
-    return buf_reserve(&c->recv, c->reserved);
+    return at;
 }
 
 void conn_input_commit(struct conn *c, size_t n, mono_ns now)

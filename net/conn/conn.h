@@ -103,7 +103,8 @@ struct conn *conn_free(struct conn *c); /* NULL accepted; silent */
 
 /* ---- bytes and time ---- */
 
-/* Room to receive into (*ret_room > 0 bytes); grows and shrinks with the traffic. Commit what was received, 0 ≤ n ≤ room. */
+/* Room to receive into (*ret_room > 0 bytes); grows and shrinks with the traffic. Commit what was received, 0 ≤ n ≤ room.
+ * NULL: there is no memory, and the connection can only be ended. */
 uint8_t *conn_input_reserve(struct conn *c, size_t *ret_room);
 void conn_input_commit(struct conn *c, size_t n, mono_ns now);
 void conn_input(struct conn *c, struct span in, mono_ns now); /* the same, copying */

@@ -247,6 +247,7 @@ int engine_start(struct engine **ret, const struct engine_options *o, struct why
     e->started = mono_now();
     e->save_at = e->ifaces_at = e->bridges_at = e->forwards_at = e->exec_at = MONO_NEVER;
     e->services = services_new();
+    (void)buf_reserve(&e->bridge_scratch, BRIDGE_QUANTUM); /* it is not to fail later; pages of it exist when they are used */
     e->turns = MEM_NEW(struct turns);
     turns_init(e->turns);
     e->host = make_host(o, e->services);

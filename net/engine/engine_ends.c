@@ -106,11 +106,16 @@ static void file_pump(struct bridge *b)
 {
     struct file_read *f = b->u.file;
     if (!f) {
+        uint8_t *bytes = mem_big(BRIDGE_QUANTUM, 1);
+        if (!bytes) {
+            bridge_end(b, ERR_NO_MEMORY);
+            return;
+        }
         f = b->u.file = MEM_NEW(struct file_read);
         f->b = b;
         f->fd = -1;
         f->path = mem_str((const char *)buf_span(&b->offer->text).data);
-        f->bytes = mem_new(BRIDGE_QUANTUM);
+        f->bytes = bytes;
     }
     drop_input(b);
     if (f->busy || b->eof)

@@ -68,7 +68,9 @@ static struct chunk *chunk_new(struct yamux *y, size_t len)
             return c;
         }
     }
-    c = mem_grow(NULL, sizeof *c + cap, 1); /* not zeroed: it is filled at once */
+    c = mem_big(sizeof *c + cap, 1); /* not zeroed: it is filled at once */
+    if (!c)                          /* many small ones do, too */
+        c = mem_grow(NULL, sizeof *c + (cap = YAMUX_CHUNK_MIN), 1);
     *c = (struct chunk){.cap = cap};
     y->chunk_bytes += sizeof *c + cap;
     return c;

@@ -193,6 +193,10 @@ static void read_some(struct tcp_conn *c)
     for (size_t total = 0; total < READ_BYTES && !c->paused;) {
         size_t room = 0;
         uint8_t *at = cb->reserve(cb->arg, c->owner, &room);
+        if (!at) {
+            end_input(c, ERR_NO_MEMORY);
+            return;
+        }
         ssize_t n = recv(c->fd, at, room, MSG_DONTWAIT);
         if (n < 0) {
             bool go_on = cb->commit(cb->arg, c->owner, 0);

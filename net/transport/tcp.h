@@ -35,7 +35,7 @@ struct tcp_callbacks {
     /* A dial ended: 0, or the error (then the connection is freed after the call). Answers the owner from now on; NULL:
      * close it. */
     void *(*dialed)(void *arg, void *owner, struct tcp_conn *c, int err, const struct multiaddr *local);
-    uint8_t *(*reserve)(void *arg, void *owner, size_t *ret_room); /* room > 0 */
+    uint8_t *(*reserve)(void *arg, void *owner, size_t *ret_room); /* room > 0; NULL: end it */
     bool (*commit)(void *arg, void *owner, size_t n); /* n bytes came; false: stop reading (tcp_conn_pause is told) */
     void (*ended)(void *arg, void *owner, int err);   /* no more bytes will come: 0 at the end, or why */
     size_t (*output)(void *arg, void *owner, struct buf *out, size_t most);

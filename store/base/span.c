@@ -39,12 +39,12 @@ void buf_clear(struct buf *b)
     b->start = b->end = 0;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t len)
+uint8_t *buf_try_reserve(struct buf *b, size_t len)
 {
-    if (len <= b->cap - b->end)
-        return b->base ? b->base + b->end : (uint8_t *)(b->base = mem_new(b->cap = 64));
+    if (b->base && len <= b->cap - b->end)
+        return b->base + b->end;
     size_t held = buf_len(b);
-    if (b->start >= held && len <= b->cap - held) { /* moving costs no more than was consumed: amortised */
+    if (b->start >= held && len <= b->cap - held && b->base) { /* moving costs no more than was consumed: amortised */
         memcpy(b->base, b->base + b->start, held);
     } else {
         size_t cap = b->cap ? b->cap : 64;
@@ -52,7 +52,9 @@ uint8_t *buf_reserve(struct buf *b, size_t len)
             assert(cap <= SIZE_MAX / 2);
             cap *= 2;
         }
-        uint8_t *base = mem_grow(NULL, cap, 1);
+        uint8_t *base = mem_big(cap, 1);
+        if (!base)
+            return NULL;
         if (held)
             memcpy(base, b->base + b->start, held);
         free(b->base);
@@ -62,6 +64,14 @@ uint8_t *buf_reserve(struct buf *b, size_t len)
     b->start = 0;
     b->end = held;
     return b->base + b->end;
+}
+
+uint8_t *buf_reserve(struct buf *b, size_t len)
+{
+    uint8_t *at = buf_try_reserve(b, len);
+    if (!at)
+        abort();
+    return at;
 }
 
 void buf_add(struct buf *b, const void *data, size_t len)
@@ -117,6 +127,12 @@ void buf_truncate(struct buf *b, size_t len)
 {
     assert(len <= buf_len(b));
     b->end = b->start + len;
+}
+
+void *mem_big(size_t count, size_t size)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : malloc(bytes ? bytes : 1);
 }
 
 void *mem_new(size_t size)

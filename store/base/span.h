@@ -95,6 +95,7 @@ static inline struct span buf_span(const struct buf *b)
 
 /* Room for `len` bytes at the end; write there, then buf_commit what was written. */
 uint8_t *buf_reserve(struct buf *b, size_t len);
+uint8_t *buf_try_reserve(struct buf *b, size_t len); /* the same for big ones; NULL, and nothing has changed: no memory */
 static inline void buf_commit(struct buf *b, size_t len)
 {
     b->end += len;
@@ -111,6 +112,10 @@ void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(print
 const char *buf_cstr(struct buf *b); /* NUL after the end, not counted; valid until the next call */
 void buf_consume(struct buf *b, size_t len); /* len ≤ buf_len */
 void buf_truncate(struct buf *b, size_t len); /* keeps the first len bytes; len ≤ buf_len */
+
+/* ---- memory that may fail: big buffers of a request or a connection, which is refused, waits or takes less ---- */
+
+void *mem_big(size_t count, size_t size); /* not zeroed; NULL: there is none */
 
 /* ---- memory that does not fail ---- */
 

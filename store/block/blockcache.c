@@ -102,7 +102,10 @@ static void link_newest(struct blockcache *c, struct entry *e)
 static void grow(struct blockcache *c)
 {
     size_t count = c->bucket_count * 2;
-    struct entry **buckets = mem_array(count, sizeof(struct entry *));
+    struct entry **buckets = mem_big(count, sizeof(struct entry *));
+    if (!buckets)
+        return; /* the chains are longer until there is memory */
+    memset(buckets, 0, count * sizeof(struct entry *));
     for (size_t i = 0; i < c->bucket_count; i++)
         for (struct entry *e = c->buckets[i], *next; e; e = next) {
             next = e->next;

@@ -423,10 +423,14 @@ static int step_settle(struct store_verify *v)
         store_read_end(v->reader);
         return r;
     }
+    v->table = mem_big(TABLE_SIZE, sizeof *v->table); /* begin_pass clears it */
+    if (!v->table) {
+        store_read_end(v->reader);
+        return ERR_NO_MEMORY;
+    }
     v->snapshot = true; /* kept until the counting is done */
     v->passes = stat.ms_entries / TABLE_ROWS + 1;
     v->pass = 0;
-    v->table = mem_array(TABLE_SIZE, sizeof *v->table);
     begin_pass(v);
     return 0;
 }

@@ -259,7 +259,9 @@ static int make_parent(struct editor *e, struct block_source *s, uint32_t g, str
     uint64_t first = (uint64_t)g * GROUP_CHUNKS;
     uint64_t len = editor_group_len(e, g);
     size_t count = (size_t)editor_chunk_count(len);
-    struct unixfs_child *child = mem_array(count, sizeof *child);
+    struct unixfs_child *child = mem_big(count ? count : 1, sizeof *child); /* up to 100 KiB */
+    if (!child)
+        return ERR_AGAIN;
     for (size_t i = 0; i < count && r == 0; i++)
         r = leaf_of(e, first + i, &child[i]);
     struct unixfs_root made;
