@@ -12,7 +12,8 @@ struct pending {
     mono_ns since, deadline;
     mono_ns progress; /* when a block came last, at first `since` */
     struct cid root;
-    char comm[17];   /* read when it is needed: a stream's reader parks often */
+    char comm[17]; /* read when it is needed: a stream's reader parks often */
+    size_t charged;
     bool for_blocks; /* waits for wants; else for wait_on or room */
     bool damaged;    /* some of them were here and had to be dropped */
     bool interrupted;
@@ -73,12 +74,23 @@ static bool is_quiet(const struct pending_table *t, const char *comm)
     return false;
 }
 
+/* What a request holds while it waits. It came already, so it cannot be refused; but a writer's megabyte has to be seen, so
+ * that others leave room for it. Not as BUDGET_WRITE: what waits for room there must not take it. */
+static void charge(struct pending_table *t, struct pending *p)
+{
+    p->charged = sizeof *p + sizeof *p->r + p->r->data.len;
+    if (t->o.budget)
+        budget_take_always(t->o.budget, BUDGET_TABLE, p->charged);
+}
+
 static void remove_pending(struct pending_table *t, struct pending *p)
 {
     wants_drop(t->o.wants, &p->waiter);
     p->prev->next = p->next;
     p->next->prev = p->prev;
     t->count--;
+    if (t->o.budget)
+        budget_give(t->o.budget, BUDGET_TABLE, p->charged);
     request_free(p->r);
     free(p);
 }
@@ -182,6 +194,7 @@ void pending_run(struct pending_table *t, struct request *r)
     p->next = &t->list;
     p->prev->next = p->next->prev = p;
     t->count++;
+    charge(t, p);
     int err = arm(t, p, rc, now);
     if (err < 0) {
         finish(t, p, err);

@@ -21,6 +21,7 @@
 #include "fs/fuse/request.h"
 #include "fs/fuse/wants.h"
 #include "store/block/source.h"
+#include "store/base/budget.h"
 #include "store/base/mono.h"
 
 struct pending;
@@ -29,6 +30,7 @@ struct pending_table;
 struct pending_options {
     struct wants *wants;
     struct block_source *source;
+    struct budget *budget; /* BUDGET_TABLE: requests that are kept, with the bytes that writes brought; NULL: not counted */
     void *owner;
     int (*run)(void *owner, struct request *r);        /* 0: answered (or given away); else ERR_* */
     void (*parked)(void *owner, struct request *kept); /* a kernel's request was kept: watch for its interruption */

@@ -44,6 +44,21 @@ struct wants *wants_free(struct wants *ws)
     return NULL;
 }
 
+/* Bounded by the port and by WAITER_WANTS_MAX: counted, not refused. */
+static void *take(struct wants *ws, size_t size)
+{
+    if (ws->o.budget)
+        budget_take_always(ws->o.budget, BUDGET_TABLE, size);
+    return mem_new(size);
+}
+
+static void give(struct wants *ws, void *p, size_t size)
+{
+    if (ws->o.budget)
+        budget_give(ws->o.budget, BUDGET_TABLE, size);
+    free(p);
+}
+
 static struct entry **bucket(struct wants *ws, const struct cid *cid)
 {
     return &ws->buckets[cid_mix(cid) % BUCKETS];
@@ -103,16 +118,16 @@ static void settle(struct mail *take_m, void *owner)
         struct waiter *w = l->waiter;
         unlink_from_entry(l);
         unlink_from_waiter(l);
-        free(l);
+        give(ws, l, sizeof *l);
         if (!w->background)
             ws->o.settled(ws->o.owner, w, result);
     }
-    free(e);
+    give(ws, e, sizeof *e);
 }
 
 static int post(struct wants *ws, const struct cid *cid, const struct cid *root, enum want_priority p, struct entry **ret)
 {
-    struct entry *e = MEM_NEW(struct entry);
+    struct entry *e = take(ws, sizeof *e);
     e->owner = ws;
     e->want.mail.run = settle;
     e->want.reply = ws->o.reply;
@@ -123,7 +138,7 @@ static int post(struct wants *ws, const struct cid *cid, const struct cid *root,
     e->want.deadline = MONO_NEVER; /* deadlines are the requests' */
     int rc = ws->o.port.post(ws->o.port.self, &e->want);
     if (rc < 0) {
-        free(e);
+        give(ws, e, sizeof *e);
         return rc;
     }
     struct entry **at = bucket(ws, cid);
@@ -158,7 +173,7 @@ int wants_add(struct wants *ws, struct waiter *w, const struct cid *cid, const s
         e->priority = p;
         ws->o.port.raise(ws->o.port.self, &e->want, p);
     }
-    struct want_link *l = MEM_NEW(struct want_link);
+    struct want_link *l = take(ws, sizeof *l);
     *l = (struct want_link){.entry = e, .waiter = w, .entry_next = e->links, .waiter_next = w->links};
     e->links = w->links = l;
     w->count++;
@@ -178,7 +193,7 @@ void wants_drop(struct wants *ws, struct waiter *w)
         struct entry *e = l->entry;
         unlink_from_entry(l);
         unlink_from_waiter(l);
-        free(l);
+        give(ws, l, sizeof *l);
         if (!e->links && e->in_table)
             cancel(ws, e);
     }

@@ -11,6 +11,7 @@
 #ifndef FS_FUSE_WANTS_H
 #define FS_FUSE_WANTS_H
 
+#include "store/base/budget.h"
 #include "store/block/want.h"
 
 struct wants;
@@ -27,6 +28,7 @@ struct waiter {
 struct wants_options {
     struct want_port port;
     struct mailbox *reply;
+    struct budget *budget; /* BUDGET_TABLE; NULL: not counted */
     void *owner;
     /* A block that `w` waited for came (result 0) or could not be had. May drop any waiter. */
     void (*settled)(void *owner, struct waiter *w, int result);

@@ -205,12 +205,13 @@ static void make_parts(struct mount *m)
     inode_make_root(m->inodes, &(struct inode_key){NODE_FIXED, 0, SPAN_NONE});
     m->cache = blockcache_new(m->o.budget, CACHE_MOST, store_reader_source(m->reader));
     m->source = blockcache_source(m->cache);
-    struct wants_options w = {m->o.want, m->mailbox, m, on_settled, on_arrived};
+    struct wants_options w = {m->o.want, m->mailbox, m->o.budget, m, on_settled, on_arrived};
     m->wants = wants_new(&w);
     mono_ns limit = m->o.request_limit ? m->o.request_limit : session_request_limit();
     m->siblings = siblings_new();
     struct pending_options p = {.wants = m->wants,
                                 .source = m->source,
+                                .budget = m->o.budget,
                                 .owner = m,
                                 .run = node_run,
                                 .parked = on_parked,

@@ -16,6 +16,17 @@ assert s["address"] == ["/ip4/10.0.0.1", "/ip4/10.0.0.2"], s
 assert json.load(open(sys.argv[1] + "/peers/bob/ledger.json")) == {"sent": 1, "received": 2}
 assert json.load(open(sys.argv[1] + "/.p2p/events.json"))[0]["event"] == "node.started"
 PY
+python3 - "$M/.p2p/requests" <<'PY' || fail "a text changes while it is read"
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+parts = [os.read(fd, 40)]
+for _ in range(30): # it counts these
+    os.stat(sys.argv[1]), os.close(os.open(sys.argv[1], os.O_RDONLY))
+parts.append(os.read(fd, 100000))
+whole = b"".join(parts)
+assert os.fstat(fd).st_size == len(whole) and os.pread(fd, 100000, 0) == whole
+assert open(sys.argv[1], "rb").read() != whole
+PY
 mkdir "$TMP_DIR/copy" && cp "$M/status" "$TMP_DIR/copy/" && [ -s "$TMP_DIR/copy/status" ] || fail "cp of a text"
 tar cf - -C "$M" README 2>/dev/null | tar tvf - | grep -q " $(wc -c <"$M/README") " || fail "tar of a text"
 echo echo hello >"$M/.p2p/ctl" || fail "a command"

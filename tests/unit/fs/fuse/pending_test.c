@@ -11,6 +11,7 @@ static int end_result, answer_of_run;
 static struct cid missing;
 static struct pending_table *table;
 static struct block_source source;
+static struct budget *budget;
 
 static int post(void *self, struct want *take_w)
 {
@@ -80,10 +81,12 @@ static void describe(void *owner, const struct request *r, struct buf *out)
 
 static struct wants *start(void)
 {
-    struct wants_options w = {{NULL, post, cancel, raise_want}, NULL, NULL, settled, arrived};
+    budget = budget_new(BUDGET_MIN);
+    struct wants_options w = {{NULL, post, cancel, raise_want}, NULL, budget, NULL, settled, arrived};
     struct wants *wants = wants_new(&w);
     struct pending_options o = {.wants = wants,
                                 .source = &source,
+                                .budget = budget,
                                 .run = run,
                                 .describe = describe,
                                 .timeout_metadata = 10 * MONO_S,
@@ -109,6 +112,26 @@ static void stop(struct wants *wants)
 {
     pending_table_free(table);
     wants_free(wants);
+    cr_assert_eq(budget_used(budget), 0, "everything was given back");
+    budget_free(budget);
+}
+
+Test(pending, what_waits_is_counted)
+{
+    static const uint8_t megabyte[1 << 20];
+    struct wants *w = start();
+    answer_of_run = ERR_AGAIN;
+    struct request r = {.op = OP_OWN, .run = body, .own_done = done, .data = {megabyte, sizeof megabyte}};
+    pending_run(table, &r);
+    cr_assert_gt(budget_class_used(budget, BUDGET_TABLE), sizeof megabyte);
+    answer_of_run = 0;
+    pending_wake(table, &ends);
+    cr_assert_eq(budget_used(budget), 0);
+    answer_of_run = ERR_MISSING;
+    begin(true);
+    cr_assert_gt(budget_class_used(budget, BUDGET_TABLE), sizeof(struct request));
+    settle(0, ERR_TIMEOUT);
+    stop(w);
 }
 
 Test(pending, runs_again_when_the_block_came)

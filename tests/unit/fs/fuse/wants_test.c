@@ -50,7 +50,7 @@ static void block_arrived(void *owner, struct block *b)
 
 static struct wants *make(void)
 {
-    struct wants_options o = {{NULL, post, cancel, raise_want}, NULL, NULL, settled, block_arrived};
+    struct wants_options o = {{NULL, post, cancel, raise_want}, NULL, NULL, NULL, settled, block_arrived};
     return wants_new(&o);
 }
 
