@@ -4,14 +4,14 @@
 
     sudo P2P_BIN=build/release/p2p tests/bench/net.py [--mib 1024] [--rounds 3] [MEASURE …]
 
-Measures: loopback, wan, peers, latency, readers, small; all of them when none is named. Every pair is measured alternately; the median is
+Measures: loopback, wan, peers, latency, readers, small, small_wan; all of them when none is named. Every pair is measured alternately; the median is
 printed, with the aim and whether it is met. Nodes run in network namespaces that cannot reach outside. Rivals that are not installed (packages.txt,
 [bench]; Kubo is built by tests/interop/setup) are left out, with a line that says so. Not a test: nothing fails.
 
 Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
 is touched before each round, for all alike (--warm, GiB; 0: not).
 """
-import argparse, json, os, pathlib, random, shutil, statistics, subprocess, sys, threading, time, unittest
+import argparse, hashlib, json, os, pathlib, random, shutil, statistics, subprocess, sys, threading, time, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "interop")]
@@ -164,17 +164,96 @@ class Ssh:
     def cat(self, path, cipher):
         return timed(self.run, f"cat {path}", "-c", cipher)
 
+    def rsync(self, path, target):
+        shell = " ".join(["ssh", *self.common])
+        return timed(lambda: subprocess.run(self.lab.enter(self.client) + ["rsync", "-a", "-e", shell, f"{self.ip}:{path}", str(target)], check=True))
+
     def scp(self, path, target):
         return timed(lambda: subprocess.run(self.lab.enter(self.client) + ["scp", "-q", "-r", *self.common, f"{self.ip}:{path}", str(target)],
                                             check=True))
+
+
+class Torrent:
+    """aria2 seeds one file, and fetches it once for each round. The tracker is a server that names the seeder, whatever it is asked."""
+
+    TRACKER = ("import http.server, sys\n"
+               "class H(http.server.BaseHTTPRequestHandler):\n"
+               "    def do_GET(self):\n"
+               "        self.send_response(200)\n"
+               "        self.end_headers()\n"
+               "        self.wfile.write(b'd8:intervali60e5:peers6:' + bytes([127, 0, 0, 1, 27, 79]) + b'e')\n"  # port 6991
+               "    def log_message(self, *a): pass\n"
+               "http.server.HTTPServer(('127.0.0.1', 6990), H).serve_forever()\n")
+    COMMON = ["aria2c", "--quiet", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false", "--file-allocation=none", "--no-conf"]
+
+    def __init__(self, lab, index, client, path):
+        self.lab, self.client, self.path = lab, client, path
+        self.file = lab.dir / "file.torrent"
+        data = {"announce": "http://127.0.0.1:6990/", "info": {"length": path.stat().st_size, "name": path.name, "piece length": MIB,
+                                                               "pieces": self.pieces()}}
+        self.file.write_bytes(self.bencode(data))
+        lab.popen(index, [sys.executable, "-c", self.TRACKER])
+        lab.popen(index, self.COMMON + ["--listen-port=6991", "--seed-ratio=0", "--bt-seed-unverified=true", f"--dir={path.parent}", self.file],
+                  stdout=subprocess.DEVNULL)
+        wait_for("aria2 seeds", lambda: subprocess.run(lab.enter(index) + [sys.executable, "-c", "import socket\n"
+                 "for p in (6990, 6991): socket.create_connection(('127.0.0.1', p))"], stderr=subprocess.DEVNULL).returncode == 0)
+
+    def pieces(self):
+        with open(self.path, "rb") as f:
+            return b"".join(hashlib.sha1(piece).digest() for piece in iter(lambda: f.read(MIB), b""))
+
+    @classmethod
+    def bencode(cls, v):
+        if isinstance(v, int):
+            return b"i%de" % v
+        if isinstance(v, dict):
+            return b"d" + b"".join(cls.bencode(k) + cls.bencode(x) for k, x in sorted(v.items())) + b"e"
+        v = v.encode() if isinstance(v, str) else v
+        return b"%d:%s" % (len(v), v)
+
+    def fetch(self, i):
+        where = self.lab.dir / "torrent-got"
+        took = timed(lambda: subprocess.run(self.lab.enter(self.client) + self.COMMON + ["--listen-port=6992", "--seed-time=0", f"--dir={where}",
+                                                                                          str(self.file)], check=True, stdout=subprocess.DEVNULL))
+        shutil.rmtree(where)
+        return took
 
 
 def ssh_of(lab, index, client, ip):
     return Ssh(lab, index, client, ip) if have("sshd", "ssh") and have("ssh", "ssh") else None
 
 
+def both_ways(folder, mib=512):
+    """MB/s that the disk reads and writes at the same time, past the page cache: two nodes on one disk do that. The slower of both."""
+    read, write = folder / "disk-read", folder / "disk-write"
+    direct = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if subprocess.run(["dd", "if=/dev/zero", f"of={read}", "bs=1M", f"count={mib}", "oflag=direct"], **direct).returncode != 0:
+        return None
+    seconds = []
+    works = [["dd", f"if={read}", "of=/dev/null", "bs=1M", "iflag=direct"],
+             ["dd", "if=/dev/zero", f"of={write}", "bs=4M", f"count={mib // 4}", "oflag=direct", "conv=fsync"]]
+    threads = [threading.Thread(target=lambda w=w: seconds.append(timed(lambda: subprocess.run(w, check=True, **direct)))) for w in works]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    read.unlink(), write.unlink()
+    return rate(mib, max(seconds))
+
+
+def two_cores(tcp, aead, sha):
+    """MB/s of two cores that do nothing but seal, send, receive, open and hash each byte once; without disk, mount and our own code."""
+    return 2 / (tcp[1] + 2 / aead + 1 / sha) if tcp and aead and sha else None
+
+
 def iperf(lab, index, client, ip, seconds=3):
     """MB/s of a plain TCP connection, or None."""
+    found = iperf_cost(lab, index, client, ip, seconds)
+    return found and found[0]
+
+
+def iperf_cost(lab, index, client, ip, seconds=3):
+    """The same, and seconds of processor for each MB, both ends."""
     program = have("iperf3", "iperf3")
     if not program:
         return None
@@ -187,7 +266,8 @@ def iperf(lab, index, client, ip, seconds=3):
         return p.returncode == 0
     wait_for("iperf3 answers", ask)
     server.wait()
-    return out["end"]["sum_received"]["bits_per_second"] / 8e6
+    mb, cpu = out["end"]["sum_received"]["bits_per_second"] / 8e6, out["end"]["cpu_utilization_percent"]
+    return mb, (cpu["host_total"] + cpu["remote_total"]) / 100 / mb
 
 
 def cipher_speed(name):
@@ -231,17 +311,22 @@ def loopback():
         write_pattern(plain, mib * MIB, 1)
         ssh, program = ssh_of(lab, 1, 2, "127.0.0.1"), kubo_program()
         kubo = Kubos(lab, mib, program, ((3, "/ip4/127.0.0.1/tcp/4001"), (4, "/ip4/127.0.0.1/tcp/4002"))) if program else None
+        torrent = Torrent(lab, 1, 2, plain) if have("aria2c", "aria2") else None
 
         def ours(i):
             cid = share(a, mib, 100 + i, f"file{i}")
             warm()
             return read_through(b, cid)
         took = alternate(ours=ours, gcm=(lambda i: ssh.cat(plain, "aes128-gcm@openssh.com")) if ssh else None,
-                         chacha=(lambda i: ssh.cat(plain, "chacha20-poly1305@openssh.com")) if ssh else None, kubo=kubo and kubo.fetch)
+                         chacha=(lambda i: ssh.cat(plain, "chacha20-poly1305@openssh.com")) if ssh else None, kubo=kubo and kubo.fetch,
+                         aria2=torrent and torrent.fetch, disk=lambda i: mib / (both_ways(lab.dir) or 1e9))
         speed = {name: rate(mib, t) for name, t in took.items()}
-        names = {"chacha": "ssh chacha20-poly1305", "gcm": "ssh aes128-gcm", "kubo": "Kubo"}
-        limits = {"iperf3": iperf(lab, 1, 2, "127.0.0.1"), "one core's SHA-256": cipher_speed("sha256"),
-                  "one core's ChaCha20-Poly1305": cipher_speed("chacha20-poly1305")}
+        speed["disk"] = mib / took["disk"]
+        names = {"chacha": "ssh chacha20-poly1305", "gcm": "ssh aes128-gcm", "kubo": "Kubo", "aria2": "aria2 (BitTorrent, not encrypted)",
+                 "disk": "the disk, reading and writing at once"}
+        tcp, aead, sha = iperf_cost(lab, 1, 2, "127.0.0.1"), cipher_speed("chacha20-poly1305"), cipher_speed("sha256")
+        limits = {"iperf3": tcp and tcp[0], "one core's SHA-256": sha, "one core's ChaCha20-Poly1305": aead,
+                  "two cores for cipher, hash and TCP": two_cores(tcp, aead, sha)}
         rows.append(Row(f"{mib} MiB node → node, loopback", speed["ours"], aim=500,
                         others={**{names[n]: v for n, v in speed.items() if n in names}, **limits}))
         if kubo:
@@ -424,7 +509,35 @@ def small():
                     others={names[n]: t for n, t in took.items() if n in names})]
 
 
-MEASURES = {f.__name__: f for f in (loopback, wan, peers, latency, readers, small)}
+def small_wan(delay_ms=25, bytes_per_s=25e6, count=1000):
+    """cp -r of small files over a long path, beside rsync over ssh."""
+    with Lab(2, bridge=False) as lab:
+        path = lab.path(1, 2, delay=delay_ms, rate=bytes_per_s, queue=bytes_per_s / 20)
+        a, b = lab.node(1, config=QUIET), lab.node(2, config=QUIET)
+        connect(b, a.address(path.a_ip))
+        ssh = ssh_of(lab, 1, 2, path.a_ip) if have("rsync", "rsync") else None
+
+        def tree(i, who):
+            top = lab.dir / f"{who}{i}"
+            make_tree(top, count)
+            return top
+
+        def ours(i):
+            top = tree(i, "ours")
+            subprocess.run(["cp", "-r", top, a.mount / "share"], check=True)
+            remote, got = b.mount / "ipfs" / a.cid(a.mount / "share" / top.name), lab.dir / f"got{i}"
+            took = timed(lambda: subprocess.run(["cp", "-r", remote, got], check=True))
+            subprocess.run(["diff", "-r", top, got], check=True)
+            return took
+
+        def rsync(i):
+            return ssh.rsync(tree(i, "rsync"), lab.dir / f"rsyncgot{i}")
+        took = alternate(ours=ours, rsync=rsync if ssh else None)
+        return [Row(f"cp -r of a remote tree of {count} files of 4 KiB over {2 * delay_ms} ms", took["ours"], "s", less=True,
+                    others={"rsync -a over ssh": took.get("rsync")})]
+
+
+MEASURES = {f.__name__: f for f in (loopback, wan, peers, latency, readers, small, small_wan)}
 
 
 def main():
