@@ -27,7 +27,7 @@ struct bridge *bridge_new(struct engine *e, enum bridge_state state)
     b->fd = b->other_fd = -1;
     b->number = engine_stream_number(e);
     b->opened_at = mono_now();
-    b->deadline = b->resume_at = MONO_NEVER;
+    b->deadline = MONO_NEVER;
     b->prev = e->bridges_last;
     *(b->prev ? &b->prev->next : &e->bridges) = b;
     e->bridges_last = b;
@@ -61,6 +61,20 @@ static void uncount(struct bridge *b)
     c->time += lasted;
 }
 
+static void spend(const struct bridge *b, size_t n)
+{
+    if (!b->offer || !b->offer->rate_max)
+        return;
+    struct tokens *t = &offer_state(b->e, b->offer)->rate;
+    tokens_spend(t, tokens_room(t, n, mono_now())); /* a piece may have been allowed a while ago: then it is a little more */
+}
+
+void bridge_pay(struct bridge *b, size_t n)
+{
+    spend(b, n);
+    b->paid += n;
+}
+
 static void add(struct bridge *b, size_t in, size_t out)
 {
     struct service_count *all[] = {count_of(b), b->of_peer ? &b->of_peer->count : NULL, b->of_ip ? &b->of_ip->count : NULL};
@@ -72,11 +86,9 @@ static void add(struct bridge *b, size_t in, size_t out)
             all[i]->bytes_in += in;
             all[i]->bytes_out += out;
         }
-    if (b->offer && b->offer->rate_max) {
-        struct tokens *t = &offer_state(b->e, b->offer)->rate;
-        tokens_spend(
-            t, tokens_room(t, in + out, mono_now())); /* a piece may have been allowed a while ago: then it is a little more */
-    }
+    size_t paid = b->paid < in + out ? b->paid : in + out;
+    b->paid -= paid;
+    spend(b, in + out - paid);
 }
 
 void bridge_came(struct bridge *b, size_t n)
@@ -95,7 +107,7 @@ static void unlink_bridge(struct bridge *b)
     *(b->prev ? &b->prev->next : &e->bridges) = b->next;
     *(b->next ? &b->next->prev : &e->bridges_last) = b->prev;
     e->bridge_count--;
-    turns_remove(e->turns, &b->turn);
+    turns_remove(b->held ? &offer_state(e, b->offer)->held : e->turns, &b->turn);
 }
 
 static void close_fd(struct bridge *b, bool broken)
@@ -141,7 +153,7 @@ void bridges_end_all(struct engine *e, int err)
 void bridge_wake(struct bridge *b)
 {
     const void *service = b->offer ? (const void *)b->offer : b->forward ? (const void *)b->forward : b->e;
-    if (b->state == BRIDGE_OPEN && b->resume_at == MONO_NEVER)
+    if (b->state == BRIDGE_OPEN && !b->held)
         turns_add(b->e->turns, &b->turn, b->ip, b->lan, service);
 }
 
@@ -197,24 +209,60 @@ void bridge_open(struct bridge *b, struct host_raw *raw)
 
 /* ---- rates ---- */
 
-size_t bridge_allow(struct bridge *b, size_t want)
+/* A twentieth of a second's worth, so that it does not go by the byte */
+static size_t rate_piece(const struct service_offer *o)
 {
-    struct service_offer *o = b->offer;
-    if (!o || !o->rate_max)
-        return want;
-    struct offer_state *s = offer_state(b->e, o);
-    mono_ns now = mono_now();
-    size_t room = tokens_room(&s->rate, want, now);
-    if (room)
-        return room;
-    size_t worth = o->rate_max / 20; /* a twentieth of a second's worth, so that it does not go by the byte */
-    b->resume_at = tokens_when(&s->rate, worth < 1 ? 1 : worth > TOKENS_BURST_MIN ? TOKENS_BURST_MIN : worth);
-    if (b->resume_at <= now)
-        b->resume_at = now + MONO_MS;
-    b->e->bridges_at = engine_min(b->e->bridges_at, b->resume_at);
+    uint64_t worth = o->rate_max / 20;
+    return worth < 1 ? 1 : worth > TOKENS_BURST_MIN ? TOKENS_BURST_MIN : (size_t)worth;
+}
+
+static void resume_later(struct engine *e, const struct service_offer *o, struct offer_state *s, mono_ns now)
+{
+    s->resume_at = tokens_when(&s->rate, rate_piece(o));
+    if (s->resume_at <= now)
+        s->resume_at = now + MONO_MS;
+    e->bridges_at = engine_min(e->bridges_at, s->resume_at);
+}
+
+static void hold(struct bridge *b, struct offer_state *s, mono_ns now)
+{
+    turns_remove(b->e->turns, &b->turn); /* it may have been woken since its turn began */
+    b->held = true;
+    turns_add(&s->held, &b->turn, b->ip, b->lan, b->offer);
+    if (s->resume_at == MONO_NEVER)
+        resume_later(b->e, b->offer, s, now);
     if (b->watch)
         loop_fd_watch(b->watch, 0);
-    return 0;
+}
+
+size_t bridge_allow(struct bridge *b, size_t want)
+{
+    if (!b->offer || !b->offer->rate_max)
+        return want;
+    struct offer_state *s = offer_state(b->e, b->offer);
+    mono_ns now = mono_now();
+    size_t room = s->served == b || turns_empty(&s->held) ? tokens_room(&s->rate, want, now) : 0;
+    if (!room)
+        hold(b, s, now);
+    return room;
+}
+
+/* Those that wait for a rate, in turn, as long as a piece of it is there */
+static void serve_held(struct engine *e, struct service_offer *o)
+{
+    struct offer_state *s = offer_state(e, o);
+    struct turn *t;
+    size_t piece = rate_piece(o);
+    s->resume_at = MONO_NEVER;
+    while (tokens_room(&s->rate, piece, mono_now()) == piece && (t = turns_next(&s->held))) {
+        struct bridge *b = (struct bridge *)t;
+        b->held = false;
+        s->served = b;
+        b->ends->pump(b);
+        s->served = NULL;
+    }
+    if (!turns_empty(&s->held))
+        resume_later(e, o, s, mono_now());
 }
 
 /* ---- a descriptor ---- */
@@ -341,10 +389,10 @@ static void fd_pump(struct bridge *b)
     if (!give(b))
         return;
     size_t room = b->eof ? 0 : host_raw_room(b->raw);
-    if (room && b->resume_at == MONO_NEVER)
+    if (room && !b->held)
         room = bridge_allow(b, room < BRIDGE_QUANTUM ? room : BRIDGE_QUANTUM);
-    if (b->resume_at != MONO_NEVER)
-        return; /* its rate is used up: nothing is watched */
+    if (b->held)
+        return; /* nothing is watched */
     if (room && !bridge_take(b, room))
         return;
     bool more = !b->eof && host_raw_room(b->raw) > 0;
@@ -386,19 +434,11 @@ void bridge_deadline(struct bridge *b, mono_ns at)
     b->e->bridges_at = engine_min(b->e->bridges_at, at);
 }
 
-static void resume(struct bridge *b)
-{
-    b->resume_at = MONO_NEVER;
-    bridge_wake(b);
-}
-
 /* false: the bridge is gone */
 static bool look_at(struct bridge *b, mono_ns now)
 {
     uint64_t number = b->number;
     struct engine *e = b->e;
-    if (b->resume_at <= now)
-        resume(b);
     if (b->deadline > now)
         return true;
     if (b->state == BRIDGE_DIALING)
@@ -420,7 +460,15 @@ mono_ns bridges_turn(struct engine *e, mono_ns now)
     for (struct bridge *b = e->bridges, *next; b; b = next) {
         next = b->next;
         if (look_at(b, now))
-            e->bridges_at = engine_min(e->bridges_at, engine_min(b->deadline, b->resume_at));
+            e->bridges_at = engine_min(e->bridges_at, b->deadline);
+    }
+    struct service_offer *o;
+    for (unsigned i = 0; (o = services_offer(e->services, i)); i++) {
+        const struct offer_state *s = o->runtime;
+        if (s && s->resume_at <= now)
+            serve_held(e, o);
+        else if (s)
+            e->bridges_at = engine_min(e->bridges_at, s->resume_at);
     }
     return e->bridges_at;
 }

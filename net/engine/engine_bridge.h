@@ -65,9 +65,10 @@ struct bridge {
     uint64_t ip; /* for turns */
     bool lan;
     mono_ns opened_at,
-        deadline;      /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
-    uint64_t moved;    /* bytes, without those that have not left yet, when the deadline was set */
-    mono_ns resume_at; /* held back by its service's rate until then; MONO_NEVER: it is not */
+        deadline;   /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
+    uint64_t moved; /* bytes, without those that have not left yet, when the deadline was set */
+    bool held;      /* its service's rate is used up: it waits for its turn (offer_state) */
+    size_t paid;    /* taken off the rate before it moved */
     union {
         struct file_read *file;
         struct child *child; /* of an exec offer; NULL: not watched */
@@ -84,6 +85,9 @@ struct bridge {
 /* The runtime of an offer */
 struct offer_state {
     struct tokens rate;
+    struct turns held; /* bridges that wait for the rate: it is shared as the machine is, by address */
+    mono_ns resume_at; /* the next of them has its turn; MONO_NEVER: none waits */
+    const struct bridge *served;
     struct live live;
     struct bridge *writer;
     bool was_fed; /* a writer came and went: readers that have everything are at the end */
@@ -103,8 +107,9 @@ void bridges_end_all(struct engine *e, int err);
 void bridges_stream_end(struct bridge *b, const struct host_action *a); /* HOST_STREAM_END */
 mono_ns bridges_turn(struct engine *e, mono_ns now);                    /* deadlines */
 void bridges_run(struct engine *e);                                     /* those whose turn it is, for a while */
-/* For pumps: how many of `want` bytes may move now; 0: the service's rate is used up, it is woken later */
+/* For pumps: how many of `want` bytes may move now; 0: the service's rate is used up or others wait for it, it is held */
 size_t bridge_allow(struct bridge *b, size_t want);
+void bridge_pay(struct bridge *b, size_t n);  /* n bytes that were allowed move later: others shall not have them meanwhile */
 void bridge_came(struct bridge *b, size_t n); /* n bytes were moved from the peer, to it */
 void bridge_went(struct bridge *b, size_t n);
 bool bridge_take(struct bridge *b, size_t most); /* fd → stream; false: the bridge is gone */

@@ -116,7 +116,7 @@ static void peer_finished(struct bridge *b)
 static void pump_stream(struct bridge *b)
 {
     deliver_all(b);
-    if (b->resume_at != MONO_NEVER)
+    if (b->held)
         return;
     if (!b->shut && host_raw_finished(b->raw))
         peer_finished(b);
@@ -169,7 +169,7 @@ static void datagrams_pump(struct bridge *b)
     if (!b->eof && !receive(b))
         return;
     pump_stream(b);
-    if (b->resume_at == MONO_NEVER)
+    if (!b->held)
         loop_fd_watch(b->watch, b->eof ? 0 : LOOP_READ);
 }
 

@@ -128,6 +128,7 @@ static void file_pump(struct bridge *b)
     f->want = bridge_allow(b, room < BRIDGE_QUANTUM ? room : BRIDGE_QUANTUM);
     if (!f->want)
         return;
+    bridge_pay(b, f->want);
     f->busy = true;
     f->job = (struct job){.mail.run = file_answer, .work = file_work, .reply = b->e->answers};
     b->e->jobs++;
@@ -216,6 +217,8 @@ struct offer_state *offer_state(struct engine *e, struct service_offer *o)
     if (!s) {
         o->runtime = s = MEM_NEW(struct offer_state);
         tokens_init(&s->rate, o->rate_max, now);
+        turns_init(&s->held);
+        s->resume_at = MONO_NEVER;
     }
     if (s->rate.rate != o->rate_max)
         tokens_set_rate(&s->rate, o->rate_max, now);
@@ -233,6 +236,7 @@ void offer_close(struct engine *e, struct service_offer *o)
     if (!s)
         return;
     live_done(&s->live);
+    turns_done(&s->held);
     free(s);
     o->runtime = NULL;
 }
