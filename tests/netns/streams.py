@@ -173,6 +173,69 @@ print(len(left))
             self.assertLess(time.monotonic() - start, 3)
         self.b.run("forward", "-r", "tcp", "9004")
 
+    def test_a_thousand_streams_at_once(self):
+        """Through one forward, all open together; each has a conversation of its own with the target."""
+        echo = self.python(1, ECHO_SERVER)
+        port = echo.stdout.readline().strip()
+        self.offer("crowd", "tcp", port)
+        self.forward("tcp", "9005", "crowd")
+        begin = time.monotonic()
+        crowd = self.python(2, CROWD)
+        self.assertEqual(crowd.stdout.readline(), "all open\n")
+        row = lambda: next(r for r in self.b.json_lines("forward") if r["from"] == "tcp 127.0.0.1:9005")
+        self.assertEqual(row()["open"], 1000)
+        self.assertEqual(len(self.a.json_lines("streams")), 1000)
+        crowd.stdin.write("go\n")
+        crowd.stdin.flush()
+        self.assertEqual(crowd.stdout.readline(), "all right\n")
+        self.assertEqual(crowd.wait(10), 0)
+        wait_for("all have gone", lambda: row()["open"] == 0)
+        self.assertEqual((row()["total"], row()["bytes_in"], row()["refused"]), (1000, row()["bytes_out"], 0))
+        self.assertLess(time.monotonic() - begin, 20)
+        self.b.run("forward", "-r", "tcp", "9005")
+        echo.kill()
+
+
+ECHO_SERVER = """
+import asyncio, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+async def serve(r, w):
+    while data := await r.read(65536):
+        w.write(data)
+        await w.drain()
+    w.close()
+async def main():
+    s = await asyncio.start_server(serve, '127.0.0.1', 0, backlog=2000)
+    print(s.sockets[0].getsockname()[1], flush=True)
+    await s.serve_forever()
+asyncio.run(main())
+"""
+CROWD = """
+import asyncio, random, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+async def hello(i):
+    r, w = await asyncio.open_connection('127.0.0.1', 9005)
+    w.write(b'%04d' % i)
+    assert await r.readexactly(4) == b'%04d' % i
+    return r, w
+async def talk(i, r, w):
+    rng = random.Random(i)
+    for _ in range(10):
+        data = rng.randbytes(rng.randrange(1, 8192))
+        w.write(data)
+        assert await r.readexactly(len(data)) == data, i
+    w.write_eof()
+    assert await r.read() == b'', i
+    w.close()
+async def main():
+    held = await asyncio.gather(*(hello(i) for i in range(1000)))
+    print('all open', flush=True)
+    sys.stdin.readline()
+    await asyncio.gather(*(talk(i, *h) for i, h in enumerate(held)))
+    print('all right', flush=True)
+asyncio.run(main())
+"""
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
