@@ -14,6 +14,7 @@
 
 #define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
 #define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
+#define UNHEARD     (5 * MONO_S)      /* the same, for a peer that goes on speaking */
 #define STALL       (120 * MONO_S)    /* for a byte to move, of what one side left when it went */
 
 /* ---- life ---- */
@@ -32,7 +33,8 @@ struct bridge *bridge_new(struct engine *e, enum bridge_state state)
     *(b->prev ? &b->prev->next : &e->bridges) = b;
     e->bridges_last = b;
     e->bridge_count++;
-    e->service_changes++;
+    if (state != BRIDGE_DIALING) /* what opens in a moment is shown then */
+        e->service_changes++;
     return b;
 }
 
@@ -283,14 +285,14 @@ static void shut_fd(struct bridge *b)
 
 static uint64_t moved(const struct bridge *b)
 {
-    return b->bytes_in + b->bytes_out - host_raw_unsent(b->raw);
+    return host_raw_is_over(b->raw) ? b->bytes_in : b->bytes_out - host_raw_unsent(b->raw);
 }
 
 static void look_later(struct bridge *b)
 {
-    bool all_left = b->eof && !host_raw_unsent(b->raw);
+    bool all_left = b->eof && !host_raw_unsent(b->raw) && !host_raw_is_over(b->raw);
     b->moved = moved(b);
-    bridge_deadline(b, mono_after(mono_now(), all_left ? LINGER : STALL));
+    bridge_deadline(b, mono_after(mono_now(), !all_left ? STALL : b->unheard ? UNHEARD : LINGER));
 }
 
 /* Has either side gone, and does nothing move any more? A peer that dialed is waited for as long as it likes. */
@@ -341,8 +343,10 @@ static bool give(struct bridge *b)
             left -= (size_t)n;
         }
     }
-    if (b->shut && left < BRIDGE_QUANTUM && b->deadline == MONO_NEVER)
-        look_later(b); /* it speaks to nobody */
+    if (b->shut && left < BRIDGE_QUANTUM && !b->unheard) {
+        b->unheard = true;
+        look_later(b);
+    }
     shut_fd(b);
     if (!left)
         bridge_wake(b);
@@ -358,7 +362,7 @@ static void end_of_file(struct bridge *b)
     if (!closed_altogether(b))
         return;
     drop_rest(b);
-    if (!b->inbound)
+    if (!b->inbound || b->unheard)
         look_later(b);
 }
 

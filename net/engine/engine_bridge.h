@@ -50,6 +50,7 @@ struct bridge {
     void *arg;
     int fd, other_fd; /* -1: none. other_fd: to be handed to who dialed */
     struct loop_fd *watch;
+    bool unheard;         /* bytes came for a program that has gone */
     bool eof, shut, full; /* fd gave its end; took ours; takes no more now */
     bool unix_end;        /* fd is a unix socket: it tells when the other end is closed altogether */
     bool inbound;

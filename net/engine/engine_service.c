@@ -180,7 +180,6 @@ void service_dial(struct bridge *b, const char *name, mono_ns timeout)
     if (timeout)
         call->deadline = mono_after(now, timeout);
     b->call = call;
-    e->service_changes++;
     if (b->fd >= 0 && b->other_fd < 0 && !b->datagrams)
         bridge_deadline(b, mono_after(now, LOOK_EVERY));
     host_call(e->host, call, now);

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 
 #define VIEW_PERIOD    (250 * MONO_MS) /* at most four a second */
-#define VIEW_LATEST    (5 * MONO_S)
-#define VIEW_PEERS     1024 /* connected ones first */
+#define VIEW_LATEST    (5 * MONO_S)    /* of figures that moved */
+#define VIEW_STREAMS   MONO_S          /* the same while there are streams: people look at them */
+#define VIEW_PEERS     1024            /* connected ones first */
 #define CHUNK_BYTES    ((size_t)16 << 10)
 #define OBSERVED_SHOWN 8
 
@@ -173,6 +174,11 @@ static struct engine_view *make_view(struct engine *e, const struct host_stats *
     return v;
 }
 
+static mono_ns latest(const struct engine *e, mono_ns now)
+{
+    return mono_after(now, e->bridge_count ? VIEW_STREAMS : VIEW_LATEST);
+}
+
 mono_ns engine_view_turn(struct engine *e, mono_ns now)
 {
     struct host_stats s;
@@ -193,12 +199,12 @@ mono_ns engine_view_turn(struct engine *e, mono_ns now)
         e->view_changes = s.changes;
         e->view_online = online;
         e->view_at = mono_after(now, VIEW_PERIOD);
-        e->view_latest = mono_after(now, VIEW_LATEST);
+        e->view_latest = latest(e, now);
         if (e->o.listener.view)
             e->o.listener.view(e->o.listener.arg, make_view(e, &s, now));
         return e->view_latest;
     }
     if (now >= e->view_latest)
-        e->view_latest = mono_after(now, VIEW_LATEST);
+        e->view_latest = latest(e, now);
     return e->view_latest;
 }

@@ -14,10 +14,10 @@ SLOWER = 5 if SANITIZED else 1
 MIB = 1 << 20
 rows = []
 
-# Accepts; "hold" reads nothing until SIGUSR1, "reset" takes a byte and resets, "flood" sends without an end, "both" sends 5 MiB and takes
-# everything, each with its end
+# Accepts; "hold" reads nothing until SIGUSR1, "reset" takes a byte and resets, "flood" sends without an end, "trickle" a byte now and then,
+# "both" sends 5 MiB and takes everything, each with its end
 TARGET = """
-import hashlib, signal, socket, struct, sys, threading
+import hashlib, signal, socket, struct, sys, threading, time
 def hold(c): kept.append(c)
 def reset(c):
     c.recv(1)
@@ -26,6 +26,10 @@ def reset(c):
 def flood(c):
     try:
         while True: c.sendall(bytes(65536))
+    except OSError: pass
+def trickle(c):
+    try:
+        while True: c.sendall(b"x"); time.sleep(0.2)
     except OSError: pass
 def both(c):
     def send():
@@ -85,7 +89,7 @@ class Stages(Services):
         cls.b.run("connect", cls.c.address())
         cls.a.run("offer", "-a", "any", "--", "echo", "echo")
         cls.c.run("offer", "-a", "any", "--", "echo", "echo")
-        for kind in ("hold", "reset", "flood", "both"):
+        for kind in ("hold", "reset", "flood", "trickle", "both"):
             port, p = cls.target(kind)
             cls.a.run("offer", "-a", "any", "--", kind, "tcp", port)
             cls.targets[kind] = p
@@ -379,6 +383,16 @@ class Stages(Services):
             os.close(fd)
             self.assertEqual((got[:6], len(got)), (b"words\n", 600006))
         self.a.run("offer", "words", "--remove")
+
+    def test_program_that_left_a_flood(self):
+        """What goes on to come for a program that has gone is not taken for ever."""
+        fd = os.open(self.alice / "trickle", os.O_RDONLY)
+        self.assertEqual(os.read(fd, 1), b"x")
+        os.close(fd)
+        self.assertEqual(len(self.b.json_lines("streams")), 1)
+        began = time.monotonic()
+        wait_for("it is given up", lambda: not self.b.json_lines("streams"), 20)
+        rows.append(f"{'a stream whose program has gone, and the peer still sends: ends':70}after {time.monotonic() - began:.1f} s")
 
     # ---- a reader that is stuck ----
 
