@@ -13,6 +13,9 @@ nothing else. Not a test: nothing fails.
 What is cold: "mount cold": the kernel holds no page of the mount's file, the pages of the store may be in the page cache. "disk cold": nothing
 of it is in memory; the node was started anew, since what a process has mapped is not dropped.
 
+What is made of many small requests depends on where the kernel wakes whom: between two processors of a virtual machine a wake-up can cost
+more than the request. `taskset -c 0 compare.py …` has all of it on one processor, ours and the others', and spreads less.
+
 Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
 is touched before each round, for all alike (--warm, GiB; 0: not).
 """
@@ -255,7 +258,6 @@ def read_cold(b):
     def cold(path):
         def work(i):
             drop(path)
-            touch_memory()
             return timed(net.dd, path)
         return work
     works = {name: cold(path) for name, path in read_places(b).items()}
@@ -286,12 +288,10 @@ def read_started(b):
     """The first read after a start: pages of the store are in the page cache, nothing is mapped or known to be sound"""
     def work(i):
         b.restart()
-        touch_memory()
         return timed(net.dd, b.held[0])
 
     def null(i):
         drop(b.null.dir / "big")
-        touch_memory()
         return timed(net.dd, b.null.dir / "big")
     b.held
     yield Result(f"cat {options.mib} MiB held, first after a start", "MB/s", rates(alternate(share=work, null=b.null and null)), ["≥ 0.9 null"])
@@ -305,12 +305,10 @@ def read_disk(b):
         b.node.stop()
         drop_all()
         b.node.start()
-        touch_memory()
         return timed(net.dd, b.held[0])
 
     def disk(i):
         drop_all()
-        touch_memory()
         return timed(net.dd, b.plain)
     yield Result(f"cat {options.mib} MiB held, disk cold", "MB/s", rates(alternate(share=ours, disk=disk)))
 
