@@ -19,7 +19,7 @@ more than the request. `taskset -c 0 compare.py …` has all of it on one proces
 Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
 is touched before each round, for all alike (--warm, GiB; 0: not).
 """
-import argparse, contextlib, json, os, pathlib, random, re, shutil, statistics, subprocess, sys, tempfile, time, unittest
+import argparse, contextlib, json, os, pathlib, random, re, shutil, signal, statistics, subprocess, sys, tempfile, time, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib"), str(HERE.parent / "interop")]
@@ -33,7 +33,7 @@ left_out = net.left_out
 
 
 class Options:
-    mib, rounds, warm, store_gib = 1024, 5, 3, 10
+    mib, rounds, warm, store_gib, no_rivals = 1024, 5, 3, 10, False
 
 
 options = Options()
@@ -165,7 +165,7 @@ class Bench:
 
     @property
     def kubo(self):
-        program = self.once("kubo-program", net.kubo_program)
+        program = self.once("kubo-program", lambda: None if options.no_rivals else net.kubo_program())
         return self.once("kubo", lambda: interop_kubo.Kubo(self.lab, 3, program) if program else None)
 
     @property
@@ -180,7 +180,7 @@ class Bench:
     @property
     def sshfs(self):
         def make():
-            if not net.have("sshfs", "sshfs") or not net.have("sshd", "sshfs"):
+            if options.no_rivals or not net.have("sshfs", "sshfs") or not net.have("sshd", "sshfs"):
                 return None
             self.plain
             s = Sshfs(self.lab, self.lab.dir)
@@ -322,6 +322,7 @@ def write_big(b):
     def into(folder):
         def work(i):
             target = folder / "copy"
+            os.sync()
             took = timed(copy_synced, b.plain, target)
             target.unlink()
             return took
@@ -330,6 +331,7 @@ def write_big(b):
     def ours(i):  # bytes of their own: what is held already would not be written again
         source = b.lab.dir / "source"
         write_pattern(source, options.mib * MIB, 1000 + i)
+        os.sync()  # what is on its way to the disk would be in the way of both
         took = timed(copy_synced, source, b.node.mount / "share/copy")
         (b.node.mount / "share/copy").unlink()
         source.unlink()
@@ -445,6 +447,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", metavar="ROW,…", default=",".join(ROWS), help="see --list")
     parser.add_argument("--json", metavar="FILE", help="all samples, for other programs")
+    parser.add_argument("--no-rivals", action="store_true", help="without Kubo and sshfs")
     parser.add_argument("--list", action="store_true", help="names of the rows")
     for name, what in (("mib", "size of the big file"), ("rounds", "of each row"), ("warm", "GiB of memory to touch before a round"),
                        ("store-gib", "in the store of the row start")):
@@ -462,6 +465,7 @@ def main():
         need()
     except unittest.SkipTest as e:
         sys.exit(f"cannot run here: {e}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # what was started is stopped, and the table is as far as it is
     results = []
     print("| measure | p2pfs: median (spread) | aim | in the same run (p2pfs ÷ it) |\n|---|---|---|---|")
     with contextlib.ExitStack() as stack:

@@ -5,17 +5,17 @@
     sudo P2P_BIN=build/release/p2p tests/bench/curves.py [--only file,folder,store,peers] [--small]
     tests/bench/curves.py --draw
 
-Measures, writes tests/bench/data/<curve>.json (x, seconds, MiB of private memory at the end of each step), and draws <curve>.svg beside it;
---draw only draws. Medians of --rounds. Takes minutes and some 20 GiB of disk (--small: seconds, for trying it). By hand only; needs root.
+Measures, writes tests/bench/data/<curve>.json (x, seconds, MiB of private memory at the end of each step; how busy the machine was), and draws
+<curve>.svg beside it; --draw only draws. Medians of --rounds. Takes minutes and some 10 GiB of disk (--small: seconds, for trying it). By hand only; needs root.
 """
-import argparse, contextlib, json, math, os, pathlib, statistics, subprocess, sys, time
+import argparse, json, math, os, pathlib, statistics, subprocess, sys, time
 
 HERE = pathlib.Path(__file__).resolve().parent
 DATA = HERE / "data"
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import net, small
 from compare import copy_synced, drop, timed
-from lab import Lab, Loopback, need, wait_for, write_pattern
+from lab import Lab, Loopback, need, write_pattern
 
 QUIET = "mdns = off\n"
 options = None
@@ -33,6 +33,10 @@ class Curve:
 
     def __init__(self, name, x, lines, points):
         self.name, self.x, self.lines, self.points = name, x, lines, points
+
+
+def load():
+    return f"{os.getloadavg()[1]:.1f}"
 
 
 def medians(step, x):
@@ -119,26 +123,23 @@ def store():
             read = timed(net.dd, node.mount / "share/one")
             (node.mount / "share/one").unlink()
             return {"start to mounted": start, "cp of 1 MiB + fsync": write, "cat of it": read, "private memory": memory}
-        points = over(sizes(16, 64 if options.small else 16384, 4), step)
+        points = over(sizes(16, 64 if options.small else 4096, 4), step)
     return Curve("store", "MiB in the store", {"start to mounted": "s", "cp of 1 MiB + fsync": "s", "cat of it": "s", "private memory": "MiB"},
                  points)
 
 
 def peers():
     """One node that many are connected to; one of them fetches 16 MiB from it."""
-    points = []
     counts = [1, 2, 4] if options.small else [1, 2, 4, 8, 16, 32, 64]
-    with Loopback(counts[-1] + 1) as lab, contextlib.ExitStack() as stack:
+    with Loopback(counts[-1] + 1) as lab:
         config = QUIET + "listen = /ip4/127.0.0.1/tcp/0\nmax-connections-per-ip = 200\n"
         middle = lab.node(1, config=config)
         nodes = []
 
         def step(count, i):
-            connect = 0
             while len(nodes) < count:
                 nodes.append(lab.node(len(nodes) + 2, config=config, options=("--no-mount",) if nodes else ()))
-                connect += timed(nodes[-1].run, "connect", middle.address())
-                step.last = connect
+                nodes[-1].run("connect", middle.address())
             cid = net.share(middle, 16, count * 100 + i, f"f{count}-{i}")
             fetch = timed(net.dd, nodes[0].mount / "ipfs" / cid)
             status = timed(middle.run, "status")
@@ -194,6 +195,7 @@ def panel(c, unit, shift):
 def draw(path):
     c = json.loads(path.read_text())
     body = panel(c, "s", 0) + panel(c, "MiB", WIDTH)
+    body.append(f'<text x="{2 * WIDTH - RIGHT}" y="16" text-anchor="end" fill="#777">{c["about"]}</text>')
     path.with_suffix(".svg").write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="11">\n'
         f'<rect width="{2 * WIDTH}" height="{HEIGHT}" fill="white"/>\n' + "\n".join(body) + "\n</svg>\n")
@@ -214,9 +216,11 @@ def main():
         if not options.draw:
             need()
             print(name, file=sys.stderr)
+            before = load()
             c = CURVES[name]()
+            about = f"{options.rounds} rounds, {os.cpu_count()} processors, load average of 5 minutes {before} before, {load()} after"
             points = ",\n  ".join(json.dumps([x, {k: float(f"{v:.4g}") for k, v in p.items()}]) for x, p in c.points)
-            path.write_text(f'{{"x": {json.dumps(c.x)}, "lines": {json.dumps(c.lines)}, "points": [\n  {points}\n]}}\n')
+            path.write_text(f'{{"x": {json.dumps(c.x)}, "lines": {json.dumps(c.lines)}, "about": {json.dumps(about)}, "points": [\n  {points}\n]}}\n')
         draw(path)
 
 
