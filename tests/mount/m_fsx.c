@@ -488,7 +488,7 @@ int main(int argc, char **argv)
         CHECK(files[i].data = calloc(1, MAX + 1));
     }
     const char *replay = getenv("FSX_SEED"), *many = getenv("FSX_OPS");
-    unsigned long count = many ? strtoul(many, NULL, 10) : 5000;
+    unsigned long count = many ? strtoul(many, NULL, 10) : 10000;
     if (replay) {
         run(strtoull(replay, NULL, 10), count);
         return 0;

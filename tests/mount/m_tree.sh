@@ -15,8 +15,8 @@ for seed in "${seeds[@]}"; do
     trap 'rm -rf "$reference"' EXIT
     mkdir "$M/share/$seed" || fail mkdir
     for part in $(seq "$parts"); do
-        "$(dirname "$MAIN")/tree_fuzz" "$M/share/$seed" "$reference" $((seed * 1000 + part)) $((${TREE_OPS:-6000} / parts)) ||
-            fail "replay: TREE_SEED=$seed TREE_PARTS=$parts TREE_OPS=${TREE_OPS:-6000}"
+        "$(dirname "$MAIN")/tree_fuzz" "$M/share/$seed" "$reference" $((seed * 1000 + part)) $((${TREE_OPS:-10000} / parts)) ||
+            fail "replay: TREE_SEED=$seed TREE_PARTS=$parts TREE_OPS=${TREE_OPS:-10000}"
         stop && again || fail "start again"
     done
     "$(dirname "$MAIN")/tree_fuzz" "$M/share/$seed" "$reference" 0 0 || fail "after the last restart"
