@@ -16,7 +16,7 @@
 
 /* Seeds that found something, with what it was */
 static const uint64_t found[] = {
-    1, /* the first of all */
+    1, /* found nothing: none did so far */
 };
 
 #define MAX    (5u << 19) /* 2.5 MiB: chunks have 1 */

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Programs that people use: git, sqlite, rsync, tar, an editor's save, a database of many small files.
 set -u
+here=$(cd "$(dirname "$0")" && pwd)
 fail() { echo "m_programs: $*"; exit 1; }
 cd "$1/share" && mkdir work && cd work || fail "mkdir"
 src=/usr/share/doc/libc6; [ -d $src ] || src=/usr/share/common-licenses
@@ -25,4 +26,6 @@ tar cf t.tar plain && mkdir un && tar xf t.tar -C un && diff -r plain un/plain |
 echo one >doc; cp doc doc~; echo two >.doc.swp; mv .doc.swp doc; [ "$(cat doc doc~ | tr '\n' ' ')" = "two one " ] || fail "save"
 for i in $(seq 1 300); do echo "$i" >"small$i"; done; cat small* | sort -n | cmp - <(seq 1 300) || fail "small files"
 rm -rf plain repo un || fail "rm -r"
+# and those of programs.sh that are fast
+ONLY="git sqlite-wal rsync tar unzip vim" "$here/programs.sh" "$1" || fail "programs.sh"
 exit 0

@@ -4,7 +4,7 @@
 set -u
 fail() { echo "m_tree: $*"; exit 1; }
 . "$(dirname "$0")/again.sh"
-# Seeds that found something:
+# Seeds that found something (files without a name, times of changes that keep the bytes), in reverse order of age:
 found=(1 120 696805720)
 parts=${TREE_PARTS:-3}
 [ "$(stat -fc %T /dev/shm)" = tmpfs ] || { echo "skipped: no tmpfs at /dev/shm"; exit 77; }
