@@ -98,11 +98,17 @@ static void refresh_disk(struct blockstore *bs, mono_ns now)
 
 /* ---- commits ---- */
 
-static void note_fault(struct blockstore *bs, int err)
+static void tell_fault(struct blockstore *bs, int err)
 {
     static struct log_limit limit;
     if (atomic_exchange(&bs->stats.fault, err) != err)
         log_limited(&limit, "store.fault", "error=\"%s\"", err_text(err));
+}
+
+static void note_fault(struct blockstore *bs, int err)
+{
+    bs->refused = true;
+    tell_fault(bs, err);
 }
 
 static void note_recovery(struct blockstore *bs)
@@ -119,6 +125,7 @@ static int commit(struct blockstore *bs, struct store_txn *txn)
         return r;
     bs->unsynced = true;
     bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
+    bs->refused = false;
     note_recovery(bs);
     atomic_fetch_add(&bs->stats.commits, 1);
     publish(bs);
@@ -133,12 +140,13 @@ static int sync_now(struct blockstore *bs)
     if (rc == 0)
         rc = bs->env.mdb ? mdb_env_sync(bs->env.mdb, 1) : EIO;
     if (rc) {
-        note_fault(bs, store_error(rc));
+        tell_fault(bs, store_error(rc));
         bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
         return store_error(rc);
     }
     bs->unsynced = false;
-    note_recovery(bs);
+    if (!bs->refused) /* a full disk syncs what it has */
+        note_recovery(bs);
     return 0;
 }
 
@@ -334,6 +342,14 @@ static bool give_back(struct blockstore *bs)
 static bool may_give_back(const struct blockstore *bs)
 {
     return bs->t.dead > 0 && !bs->stop && (bs->dead_pass || !bs->unsynced || bs->t.dead >= DEAD_MANY);
+}
+
+/* Is it over? Nobody may write for long, and the status should tell. */
+static void probe(struct blockstore *bs)
+{
+    struct store_txn txn;
+    if (store_txn_begin(bs, &txn) == 0)
+        (void)commit(bs, &txn); /* when it fails, it is as it was */
 }
 
 /* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
@@ -572,8 +588,11 @@ static void turn(struct blockstore *bs)
         (void)give_back(bs);
     if (bs->unsynced && !bs->pending && now >= bs->sync_at)
         (void)sync_now(bs); /* a failure is in the figures, and tried again */
-    if (now >= bs->refresh_at)
+    if (now >= bs->refresh_at) {
         refresh_disk(bs, now);
+        if (bs->refused && !bs->broken)
+            probe(bs);
+    }
 }
 
 static void *committer_main(void *arg)

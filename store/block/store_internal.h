@@ -186,6 +186,7 @@ struct blockstore {
     bool stop;
     bool unsynced;    /* the last commit's meta page may not be on disk */
     bool broken;      /* LMDB wants to be reopened */
+    bool refused;     /* something could not be written, and nothing was since */
     int commit_error; /* of the last commit that failed: why it is broken */
     bool check_quota;
     bool dead_pass;                        /* room of big blocks is being given back: of those dropped before … */
