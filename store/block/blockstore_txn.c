@@ -79,10 +79,8 @@ int store_txn_commit(struct store_txn *txn)
         rc = ENOSPC; /* LMDB calls a short write EIO; the disk took a part of it and is full now */
     if (rc) {
         struct blockstore *bs = txn->bs;
-        if (store_env_panicked(&bs->env)) {
+        if (store_env_panicked(&bs->env))
             bs->broken = true;
-            bs->reopen_at = 0;
-        }
         return bs->commit_error = store_error(rc);
     }
     txn->bs->t = txn->t;

@@ -194,7 +194,7 @@ struct blockstore {
     uint64_t dead_epoch;                   /* … begun in this epoch of reading or later */
     mono_ns dead_at;                       /* look again */
     mono_ns refresh_at, sync_at, retry_at; /* retry_at: of maintenance that failed */
-    mono_ns reopen_at;                     /* when `broken` */
+    mono_ns reopen_at;                     /* when `broken`; a moment after the last time */
 
     /* shared */
     struct vouched *vouched;
