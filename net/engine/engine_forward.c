@@ -136,10 +136,11 @@ int forward_listen(struct engine *e, struct service_forward *f, struct why *why)
     errno = ENAMETOOLONG;
     int fd = len ? bind_listener(&ss, len, f->kind == SERVICE_UDP ? SOCK_DGRAM : SOCK_STREAM) : -1;
     if (fd < 0) {
+        const char *other = errno == EADDRNOTAVAIL ? "this machine has no such address" : NULL;
         int err = errno == EADDRINUSE ? ERR_BUSY : err_from_errno(errno);
         struct buf place = BUF_INIT;
         service_forward_text(f, &place);
-        (void)why_set(why, err, "cannot listen on %s: %s", buf_cstr(&place), err_text(err));
+        (void)why_set(why, err, "cannot listen on %s: %s", buf_cstr(&place), other ? other : err_text(err));
         buf_done(&place);
         e->forwards_at = engine_min(e->forwards_at, mono_after(mono_now(), LISTEN_AGAIN));
         return err;

@@ -165,7 +165,7 @@ int service_addr_parse(const char *text, struct service_addr *ret, struct why *w
     struct service_addr a = {.v6 = false};
     const char *colon = strrchr(text, ':');
     bool ok = colon ? parse_ip(text, (size_t)(colon - text), &a) : parse_ip("localhost", 9, &a);
-    if (!ok || !parse_port(colon ? colon + 1 : text, &a.port))
+    if (!ok || !parse_port(colon ? colon + 1 : text, &a.port) || !a.port)
         return why_set(why, ERR_INVALID, "'%.60s' is not an address: PORT, IP:PORT or [IPv6]:PORT", text);
     *ret = a;
     return 0;
