@@ -201,6 +201,12 @@ static void run_text(struct mail *take_m, void *owner)
         answer(q, text_of(m, span_str(q->path), &q->text));
 }
 
+/* A block that is being put: not in the store yet, and nothing says that the disk refuses it */
+static bool on_its_way(struct mount *m, const struct cid *cid)
+{
+    return m->flights > 0 && m->put_error == 0 && !store_has(m->reader, cid);
+}
+
 static int find_cid(void *owner, struct request *r)
 {
     struct question *q = r->state;
@@ -215,6 +221,8 @@ static int find_cid(void *owner, struct request *r)
     int rc = share_resolve(m, span_from(path, 5), &n);
     if (rc == 0)
         rc = share_root(m, r, n.id, &root);
+    if (rc == 0 && on_its_way(m, &root.cid))
+        return ERR_AGAIN; /* whoever asked reads the store */
     if (rc == 0)
         q->cid = root.cid;
     return rc;

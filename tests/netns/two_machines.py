@@ -134,5 +134,17 @@ class TwoMachines(unittest.TestCase):
                      subprocess.run(["cat", absent], capture_output=True, text=True, timeout=30).stderr, 60)
 
 
+class Alone(unittest.TestCase):
+    def test_what_was_just_copied_is_listed_without_a_network(self):
+        """The command line reads the store; a folder's CID is told when its blocks are there."""
+        need()
+        with Lab(1, bridge=False) as lab:
+            a = lab.node(1)
+            for i in range(5):
+                (a.mount / f"share/d{i}/sub").mkdir(parents=True)
+                (a.mount / f"share/d{i}/sub/file").write_text(f"new {i}")
+                self.assertIn("sub", a.run("ls", f"share/d{i}").stdout)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
