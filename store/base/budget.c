@@ -24,7 +24,7 @@ struct budget {
     _Atomic uint64_t used;
     _Atomic uint64_t peak;
     _Atomic uint64_t by_class[BUDGET_CLASSES];
-    atomic_bool refused; /* somebody waits */
+    atomic_bool refused;                /* somebody waits */
     atomic_int watch[BUDGET_WATCH_MAX]; /* -1: free */
     unsigned watch_count;
 };
@@ -43,7 +43,7 @@ struct budget *budget_free(struct budget *b)
     return NULL;
 }
 
-static uint64_t share_of(const struct budget *b, unsigned c)
+uint64_t budget_share(const struct budget *b, enum budget_class c)
 {
     return atomic_load(&b->limit) / 64 * classes[c].share;
 }
@@ -56,7 +56,7 @@ static uint64_t claimed_by_others(const struct budget *b, unsigned c)
         if (i == c)
             continue;
         uint64_t used = atomic_load(&b->by_class[i]);
-        uint64_t share = share_of(b, i);
+        uint64_t share = budget_share(b, i);
         sum += used > share ? used : share;
     }
     return sum;
@@ -80,7 +80,7 @@ bool budget_take(struct budget *b, enum budget_class c, size_t bytes)
 {
     charge(b, c, bytes);
     uint64_t mine = atomic_load(&b->by_class[c]);
-    if (mine <= share_of(b, c) || mine + claimed_by_others(b, c) <= atomic_load(&b->limit)) {
+    if (mine <= budget_share(b, c) || mine + claimed_by_others(b, c) <= atomic_load(&b->limit)) {
         note_peak(b);
         return true;
     }

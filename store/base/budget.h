@@ -42,6 +42,7 @@ uint64_t budget_limit(const struct budget *b);
 uint64_t budget_used(const struct budget *b);
 uint64_t budget_peak(const struct budget *b);
 uint64_t budget_class_used(const struct budget *b, enum budget_class c);
+uint64_t budget_share(const struct budget *b, enum budget_class c); /* guaranteed bytes */
 const char *budget_class_name(enum budget_class c);
 /* A quarter or less of the budget is free: be frugal (drop caches, shrink windows). */
 bool budget_tight(const struct budget *b);
