@@ -20,6 +20,7 @@
 #include "store/base/log.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ struct session {
 };
 
 #define BACKGROUND_MAX 65535 /* the field has 16 bits */
+#define NOTIFY_PRUNE   9     /* newer than the header of Debian 12, and what follows too */
+#define PRUNE_MINOR    45
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -178,4 +181,21 @@ void session_watch(struct session *s, struct request *kept)
 void session_forget_name(struct session *s, uint64_t dir, const char *name)
 {
     (void)fuse_lowlevel_notify_inval_entry(s->fuse, dir, name, strlen(name)); /* it may have forgotten it already */
+}
+
+bool session_can_prune(const struct session *s)
+{
+    return s->handshake.minor >= PRUNE_MINOR;
+}
+
+void session_prune(struct session *s, const uint64_t *nodes, unsigned count)
+{
+    struct {
+        uint32_t count, padding;
+        uint64_t spare;
+    } prune = {.count = count};
+    struct fuse_out_header head = {.error = NOTIFY_PRUNE};
+    struct iovec iov[] = {{&head, sizeof head}, {&prune, sizeof prune}, {(void *)(uintptr_t)nodes, count * sizeof *nodes}};
+    head.len = (uint32_t)(iov[0].iov_len + iov[1].iov_len + iov[2].iov_len);
+    (void)!writev(fuse_session_fd(s->fuse), iov, 3); /* those that it has forgotten are no error, nor is the mount's end */
 }

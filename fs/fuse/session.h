@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The connection to the kernel: mounts, reads requests, decodes them into struct request and hands each to handle().
- * It has no loop of its own: the owner polls session_fd beside its mailbox and timers. One thread, but for session_forget_name.
+ * It has no loop of its own: the owner polls session_fd beside its mailbox and timers. One thread, but for
+ * session_forget_name and session_prune.
  */
 #ifndef FS_FUSE_SESSION_H
 #define FS_FUSE_SESSION_H
@@ -39,5 +40,8 @@ void session_watch(struct session *s, struct request *kept);
 /* The kernel looks this name up again when it is asked for. Waits for the directory's lock: never on the thread that answers
  * requests. Any other thread. */
 void session_forget_name(struct session *s, uint64_t dir, const char *name);
+/* The kernel forgets those of these nodes that nobody uses: OP_FORGETs come. Any other thread, as it may write back first. */
+void session_prune(struct session *s, const uint64_t *nodes, unsigned count);
+bool session_can_prune(const struct session *s); /* this kernel knows how (Linux 6.18) */
 
 #endif

@@ -16,7 +16,7 @@ struct inode_table {
     size_t slot_cap, slot_count, free_count;
     struct inode **buckets;
     size_t bucket_count; /* a power of two */
-    uint64_t count;
+    uint64_t count, bytes, made;
 };
 
 #define BUCKETS_FIRST 1024
@@ -53,12 +53,44 @@ static size_t cost(const struct inode *i)
     return sizeof *i + i->key_len + 2 * sizeof(void *) + 2 * sizeof(uint32_t);
 }
 
+static void charge(struct inode_table *t, size_t bytes)
+{
+    t->bytes += bytes;
+    if (t->budget)
+        budget_take_always(t->budget, BUDGET_TABLE, bytes); /* the pruner bounds it */
+}
+
+static void give_back(struct inode_table *t, size_t bytes)
+{
+    t->bytes -= bytes;
+    if (t->budget)
+        budget_give(t->budget, BUDGET_TABLE, bytes);
+}
+
+static size_t place_cost(const struct inode_place *p)
+{
+    return p ? sizeof *p + strlen(p->name) + 1 + 2 * sizeof(void *) : 0;
+}
+
 static void release(struct inode_table *t, struct inode *i)
 {
     t->on_free(t->owner, i);
-    if (t->budget)
-        budget_give(t->budget, BUDGET_TABLE, cost(i));
+    give_back(t, cost(i) + place_cost(i->place));
+    free(i->place);
     free(i);
+}
+
+void inode_set_place(struct inode_table *t, struct inode *i, uint64_t dir, const char *name)
+{
+    if (i->place && i->place->dir == dir && strcmp(i->place->name, name) == 0)
+        return;
+    size_t len = strlen(name) + 1;
+    give_back(t, place_cost(i->place));
+    free(i->place);
+    i->place = mem_new(sizeof *i->place + len);
+    i->place->dir = dir;
+    memcpy(i->place->name, name, len);
+    charge(t, place_cost(i->place));
 }
 
 struct inode_table *inode_table_free(struct inode_table *t)
@@ -143,8 +175,9 @@ struct inode *inode_get(struct inode_table *t, const struct inode_key *k)
     i->next = *at;
     *at = i;
     t->count++;
-    if (t->budget)
-        budget_take_always(t->budget, BUDGET_TABLE, cost(i)); /* the kernel's cache bounds it */
+    t->made++;
+    i->used = true;
+    charge(t, cost(i));
     return i;
 }
 
@@ -199,4 +232,25 @@ void inode_forget(struct inode_table *t, struct inode *i, uint64_t count)
 uint64_t inode_count(const struct inode_table *t)
 {
     return t->count;
+}
+
+struct inode *inode_walk(const struct inode_table *t, size_t *at)
+{
+    while (*at < t->slot_count) {
+        struct inode *i = t->slots[(*at)++];
+        if (i)
+            return i;
+    }
+    *at = 0;
+    return NULL;
+}
+
+uint64_t inode_bytes(const struct inode_table *t)
+{
+    return t->bytes;
+}
+
+uint64_t inode_made(const struct inode_table *t)
+{
+    return t->made;
 }

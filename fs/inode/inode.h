@@ -7,7 +7,7 @@
  * Two numbers: `number` names the inode in requests (slot of the table, with a generation per use of the slot); `st_ino`
  * is what users see, a function of kind and key only, so that listings can tell it for entries that have no inode.
  *
- * Bounded by what the kernel keeps; charged to BUDGET_TABLE. One thread: fs.
+ * Charged to BUDGET_TABLE, and what the kernel keeps: fs/node/prune.h asks it to forget. One thread: fs.
  */
 #ifndef FS_INODE_INODE_H
 #define FS_INODE_INODE_H
@@ -17,6 +17,12 @@
 
 struct inode_table;
 
+/* Where the kernel was told of it last: what older kernels must be told to forget it */
+struct inode_place {
+    uint64_t dir; /* number */
+    char name[];
+};
+
 struct inode {
     uint64_t number, generation;
     uint64_t lookups; /* the kernel's references */
@@ -25,8 +31,10 @@ struct inode {
     uint8_t type; /* kind's own use */
     uint16_t sub;
     uint16_t key_len;
+    bool used; /* since the pruner came by */
     struct inode *next;
-    void *data; /* kind's own state, freed by the table's on_free */
+    struct inode_place *place; /* NULL: not known */
+    void *data;                /* kind's own state, freed by the table's on_free */
     uint8_t key[];
 };
 
@@ -56,6 +64,13 @@ void inode_hold(struct inode *i);                                          /* ha
 void inode_unhold(struct inode_table *t, struct inode *i);                 /* may free it */
 void inode_forget(struct inode_table *t, struct inode *i, uint64_t count); /* may free it */
 void inode_settle(struct inode_table *t, struct inode *i);                 /* frees it when nobody refers to it */
+
+void inode_set_place(struct inode_table *t, struct inode *i, uint64_t dir, const char *name);
+
+/* The next inode of the round that `at` is in; NULL: the round is over, `at` is 0 again. */
+struct inode *inode_walk(const struct inode_table *t, size_t *at);
+uint64_t inode_bytes(const struct inode_table *t); /* what is charged */
+uint64_t inode_made(const struct inode_table *t);  /* since the start */
 
 uint64_t inode_st_ino(const struct inode_key *k);
 uint64_t inode_count(const struct inode_table *t);

@@ -19,10 +19,12 @@
 #define REQUESTS_A_TURN 32 /* then mail and timers get theirs */
 #define MAIL_A_TURN     256
 #define CACHE_MOST      (UINT32_C(16) << 20) /* blocks that came and are not committed yet: two windows of read-ahead */
-#define READ_AHEAD_KIB  1024                 /* the kernel's own, in the page cache */
-#define DRAIN_MOST      (30 * MONO_S)        /* at the end, for the disk */
-#define DRAIN_FAULTY    (2 * MONO_S)         /* for one that fails */
-#define DETACH_MOST     MONO_S               /* for programs that have files open, after the mount was taken away */
+#define CACHE_SHARE     8             /* and no more than so much of the budget; it is charged to those who made the blocks */
+#define CACHE_REST      (2 * MONO_S)  /* after which the store shows them all */
+#define READ_AHEAD_KIB  1024          /* the kernel's own, in the page cache */
+#define DRAIN_MOST      (30 * MONO_S) /* at the end, for the disk */
+#define DRAIN_FAULTY    (2 * MONO_S)  /* for one that fails */
+#define DETACH_MOST     MONO_S        /* for programs that have files open, after the mount was taken away */
 
 /* ---- callbacks of the parts ---- */
 
@@ -119,11 +121,25 @@ static void take_room(struct mount *m)
     pending_wake(m->pending, NULL);
 }
 
+/* While nobody waits for blocks those that came are the store's: their memory is for others. */
+static void cache_tick(struct mount *m, mono_ns now)
+{
+    if (blockcache_bytes(m->cache) == 0) {
+        m->cache_due = MONO_NEVER;
+    } else if (wants_open(m->wants) > 0 || m->cache_due == MONO_NEVER) {
+        m->cache_due = mono_after(now, CACHE_REST);
+    } else if (now >= m->cache_due) {
+        blockcache_trim(m->cache, 0);
+        m->cache_due = MONO_NEVER;
+    }
+}
+
 static void turn(struct mount *m)
 {
     struct epoll_event events[16];
     mono_ns now = mono_now();
     mono_ns deadline = mono_min(mono_min(pending_deadline(m->pending), m->next_tick), siblings_deadline(m->siblings));
+    deadline = mono_min(deadline, m->cache_due);
     int n = epoll_wait(m->epoll, events, 16, timeout_ms(deadline, now));
     for (int i = 0; i < n; i++) {
         if (events[i].data.u64 == SOURCE_FUSE && !m->ended)
@@ -140,6 +156,8 @@ static void turn(struct mount *m)
     pending_expire(m->pending, now);
     siblings_expire(m, now);
     share_tick(m, now);
+    prune_tick(m);
+    cache_tick(m, now);
     atomic_store_explicit(&m->stat_parked, pending_count(m->pending), memory_order_relaxed);
     atomic_store_explicit(&m->stat_inodes, inode_count(m->inodes), memory_order_relaxed);
 }
@@ -203,7 +221,9 @@ static void make_parts(struct mount *m)
 {
     m->inodes = inode_table_new(m->o.budget, m, node_free_inode);
     inode_make_root(m->inodes, &(struct inode_key){NODE_FIXED, 0, SPAN_NONE});
-    m->cache = blockcache_new(m->o.budget, CACHE_MOST, store_reader_source(m->reader));
+    uint64_t part = budget_limit(m->o.budget) / CACHE_SHARE;
+    m->cache = blockcache_new(m->o.budget, part < CACHE_MOST ? part : CACHE_MOST, store_reader_source(m->reader));
+    m->cache_due = MONO_NEVER;
     m->source = blockcache_source(m->cache);
     struct wants_options w = {m->o.want, m->mailbox, m->o.budget, m, on_settled, on_arrived};
     m->wants = wants_new(&w);

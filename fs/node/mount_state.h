@@ -17,6 +17,7 @@
 #include "fs/fuse/session.h"
 #include "fs/inode/inode.h"
 #include "fs/node/mount.h"
+#include "fs/node/prune.h"
 #include "store/block/blockcache.h"
 #include "store/tree/tree.h"
 #include "store/unixfs/directory.h"
@@ -68,7 +69,9 @@ struct mount {
     struct store_reader *reader;
     struct blockcache *cache;
     struct block_source *source; /* the cache, then the store */
+    mono_ns cache_due;           /* when the cache is given up */
     struct inode_table *inodes;
+    struct prune prune;
     struct wants *wants;
     struct pending_table *pending;
     struct siblings *siblings; /* read-ahead in directories */

@@ -90,6 +90,7 @@ int node_run(void *mount, struct request *r)
         rc = ERR_STALE;
     } else {
         const struct node_ops *ops = node_kinds[i->kind];
+        i->used = true;
         node_op *op = ops->op[r->op] ? ops->op[r->op] : common[r->op];
         rc = ops->allowed ? ops->allowed(m, r, i) : 0;
         if (rc == 0)
@@ -225,6 +226,7 @@ void node_reply_found(struct mount *m, struct request *r, const struct found *f)
     struct request_entry e;
     to_entry(f, i, &e);
     i->lookups++;
+    prune_note(m, i, &f->attr, r->node, r->name);
     if (!request_entry(r, &e))
         inode_forget(m->inodes, i, 1);
 }
@@ -253,6 +255,7 @@ bool node_dir_add(struct mount *m, struct dir_out *d, const char *name, const st
         return false;
     }
     i->lookups++;
+    prune_note(m, i, &f->attr, d->r->node, name);
     return true;
 }
 

@@ -224,6 +224,7 @@ static int create(struct mount *m, struct request *r, struct inode *i)
                               .entry_timeout = TIMEOUT,
                               .attr_timeout = TIMEOUT};
     made->lookups++;
+    prune_note(m, made, &f.attr, r->node, r->name);
     if (request_create(r, &e, (uint64_t)(uintptr_t)h, share_cache_flag(h)))
         return 0;
     inode_hold(made);

@@ -76,3 +76,52 @@ Test(inode, st_ino_is_a_function_of_the_key)
     cr_assert_neq(inode_st_ino(&ka), inode_st_ino(&kb));
     cr_assert_neq(inode_st_ino(&ka), 0);
 }
+
+Test(inode, a_walk_meets_each_once)
+{
+    struct budget *budget = budget_new(BUDGET_DEFAULT);
+    struct inode_table *t = inode_table_new(budget, NULL, on_free);
+    struct inode *gone = NULL;
+    for (uint64_t id = 0; id < 100; id++) {
+        struct inode_key k = key(3, &id);
+        struct inode *i = inode_get(t, &k);
+        cr_assert(i->used);
+        gone = i;
+    }
+    inode_settle(t, gone);
+    cr_assert_eq(inode_made(t), 100);
+    size_t at = 0;
+    for (unsigned round = 0; round < 2; round++) {
+        unsigned met = 0;
+        for (struct inode *i; (i = inode_walk(t, &at)); met++) {
+            cr_assert_eq(i->used, round == 0);
+            i->used = false;
+        }
+        cr_assert_eq(met, 99);
+    }
+    inode_table_free(t);
+    cr_assert_eq(budget_used(budget), 0);
+    budget_free(budget);
+}
+
+Test(inode, the_last_place_is_kept)
+{
+    struct budget *budget = budget_new(BUDGET_DEFAULT);
+    struct inode_table *t = inode_table_new(budget, NULL, on_free);
+    uint64_t id = 4;
+    struct inode_key k = key(3, &id);
+    struct inode *i = inode_get(t, &k);
+    uint64_t bare = inode_bytes(t);
+    inode_set_place(t, i, 1, "a long name");
+    cr_assert_gt(inode_bytes(t), bare + 11);
+    inode_set_place(t, i, 9, "b");
+    cr_assert_eq(i->place->dir, 9);
+    cr_assert_str_eq(i->place->name, "b");
+    cr_assert_eq(budget_class_used(budget, BUDGET_TABLE), inode_bytes(t));
+    i->lookups = 1;
+    inode_forget(t, i, 1);
+    cr_assert_eq(inode_bytes(t), 0);
+    cr_assert_eq(budget_used(budget), 0);
+    inode_table_free(t);
+    budget_free(budget);
+}
