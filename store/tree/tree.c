@@ -16,7 +16,7 @@ static int make_root(struct tree *t)
 {
     struct change *c;
     t->next_id = TREE_FIRST_ID;
-    int r = change_begin(t, CHANGE_BYTES, false, &c);
+    int r = change_begin(t, CHANGE_BYTES, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
     wall_ns now = wall_now();

@@ -188,17 +188,27 @@ static size_t change_cost(size_t bytes)
     return sizeof(struct change) + 3 * bytes;
 }
 
-int change_begin(struct tree *t, size_t bytes, bool frees, struct change **ret)
+/* May it be made now? Charges it then. */
+static bool change_take(struct tree *t, enum change_kind kind, size_t cost)
+{
+    if (!t->budget || budget_take(t->budget, BUDGET_STORE, cost))
+        return true;
+    bool room_will_come = t->pending > 0 && !t->fault;
+    if (kind == CHANGE_ADDS || (kind == CHANGE_REMOVES && room_will_come))
+        return false;
+    budget_take_always(t->budget, BUDGET_STORE, cost);
+    return true;
+}
+
+int change_begin(struct tree *t, size_t bytes, enum change_kind kind, struct change **ret)
 {
     if (t->fault) {
         tree_retry(t);
-        if (!frees)
+        if (kind == CHANGE_ADDS)
             return t->fault;
     }
     size_t cost = change_cost(bytes);
-    if (t->budget && frees)
-        budget_take_always(t->budget, BUDGET_STORE, cost);
-    else if (t->budget && !budget_take(t->budget, BUDGET_STORE, cost))
+    if (!change_take(t, kind, cost))
         return ERR_AGAIN;
     struct change *c = MEM_NEW(struct change);
     c->op = (struct store_op){.mail.run = change_answered, .apply = change_apply, .reply = t->reply, .lazy = true};

@@ -157,7 +157,7 @@ static int make(struct tree *t, struct making *m)
     r = check_up(t, m->at.parent);
     struct change *c;
     if (r == 0)
-        r = change_begin(t, CHANGE_BYTES + m->rec.target.len, false, &c);
+        r = change_begin(t, CHANGE_BYTES + m->rec.target.len, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
     uint64_t id = t->next_id++;
@@ -240,7 +240,7 @@ static int remove_name(struct tree *t, struct tree_place at, bool dir, wall_ns n
         return r < 0 ? r : ERR_NOT_EMPTY;
     r = check_up(t, at.parent);
     if (r == 0)
-        r = change_begin(t, CHANGE_BYTES, true, &c);
+        r = change_begin(t, CHANGE_BYTES, CHANGE_REMOVES, &c);
     if (r < 0)
         return r;
     del_name(c, at, id);
@@ -279,7 +279,7 @@ int edit_let_go(struct tree *t, uint64_t id)
     int r = view_node(t, id, &rec);
     if (r < 0 || rec.parent != 0 || id == TREE_ROOT)
         return r == ERR_STALE ? 0 : r;
-    r = change_begin(t, CHANGE_BYTES, true, &c);
+    r = change_begin(t, CHANGE_BYTES, CHANGE_LETS_GO, &c);
     if (r < 0)
         return r;
     if (rec.type == TREE_FILE && !cid_is_none(&rec.content.cid))
@@ -411,7 +411,7 @@ static int rename_node(struct tree *t, struct renaming *n, wall_ns now)
         r = check_up(t, n->to.parent);
     struct change *c;
     if (r == 0)
-        r = change_begin(t, CHANGE_BYTES + n->rec.target.len, false, &c);
+        r = change_begin(t, CHANGE_BYTES + n->rec.target.len, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
     move(c, n, now);
@@ -440,7 +440,7 @@ static int set_attr(struct tree *t, uint64_t id, const struct tree_attr *a, wall
     struct change *c;
     int r = view_node(t, id, &rec);
     if (r == 0)
-        r = change_begin(t, CHANGE_BYTES + rec.target.len, false, &c);
+        r = change_begin(t, CHANGE_BYTES + rec.target.len, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
     if (a->set_mode)
@@ -474,7 +474,7 @@ static int set_content(struct tree *t, uint64_t id, const struct unixfs_root *co
         return rec.type == TREE_DIR ? ERR_IS_DIR : ERR_INVALID;
     r = check_up(t, rec.parent);
     if (r == 0)
-        r = change_begin(t, CHANGE_BYTES, false, &c);
+        r = change_begin(t, CHANGE_BYTES, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
     struct unixfs_root old = rec.content;

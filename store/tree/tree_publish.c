@@ -132,7 +132,7 @@ static int build(struct publish *m, struct unixfs_root *ret)
 static int settle(struct publish *m, struct tree_record *rec, const struct unixfs_root *root)
 {
     struct change *c;
-    int r = change_begin(m->tree, CHANGE_BYTES, false, &c);
+    int r = change_begin(m->tree, CHANGE_BYTES, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
     rec->content = *root;

@@ -600,6 +600,39 @@ static void test_back_pressure(void)
     bed_free(&b);
 }
 
+/* Removals wait as well while others are on their way; what lets go of the removed file never does. */
+static void test_back_pressure_of_removals(void)
+{
+    enum { FILES = 20000 };
+    static uint64_t ids[FILES];
+    struct bed b;
+    char name[32];
+    bed_new(&b);
+    for (unsigned i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        ids[i] = make_file(&b, TREE_ROOT, name);
+        if (i % 1000 == 999)
+            bed_settle(&b);
+    }
+    unsigned refused = 0;
+    for (unsigned i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        while (tree_unlink(b.t, place(TREE_ROOT, name), 1) == ERR_AGAIN) {
+            refused++;
+            CHECK(tree_pending(b.t) > 0);
+            CHECK(mailbox_wait(b.mb, mono_now() + 60 * MONO_S));
+            bed_pump(&b);
+        }
+        tree_forget(b.t, ids[i]);
+    }
+    CHECK(refused > 0);
+    CHECK(budget_peak(b.budget) <= BUDGET_MIN);
+    struct tree_count count;
+    check_sound(&b, &count);
+    CHECK_EQ(count.files, 0);
+    bed_free(&b);
+}
+
 /* The disk refuses the n-th write of the store, for many n: whatever was synced without an error is there, the rest
  * comes after a retry, in order; new files are refused meanwhile. */
 static void test_disk_full(void)
@@ -767,6 +800,7 @@ int main(int argc, char **argv)
         {"publish sharded", test_publish_sharded},
         {"two trees", test_two_trees},
         {"back-pressure", test_back_pressure},
+        {"back-pressure of removals", test_back_pressure_of_removals},
         {"disk full", test_disk_full},
         {"refused operation", test_refused_operation},
         {"refused in order", test_refused_in_order},
