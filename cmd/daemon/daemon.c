@@ -22,6 +22,7 @@
 #include "store/base/log.h"
 #include "store/repo/identity.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -33,8 +34,9 @@
 
 #define MAIL_LIMIT     4096
 #define MAIL_BATCH     256
-#define CACHE_BYTES    (UINT32_C(24) << 20)
+#define CACHE_SHARE    8 /* of the budget: blocks that came and are not committed yet */
 #define TICK_IDLE      (1 * MONO_S)
+#define FREE_MOST      ((size_t)4 << 20) /* bytes that malloc may keep between two ticks */
 #define TICK_BUSY      (250 * MONO_MS)
 #define TEXTS_EVERY    (2 * MONO_S)
 #define PEERS_FILE_MAX (UINT32_C(16) << 20)
@@ -359,6 +361,14 @@ static void arm_tick(struct daemon *d)
     event_add(d->tick_event, &tv);
 }
 
+/* Blocks go from thread to thread, and each thread's part of the heap would keep the most that it ever had: what is free in the
+ * middle goes back to the kernel, which a free() alone does not do. */
+static void give_back_memory(void)
+{
+    if (mallinfo2().fordblks > FREE_MOST)
+        malloc_trim(0);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct daemon *d = arg;
@@ -371,6 +381,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     keeper_tick(d->keeper, now);
     orders_seen(d, now);
     dnsd_tick(d->dnsd, now);
+    if (!d->tasks)
+        blockcache_trim(d->cache, 0); /* the store shows them now */
+    give_back_memory();
     if (now - d->texts_at >= TEXTS_EVERY) {
         d->texts_at = now;
         views_publish_texts(d);
@@ -488,7 +501,7 @@ static int open_loop(struct daemon *d, struct why *why)
     int r = store_reader_new(d->store, &d->reader);
     if (r < 0)
         return why_set(why, r, "cannot read the store: %s", err_text(r));
-    d->cache = blockcache_new(d->budget, CACHE_BYTES, store_reader_source(d->reader));
+    d->cache = blockcache_new(d->budget, budget_limit(d->budget) / CACHE_SHARE, store_reader_source(d->reader));
     d->events = event_log_new();
     return 0;
 }

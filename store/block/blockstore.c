@@ -24,7 +24,8 @@
 
 #define GROUP_BYTES_MOST  (UINT32_C(32) << 20)
 #define GROUP_BYTES_LEAST (UINT32_C(1) << 20)
-#define GROUP_LINKS       512            /* cascades that ride along with a group's commit */
+#define GROUP_OP_BYTES    4096 /* of LMDB's dirty pages per operation, which it keeps: its small change comes in thousands */
+#define GROUP_LINKS       512  /* cascades that ride along with a group's commit */
 #define STEP_TIME         (10 * MONO_MS) /* of the store's own work between two groups */
 #define STEP_BLOCKS       128
 #define IDLE_SYNC         (MONO_S)
@@ -159,9 +160,9 @@ static size_t form_group(struct blockstore *bs)
     bs->group_count = 0;
     while (bs->pending && bs->group_count < bs->group_most) {
         struct store_op *op = (struct store_op *)bs->pending;
-        if (bs->group_count > 0 && bytes + op->cost > bs->group_bytes_most)
+        if (bs->group_count > 0 && bytes + op->cost + GROUP_OP_BYTES > bs->group_bytes_most)
             break;
-        bytes += op->cost;
+        bytes += op->cost + GROUP_OP_BYTES;
         bs->group[bs->group_count++] = opqueue_pop(bs);
         /* A hold protects from here on; an unhold only gives up after its group: nothing is evicted in between. */
         if (op->apply == apply_hold && ((struct hold_op *)op)->delta > 0) {
