@@ -109,36 +109,48 @@ static void drip_noise(struct hostile *h)
 
 /* ---- connections that are secured, and then nothing ---- */
 
-#define IDLERS 300
+#define IDLERS     300
+#define IDLERS_MAX 1024
+
+static unsigned idlers_look(struct session **all, unsigned count)
+{
+    unsigned open = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (all[i] && all[i]->over) {
+            session_verdict(all[i]);
+            all[i] = NULL;
+        }
+        open += all[i] != NULL;
+    }
+    return open;
+}
 
 static void idle(struct hostile *h)
 {
     static const struct session_plan plan = {0};
-    struct session *all[IDLERS] = {0};
+    static struct session *all[IDLERS_MAX];
+    uint64_t wished = hostile_work(h, IDLERS);
+    unsigned count = wished < IDLERS_MAX ? (unsigned)wished : IDLERS_MAX;
     for (mono_ns next = 0; !hostile_over(h);) {
-        unsigned open = 0;
-        for (unsigned i = 0; i < IDLERS; i++) {
-            if (all[i] && all[i]->over) {
-                session_verdict(all[i]);
-                all[i] = NULL;
-            }
-            open += all[i] != NULL;
-        }
+        unsigned open = idlers_look(all, count);
         if (open > h->tally.open_most)
             h->tally.open_most = open;
-        for (unsigned i = 0, n = 0; i < IDLERS && n < 20 && mono_now() >= next; i++)
+        bool due = mono_now() >= next;
+        for (unsigned i = 0, n = 0; due && i < count && n < 30; i++)
             if (!all[i]) {
                 all[i] = session_new(h, &plan);
                 h->tally.units++;
                 n++;
             }
-        if (mono_now() >= next)
+        if (due)
             next = mono_now() + 100 * MONO_MS;
-        session_turn(all, IDLERS, 10 * MONO_MS);
+        session_turn(all, count, 10 * MONO_MS);
     }
-    for (unsigned i = 0; i < IDLERS; i++)
+    for (unsigned i = 0; i < count; i++) {
         if (all[i])
             session_verdict(all[i]);
+        all[i] = NULL;
+    }
 }
 
 /* ---- thrash ---- */

@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Never swell: two nodes under loads that would fill the memory of a careless one, with budgets of 32 MiB and, in the long form, of 128.
+
+A thread samples each node: resident memory without the pages of the store's files (which the kernel takes back when it likes), of it
+what is anonymous, the budget's own figure, descriptors, threads. Checked: the budget is never exceeded, what is anonymous stays within
+budget and BASE, descriptors and threads are bounded, and a node at rest has less than 30 MB. Ends with a table of the peaks.
+
+By hand: P2P_TEST_SWELL=1 (both budgets, longer loads), or each: P2P_TEST_SWELL_CP=100000 (MB) P2P_TEST_SWELL_NAMES=1000000
+P2P_TEST_SWELL_SOAK=1800 (seconds)
+"""
+import contextlib, hashlib, os, pathlib, random, signal, statistics, subprocess, sys, threading, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from lab import P2P, Lab, need, pattern, wait_for
+
+HOSTILE = os.environ.get("HOSTILE_BIN", "")
+LONG = "P2P_TEST_SWELL" in os.environ
+CP = int(os.environ.get("P2P_TEST_SWELL_CP", "4000" if LONG else "300")) * 1000000
+NAMES = int(os.environ.get("P2P_TEST_SWELL_NAMES", "100000" if LONG else "20000"))
+SOAK = float(os.environ.get("P2P_TEST_SWELL_SOAK", "300" if LONG else "12"))
+MIB = 1 << 20
+IDLE = 30 * 10**6
+BASE = 24 * MIB       # beside the budget: stacks, libraries' data, what malloc keeps
+CONNECTIONS = 1000
+FILES, THREADS = CONNECTIONS + 200, 32
+SOURCES = 80
+SANITIZED = os.access(P2P, os.R_OK) and b"__asan_init" in pathlib.Path(P2P).read_bytes()
+rows = []
+
+
+class Watch(threading.Thread):
+    """Samples a node until end(): peaks, and the anonymous memory over time."""
+
+    def __init__(self, node):
+        super().__init__(daemon=True)
+        self.node, self.stop = node, threading.Event()
+        self.proc = pathlib.Path("/proc") / str(node.process.pid)
+        self.home = str(node.home)
+        self.rss = self.anon = self.files = self.threads = 0
+        self.series = []
+        self.sample()
+        self.start()
+
+    def sample(self):
+        rss = anon = 0
+        counts = True
+        for line in (self.proc / "smaps").read_text().splitlines():
+            key = line.split(" ", 1)[0]
+            if not key.endswith(":"):
+                counts = self.home not in line
+            elif key == "Rss:" and counts:
+                rss += int(line.split()[1]) << 10
+            elif key == "Anonymous:" and counts:
+                anon += int(line.split()[1]) << 10
+        self.rss, self.anon = max(self.rss, rss), max(self.anon, anon)
+        self.series.append(anon)
+        self.files = max(self.files, len(os.listdir(self.proc / "fd")))
+        self.threads = max(self.threads, len(os.listdir(self.proc / "task")))
+
+    def run(self):
+        while not self.stop.wait(0.05):
+            with contextlib.suppress(OSError):
+                self.sample()
+
+    def end(self):
+        self.stop.set()
+        self.join()
+        return self
+
+
+# ---- a bomb: a HAMT whose every shard has 256 times the same child ----
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def field(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def cid_of(block):
+    return bytes([1, 0x70, 0x12, 0x20]) + hashlib.sha256(block).digest()
+
+
+def shard(child, last):
+    unixfs = b"\x08\x05" + field(2, b"\xff" * 32) + b"\x28\x22\x30\x80\x02"
+    links = b"".join(field(2, field(1, child) + field(2, b"%02X%s" % (i, b"name" if last else b"")) + b"\x18\x01") for i in range(256))
+    return links + field(1, unixfs)
+
+
+def bomb():
+    """(root's bytes, a CAR of the blocks): 256^6 entries in seven blocks."""
+    blocks, child = [field(1, b"\x08\x02\x12\x01x\x18\x01")], None
+    for level in range(6):
+        child = cid_of(blocks[-1])
+        blocks.append(shard(child, level == 0))
+    root = cid_of(blocks[-1])
+    header = b"\xa2eroots\x81\xd8\x2a\x58\x25\x00" + root + b"gversion\x01"
+    return root, varint(len(header)) + header + b"".join(varint(len(cid_of(b)) + len(b)) + cid_of(b) + b for b in blocks)
+
+
+def in_threads(count, work):
+    failed = []
+
+    def one(i):
+        try:
+            work(i)
+        except BaseException as e:
+            failed.append(e)
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if failed:
+        raise failed[0]
+
+
+class Loads:
+    """The loads, on nodes a (serves) and b (fetches)."""
+
+    def __init__(self, test, lab, a, b):
+        self.test, self.lab, self.a, self.b = test, lab, a, b
+
+    def idle(self):
+        time.sleep(1)  # what is measured is a second of rest
+
+    def hostile(self, attack, seconds, root=None, work=None, until=None):
+        """Attacks node a from many addresses; with `until` no longer than it takes until that is true."""
+        address = self.a.address().split("/")
+        command = [HOSTILE, "run", "--seconds", seconds, "--from", "10.77.0.100", "--sources", SOURCES]
+        command += ["--root", root] if root else []
+        command += ["--work", work] if work else []
+        p = self.lab.popen(3, [*map(str, command), f"{address[2]}:{address[4]}", attack], stdout=subprocess.DEVNULL)
+        if until:
+            wait_for(attack, until, seconds)
+            time.sleep(1)  # what is measured
+            p.terminate()
+        self.test.assertEqual(p.wait(seconds + 60), 0)
+
+    def thousand_connections(self):
+        self.hostile("idle-crowd", 120, work=CONNECTIONS, until=lambda: self.a.json("status")["peers_connected"] > CONNECTIONS * 0.95)
+
+    def transfers(self):
+        """200 files, fetched by 200 readers at a time."""
+        folder = self.a.mount / "share/transfers"
+        folder.mkdir()
+        for i in range(200):
+            (folder / f"f{i}").write_bytes(b"".join(pattern(2 * MIB, f"{time.time_ns()} {i}")))
+        root = self.a.cid(folder)
+
+        def read(i):
+            path = self.b.mount / "ipfs" / root / f"f{i}"
+            self.test.assertEqual(path.read_bytes(), (folder / f"f{i}").read_bytes())
+        in_threads(200, read)
+        self.remove(folder)
+
+    def remove(self, folder):
+        subprocess.run(["rm", "-rf", folder], check=True)
+        for n in (self.a, self.b):
+            n.run("gc", timeout=600)
+
+    def big_cp(self):
+        """Pieces that come again every GB, so that the disk need not hold them all; each is hashed and counted."""
+        pieces = list(pattern(64 * MIB, "cp"))
+        with open(self.a.mount / "share/big", "wb") as f:
+            for at in range(0, CP, MIB):
+                piece = bytearray(pieces[at // MIB % 64])
+                piece[:8] = (at % 10**9).to_bytes(8, "little")
+                f.write(piece)
+            os.fsync(f.fileno())
+        (self.a.mount / "share/big").unlink()
+        self.a.run("gc", timeout=600)
+
+    def names(self):
+        """A directory of many tiny files: made, walked, listed and walked from elsewhere, fetched whole, taken away."""
+        folder = self.a.mount / "share/names"
+        folder.mkdir()
+        for i in range(NAMES):
+            with open(folder / f"a name that is not so short {i:08}", "w") as f:
+                f.write(f"tiny {i}")
+        root = self.a.cid(folder)
+        for node, path in ((self.a, folder), (self.b, self.b.mount / "ipfs" / root)):
+            with os.scandir(path) as found:
+                self.test.assertEqual(sum(1 for e in found if node is self.b or e.stat().st_size > 0), NAMES)
+            wait_for("the kernel forgets most of what it was told", lambda: self.table_fits(node), 10)
+        os.symlink(f"../ipfs/{root}", self.b.mount / "share/kept")
+        wait_for("all are held", lambda: self.b.json("status")["store_wanted"] == 0 and
+                 self.b.json("status")["store_blocks"] >= NAMES and not self.waits(), 600)
+        (self.b.mount / "share/kept").unlink()
+        self.remove(folder)
+
+    @staticmethod
+    def table_fits(node):
+        row = next(r for r in node.json_lines("limits") if r["name"] == "memory.table")
+        return row["used"] <= int(row["value"][:-1]) * MIB
+
+    def waits(self):
+        return "not all here" in self.b.json("status")["state"]
+
+    def hamt_bomb(self):
+        """Seven blocks with 256^6 entries: found by path, listed for some seconds, kept."""
+        root, car = bomb()
+        path = self.a.home / "bomb.car"
+        path.write_bytes(car)
+        self.a.run("import", path)
+        import base64
+        cid = "b" + base64.b32encode(root).decode().lower().rstrip("=")
+        lister = subprocess.Popen([sys.executable, "-c", f"import os\nn = 0\nfor e in os.scandir({str(self.b.mount / 'ipfs' / cid)!r}): n += 1"],
+                                  stderr=subprocess.DEVNULL)
+        with contextlib.suppress(OSError):
+            os.stat(self.b.mount / "ipfs" / cid / "name")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            lister.wait(3)
+        lister.kill()
+        lister.wait(5)
+        os.symlink(f"../ipfs/{cid}", self.b.mount / "share/bomb")
+        wait_for("it is kept: each block once", lambda: not self.waits() and self.b.json("status")["store_wanted"] == 0, 30)
+        (self.b.mount / "share/bomb").unlink()
+        self.test.assertIn("share", os.listdir(self.b.mount), "and it answers")
+
+    def want_list(self):
+        """One peer wants a million blocks."""
+        self.hostile("want-flood", 3, work=10**6)
+
+    def want_floods(self):
+        for attack in ("want-flood-deaf", "full-flood", "cancel-flood"):
+            self.hostile(attack, 2)
+
+    def slow_readers(self):
+        path = self.a.mount / "share/slow"
+        path.write_bytes(b"".join(pattern(64 * MIB, "slow")))
+        self.hostile("slow-readers", 3, root=self.a.cid(path))
+        path.unlink()
+
+
+LOADS = ("idle", "thousand_connections", "transfers", "big_cp", "names", "hamt_bomb", "want_list", "want_floods", "slow_readers")
+
+
+class Swell(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        need()
+        if not os.access(HOSTILE, os.X_OK):
+            raise unittest.SkipTest("needs HOSTILE_BIN")
+        if SANITIZED:
+            raise unittest.SkipTest("AddressSanitizer's memory says nothing")
+
+    @classmethod
+    def tearDownClass(cls):
+        print(f"\n{'budget':8}{'load':24}{'node':>5}{'resident':>10}{'anonymous':>11}{'budget peak':>13}{'fds':>6}{'threads':>9}",
+              file=sys.stderr)
+        print("\n".join(rows), file=sys.stderr)
+
+    @contextlib.contextmanager
+    def nodes(self, budget, more=""):
+        with Lab(3) as lab:
+            config = f"memory = {budget}M\nquota = 60G\nmax-connections = {CONNECTIONS + 50}\n{more}"
+            a, b = lab.node(1, config=config), lab.node(2, config=config)
+            for i in range(SOURCES):
+                subprocess.run(["ip", "-n", lab.name(3), "addr", "add", f"10.77.0.{100 + i}/24", "dev", "eth0"], check=True)
+            wait_for("they see each other", lambda: a.id in b.peers() and b.id in a.peers())
+            yield lab, a, b
+            for n in (a, b):
+                self.assertEqual(n.stop(60), 0, n.tail())
+
+    def check(self, budget, name, watches):
+        for w in watches:
+            status = w.node.json("status")
+            rows.append(f"{budget:4} MiB  {name:22}{w.node.index:5}{w.rss / 1e6:7.1f} MB{w.anon / 1e6:8.1f} MB"
+                        f"{status['memory_peak'] / 1e6:10.1f} MB{w.files:6}{w.threads:9}")
+            self.assertLessEqual(status["memory_peak"], budget * MIB, f"{name}: the budget")
+            self.assertLess(w.anon, budget * MIB + BASE, f"{name}: memory beside the budget")
+            self.assertLess(w.files, FILES, f"{name}: descriptors")
+            self.assertLess(w.threads, THREADS, f"{name}: threads")
+            if name == "idle":
+                self.assertLess(w.rss, IDLE, "a node at rest")
+
+    def loads(self, budget):
+        with self.nodes(budget) as (lab, a, b):
+            loads = Loads(self, lab, a, b)
+            for name in LOADS:
+                with self.subTest(budget=budget, load=name):
+                    watches = [Watch(a), Watch(b)]
+                    try:
+                        getattr(loads, name)()
+                    finally:
+                        for w in watches:
+                            w.end()
+                    self.check(budget, name, watches)
+
+    def test_budget_of_32(self):
+        self.loads(32)
+
+    if LONG:
+        def test_budget_of_128(self):
+            self.loads(128)
+
+    def test_soak(self):
+        """Connections, transfers, files and collections come and go; the memory of the second half is that of the first."""
+        with self.nodes(64) as (lab, a, b):
+            rng, end, turn = random.Random(1), time.monotonic() + SOAK, 0
+            address = a.address().split("/")
+            churn = lab.popen(3, [HOSTILE, "run", "--seconds", SOAK, "--from", "10.77.0.100", "--sources", SOURCES,
+                                  f"{address[2]}:{address[4]}", "thrash-secured"], stdout=subprocess.DEVNULL)
+            watches = [Watch(a), Watch(b)]
+            while time.monotonic() < end:
+                turn += 1
+                path = a.mount / f"share/f{turn % 20}"
+                data = rng.randbytes(rng.choice((100, 70000, 3 * MIB)))
+                path.write_bytes(data)
+                self.assertEqual((b.mount / "ipfs" / a.cid(path)).read_bytes(), data)
+                folder = a.mount / f"share/d{turn % 5}"
+                if folder.exists():
+                    subprocess.run(["rm", "-r", folder], check=True)
+                folder.mkdir()
+                for i in range(200):
+                    (folder / f"{i}").write_bytes(b"%d %d" % (turn, i))
+                os.listdir(b.mount / "ipfs" / a.cid(folder))
+                if turn % 10 == 0:
+                    for n in (a, b):
+                        n.run("gc", timeout=120)
+            churn.wait(30)
+            for w in watches:
+                series = w.end().series
+                early, late = series[len(series) // 3: len(series) * 2 // 3], series[len(series) * 2 // 3:]
+                rows.append(f"soak of {SOAK:.0f} s, {turn} turns, node {w.node.index}: anonymous {statistics.median(early) / 1e6:.1f} MB, later "
+                            f"{statistics.median(late) / 1e6:.1f} MB (medians of thirds)")
+                self.assertLess(statistics.median(late), statistics.median(early) * 1.1 + 2 * MIB, "memory is flat")
+            self.check(64, "soak", watches)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
