@@ -15,7 +15,6 @@
 
 #include "fs/fuse/pending.h"
 #include "fs/fuse/session.h"
-#include "fs/inode/inode.h"
 #include "fs/node/mount.h"
 #include "fs/node/prune.h"
 #include "store/block/blockcache.h"
@@ -58,8 +57,8 @@ struct mount {
     struct session *session;
     struct mailbox *mailbox;
     pthread_t thread;
-    int epoll, room_fd; /* room_fd: the budget gave bytes back */
-    bool stop, ended;
+    int epoll, room_fd;           /* room_fd: the budget gave bytes back */
+    bool stop, ended, interrupts; /* interrupts: some are noted */
     mono_ns stop_until;
     uid_t uid;
     gid_t gid;
@@ -69,13 +68,11 @@ struct mount {
     struct store_reader *reader;
     struct blockcache *cache;
     struct block_source *source; /* the cache, then the store */
-    mono_ns cache_due;           /* when the cache is given up */
     struct inode_table *inodes;
     struct prune prune;
     struct wants *wants;
     struct pending_table *pending;
     struct siblings *siblings; /* read-ahead in directories */
-    bool interrupts;           /* some are noted */
 
     /* share/ */
     struct tree *share;
@@ -89,9 +86,9 @@ struct mount {
     bool sync_running;
     unsigned flights, commands; /* jobs and puts that have not answered; commands that have not been settled */
     struct put *puts_failed;
-    int put_error; /* what the last put answered */
-    mono_ns next_tick;
-    mono_ns next_probe; /* while the disk fails: when one write may try again */
+    int put_error;                /* what the last put answered */
+    mono_ns next_tick, cache_due; /* the latter: when the cache is given up */
+    mono_ns next_probe;           /* while the disk fails: when one write may try again */
 
     /* told by others */
     struct peer_table *peers;

@@ -66,8 +66,8 @@ enum change_kind {
     CHANGE_REMOVES, /* also while the disk fails: it may make room there. Waits for memory while some is on its way */
     CHANGE_LETS_GO, /* the same, and nobody is there to ask again later */
 };
-/* May a change begin, of at most `bytes` in all its steps? 0 and *ret; the tree's fault (CHANGE_ADDS only); ERR_AGAIN: the budget
- * gives back later. A change that was begun is submitted or aborted (before its first step). */
+/* May a change begin, of at most `bytes` in all its steps? 0 and *ret; the tree's fault (CHANGE_ADDS only); ERR_AGAIN: the
+ * budget gives back later. A change that was begun is submitted or aborted (before its first step). */
 int change_begin(struct tree *t, size_t bytes, enum change_kind kind, struct change **ret);
 void change_set(struct change *c, const struct tree_key *key, struct span value);
 void change_del(struct change *c, const struct tree_key *key);
