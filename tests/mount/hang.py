@@ -151,7 +151,8 @@ class Hang(unittest.TestCase):
             ipfs, pipe = a.mount / "ipfs", os.pipe()
             calls = {
                 "stat": lambda i: os.stat(ipfs / absent(f"stat {i}", 0x70)),
-                "open": lambda i: os.open(ipfs / absent(f"open {i}"), os.O_RDONLY),
+                "open": lambda i: os.open(ipfs / absent(f"open {i}", 0x70), os.O_RDONLY),
+                "fstat": lambda i: os.fstat(os.open(ipfs / absent(f"fstat {i}"), os.O_RDONLY)),  # a raw block is a file, and opens
                 "path": lambda i: os.stat(ipfs / absent(f"path {i}", 0x70) / "a/b"),
                 "read": lambda i: read_at(big, i * 3 * MIB + 12345),
                 "readdir": lambda i: os.listdir(folder),
@@ -164,7 +165,7 @@ class Hang(unittest.TestCase):
                     groups = [[i] for i in range(ROUNDS)] if name == "readdir" else [range(ROUNDS)]
                     took = []
                     for group in groups:
-                        pids = [child(lambda i=i: call(f"{number} {i}" if name in ("stat", "open", "path") else i)) for i in group]
+                        pids = [child(lambda i=i: call(f"{number} {i}" if name in ("stat", "open", "fstat", "path") else i)) for i in group]
                         listed(a, pids, name)
                         took += end(pids, number)
                     note(f"{number.name} on a stuck {name}", f"median {ms(statistics.median(took))}, worst {ms(max(took))}")
