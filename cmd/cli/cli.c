@@ -202,7 +202,8 @@ static void set_own(struct cli *c, int place, const char *value)
     }
     struct buf both = BUF_INIT;
     buf_printf(&both, "%s\n%s", before, value);
-    c->values[place] = mem_str(buf_cstr(&both)); /* lives as long as the process, like argv */
+    free(c->joined[place]);
+    c->values[place] = c->joined[place] = mem_str(buf_cstr(&both));
     buf_done(&both);
 }
 
@@ -340,5 +341,8 @@ int cli_main(const struct cli_command *const *commands, int argc, char **argv)
         cli_fail(&c, ERR_USAGE, "p2p --help", "there is no command '%s'", argv[1]);
         return err_exit(ERR_USAGE);
     }
-    return err_exit(run(&c, argc - 1, argv + 1));
+    int r = run(&c, argc - 1, argv + 1);
+    for (unsigned i = 0; i < CLI_OPTIONS_MAX; i++)
+        free(c.joined[i]);
+    return err_exit(r);
 }

@@ -49,6 +49,7 @@ struct cli {
     char **operands;
     unsigned count;
     const char *values[CLI_OPTIONS_MAX]; /* by place in the command's table: NULL not given, "" a switch that was */
+    char *joined[CLI_OPTIONS_MAX];       /* values of options that were given several times */
     bool json, quiet, verbose, help;
     bool out_tty, err_tty, color;
 };
