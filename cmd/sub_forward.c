@@ -13,7 +13,8 @@ static const struct cli_option options[] = {
 static const struct cli_column columns[] = {
     {"from", "from", CLI_TEXT},       {"to", "peer_text", CLI_TEXT},     {"service", "service", CLI_TEXT},
     {"open", "open", CLI_COUNT},      {"total", "total", CLI_COUNT},     {"received", "bytes_in", CLI_BYTES},
-    {"sent", "bytes_out", CLI_BYTES}, {"state", "state_text", CLI_TEXT}, {NULL, NULL, CLI_TEXT},
+    {"sent", "bytes_out", CLI_BYTES}, {"dropped", "dropped", CLI_COUNT}, {"state", "state_text", CLI_TEXT},
+    {NULL, NULL, CLI_TEXT},
 };
 
 /* A bare port with --listen gets its address */

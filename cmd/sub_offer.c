@@ -16,9 +16,9 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_column columns[] = {
-    {"service", "name", CLI_TEXT},    {"target", "target", CLI_TEXT}, {"allowed", "allowed_text", CLI_TEXT},
-    {"open", "open", CLI_COUNT},      {"total", "total", CLI_COUNT},  {"received", "bytes_in", CLI_BYTES},
-    {"sent", "bytes_out", CLI_BYTES}, {NULL, NULL, CLI_TEXT},
+    {"service", "name", CLI_TEXT},    {"target", "target", CLI_TEXT},    {"allowed", "allowed_text", CLI_TEXT},
+    {"open", "open", CLI_COUNT},      {"total", "total", CLI_COUNT},     {"received", "bytes_in", CLI_BYTES},
+    {"sent", "bytes_out", CLI_BYTES}, {"dropped", "dropped", CLI_COUNT}, {NULL, NULL, CLI_TEXT},
 };
 
 /* One line for each value of an option that may be repeated */

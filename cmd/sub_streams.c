@@ -11,17 +11,18 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_column columns[] = {
-    {"stream", "stream", CLI_COUNT},  {"dir", "direction", CLI_TEXT},  {"peer", "peer_text", CLI_TEXT},
-    {"service", "service", CLI_TEXT}, {"state", "state", CLI_TEXT},    {"received", "bytes_in", CLI_BYTES},
-    {"sent", "bytes_out", CLI_BYTES}, {"age", "seconds", CLI_SECONDS}, {"local", "local", CLI_TEXT},
+    {"stream", "stream", CLI_COUNT},  {"dir", "direction", CLI_TEXT},
+    {"peer", "peer_text", CLI_TEXT},  {"service", "service", CLI_TEXT},
+    {"state", "state", CLI_TEXT},     {"received", "bytes_in", CLI_BYTES},
+    {"sent", "bytes_out", CLI_BYTES}, {"dropped", "dropped", CLI_COUNT},
+    {"age", "seconds", CLI_SECONDS},  {"local", "local", CLI_TEXT},
     {NULL, NULL, CLI_TEXT},
 };
 
 static const struct cli_column address_columns[] = {
-    {"address", "address", CLI_TEXT}, {"open", "open", CLI_COUNT},
-    {"total", "total", CLI_COUNT},    {"received", "bytes_in", CLI_BYTES},
-    {"sent", "bytes_out", CLI_BYTES}, {"time", "seconds", CLI_SECONDS},
-    {NULL, NULL, CLI_TEXT},
+    {"address", "address", CLI_TEXT},    {"open", "open", CLI_COUNT},      {"total", "total", CLI_COUNT},
+    {"received", "bytes_in", CLI_BYTES}, {"sent", "bytes_out", CLI_BYTES}, {"dropped", "dropped", CLI_COUNT},
+    {"time", "seconds", CLI_SECONDS},    {NULL, NULL, CLI_TEXT},
 };
 
 static int run(struct cli *c)

@@ -22,6 +22,7 @@ void view_count(json_t *v, const struct engine_count *c)
     json_object_set_new(v, "refused", json_integer((json_int_t)c->refused));
     json_object_set_new(v, "bytes_in", json_integer((json_int_t)c->bytes_in));
     json_object_set_new(v, "bytes_out", json_integer((json_int_t)c->bytes_out));
+    json_object_set_new(v, "dropped", json_integer((json_int_t)c->dropped));
     json_object_set_new(v, "seconds", json_real(c->seconds));
 }
 
@@ -62,10 +63,10 @@ json_t *view_forward(const struct daemon *d, const struct engine_forward *f)
 
 json_t *view_stream(const struct daemon *d, const struct engine_stream *s)
 {
-    json_t *v =
-        json_pack("{sI ss ss ss ss ss sI sI sf}", "stream", (json_int_t)s->number, "direction", s->inbound ? "in" : "out",
-                  "service", s->service, "state", s->connecting ? "connecting" : "open", "local", s->local, "remote", s->remote,
-                  "bytes_in", (json_int_t)s->bytes_in, "bytes_out", (json_int_t)s->bytes_out, "seconds", s->seconds);
+    json_t *v = json_pack("{sI ss ss ss ss ss sI sI sI sf}", "stream", (json_int_t)s->number, "direction",
+                          s->inbound ? "in" : "out", "service", s->service, "state", s->connecting ? "connecting" : "open",
+                          "local", s->local, "remote", s->remote, "bytes_in", (json_int_t)s->bytes_in, "bytes_out",
+                          (json_int_t)s->bytes_out, "dropped", (json_int_t)s->dropped, "seconds", s->seconds);
     put_peer(d, v, &s->peer);
     return v;
 }
@@ -174,16 +175,16 @@ static void add_forwards(struct daemon *d, struct making *m)
 {
     const struct engine_view *v = d->view;
     const char *at = place(m);
-    buf_add_str(&m->text, "# kind\tlisten\tpeer\tservice\topen\ttotal\tin\tout\tfault\n");
+    buf_add_str(&m->text, "# kind\tlisten\tpeer\tservice\topen\ttotal\tin\tout\tdropped\tfault\n");
     for (unsigned i = 0; v && i < v->forward_count; i++) {
         const struct engine_forward *f = &v->forwards[i];
         const char *name = petname_of(d->petnames, &f->peer);
         char id[PEER_ID_TEXT_SIZE];
         size_t kind = strcspn(f->place, " ");
-        buf_printf(&m->text, "%.*s\t%s\t%s\t%s\t%u\t%llu\t%llu\t%llu\t%s\n", (int)kind, f->place,
+        buf_printf(&m->text, "%.*s\t%s\t%s\t%s\t%u\t%llu\t%llu\t%llu\t%llu\t%s\n", (int)kind, f->place,
                    f->place + kind + (f->place[kind] == ' '), *name ? name : peer_id_text(&f->peer, id), f->service,
                    f->count.open, (unsigned long long)f->count.streams, (unsigned long long)f->count.bytes_in,
-                   (unsigned long long)f->count.bytes_out, *f->fault ? f->fault : "-");
+                   (unsigned long long)f->count.bytes_out, (unsigned long long)f->count.dropped, *f->fault ? f->fault : "-");
     }
     m->table.forwards = since(m, at);
 }

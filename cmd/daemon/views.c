@@ -207,6 +207,7 @@ static void put_ledger(json_t *v, const struct engine_peer *p)
     put_int(v, "service_streams", p->services.streams);
     put_int(v, "service_bytes_in", p->services.bytes_in);
     put_int(v, "service_bytes_out", p->services.bytes_out);
+    put_int(v, "service_dropped", p->services.dropped);
     json_object_set_new(v, "service_seconds", json_real(p->services.seconds));
 }
 

@@ -25,7 +25,8 @@ struct engine_count { /* of streams of services */
     unsigned open;
     uint64_t streams, refused; /* since the start */
     uint64_t bytes_in, bytes_out;
-    double seconds; /* of all of them together */
+    uint64_t dropped; /* datagrams */
+    double seconds;   /* of all of them together */
 };
 
 /* One row of a view. Strings and arrays belong to the view. */
@@ -76,7 +77,7 @@ struct engine_stream {
     const char *service;
     bool inbound, datagrams, connecting; /* connecting: to the peer, or to the target */
     const char *local, *remote;          /* what it is joined to here; the peer's address */
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in, bytes_out, dropped;
     double seconds;
 };
 

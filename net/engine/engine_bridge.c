@@ -67,8 +67,7 @@ static void spend(const struct bridge *b, size_t n)
 {
     if (!b->offer || !b->offer->rate_max)
         return;
-    struct tokens *t = &offer_state(b->e, b->offer)->rate;
-    tokens_spend(t, tokens_room(t, n, mono_now())); /* a piece may have been allowed a while ago: then it is a little more */
+    tokens_spend(&offer_state(b->e, b->offer)->rate, n);
 }
 
 void bridge_pay(struct bridge *b, size_t n)
@@ -101,6 +100,15 @@ void bridge_came(struct bridge *b, size_t n)
 void bridge_went(struct bridge *b, size_t n)
 {
     add(b, 0, n);
+}
+
+void bridge_dropped(struct bridge *b, uint64_t n)
+{
+    struct service_count *all[] = {count_of(b), b->of_peer ? &b->of_peer->count : NULL, b->of_ip ? &b->of_ip->count : NULL};
+    b->dropped += n;
+    for (int i = 0; i < 3; i++)
+        if (all[i])
+            all[i]->dropped += n;
 }
 
 static void unlink_bridge(struct bridge *b)
@@ -168,7 +176,10 @@ static void fd_ready(void *arg, unsigned what)
     }
     if (what & LOOP_WRITE)
         b->full = false;
-    bridge_wake(b);
+    if (b->held)
+        datagrams_drain(b);
+    else
+        bridge_wake(b);
 }
 
 void bridge_set_fd(struct bridge *b, int fd)
@@ -233,7 +244,7 @@ static void hold(struct bridge *b, struct offer_state *s, mono_ns now)
     turns_add(&s->held, &b->turn, b->ip, b->lan, b->offer);
     if (s->resume_at == MONO_NEVER)
         resume_later(b->e, b->offer, s, now);
-    if (b->watch)
+    if (b->watch && !b->datagrams)
         loop_fd_watch(b->watch, 0);
 }
 

@@ -62,7 +62,7 @@ struct bridge {
     char service[SERVICE_NAME_SIZE];
     bool datagrams;
     char *place; /* what is on this machine's side, as text */
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in, bytes_out, dropped;
     uint64_t ip; /* for turns */
     bool lan;
     mono_ns opened_at,
@@ -78,7 +78,9 @@ struct bridge {
             struct datagram_queue queue;
             struct flow *flow; /* NULL: has a descriptor of its own */
             mono_ns used_at;
-            bool finished; /* our FIN was said */
+            bool finished;   /* our FIN was said */
+            uint32_t missed; /* of its socket, see datagram_missed */
+            size_t waits;    /* bytes of the queue, as counted in e->datagram_bytes */
         } d;
     } u;
 };
@@ -113,7 +115,8 @@ size_t bridge_allow(struct bridge *b, size_t want);
 void bridge_pay(struct bridge *b, size_t n);  /* n bytes that were allowed move later: others shall not have them meanwhile */
 void bridge_came(struct bridge *b, size_t n); /* n bytes were moved from the peer, to it */
 void bridge_went(struct bridge *b, size_t n);
-bool bridge_take(struct bridge *b, size_t most); /* fd → stream; false: the bridge is gone */
+void bridge_dropped(struct bridge *b, uint64_t n); /* n datagrams more */
+bool bridge_take(struct bridge *b, size_t most);   /* fd → stream; false: the bridge is gone */
 
 /* engine_target.c, engine_exec.c: theirs */
 void target_start(struct engine *e, struct service_offer *o, struct host_raw *raw);
@@ -126,6 +129,9 @@ void exec_stop_all(struct engine *e);
 /* engine_datagram.c */
 void flows_ready(struct engine *e, struct service_forward *f, int fd); /* the socket of a UDP forward has datagrams */
 void datagrams_expire(struct bridge *b, mono_ns now);                  /* its deadline has come; it may be gone then */
+void datagrams_drain(struct bridge *b); /* it is held, and has some to read: so that they grow old here; it may be gone then */
+void datagram_buffers(int fd);          /* of a socket of datagrams: room for those that come while others have their turn */
+uint32_t datagram_missed(int fd);       /* that found no room in a UDP socket, so far */
 
 /* engine_forward.c */
 int forward_listen(struct engine *e, struct service_forward *f, struct why *why);

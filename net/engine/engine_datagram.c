@@ -2,12 +2,14 @@
  *
  * Bridges of datagrams (net/service/datagram.h): with a descriptor of their own (a connected UDP socket, a SEQPACKET pair), or
  * as flows: what one source sends to the socket of a UDP forward. Nothing waits for a datagram: what a descriptor does not take
- * at once is dropped, and what the stream does not take is dropped when it has grown old.
+ * at once is dropped, and what the stream does not take is dropped when it has grown old. All that is dropped here is counted,
+ * also by the kernel, whose sockets have room for what comes while the node does something else.
  */
 #include "net/engine/engine_addr.h"
 #include "net/engine/engine_bridge.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +17,8 @@
 
 #define BEHIND     ((size_t)8 << 10) /* unsent bytes of the stream above which datagrams wait here and can be dropped */
 #define BATCH      64                /* datagrams of one descriptor in one go */
+#define BUFFER     (4 << 20)         /* bytes, asked of the kernel for each direction of a socket */
+#define WAIT_MOST  ((size_t)8 << 20) /* in the queues of all of them, beyond what each may have in any case */
 #define FLOWS_MOST 1024              /* of one forward */
 #define QUIET      (2 * MONO_S)      /* without an answer of a UDP target, after the peer has finished: there is none to come */
 #define LINGER     (10 * MONO_S)     /* for the peer to finish, after we have */
@@ -35,7 +39,58 @@ struct flow {
     int fd; /* the forward's */
 };
 
+/* ---- sockets ---- */
+
+static void buffer(int fd, int forced, int name)
+{
+    const int size = BUFFER;
+    if (setsockopt(fd, SOL_SOCKET, forced, &size, sizeof size) != 0)
+        (void)setsockopt(fd, SOL_SOCKET, name, &size, sizeof size); /* as much of it as everybody may have */
+}
+
+void datagram_buffers(int fd)
+{
+    buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+    buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+}
+
+uint32_t datagram_missed(int fd)
+{
+    uint32_t info[SK_MEMINFO_VARS] = {0};
+    socklen_t len = sizeof info;
+    (void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len); /* older kernels do not tell */
+    return info[SK_MEMINFO_DROPS];
+}
+
 /* ---- queue → stream ---- */
+
+/* After each change of the queue: what it has is counted, and what it lost */
+static void settle(struct bridge *b)
+{
+    struct datagram_queue *q = &b->u.d.queue;
+    b->e->datagram_bytes += buf_len(&q->bytes) - b->u.d.waits;
+    b->u.d.waits = buf_len(&q->bytes);
+    if (q->dropped)
+        bridge_dropped(b, q->dropped);
+    q->dropped = 0;
+}
+
+static bool has_room(const struct bridge *b, size_t len)
+{
+    return host_raw_unsent(b->raw) < BEHIND && host_raw_room(b->raw) >= len;
+}
+
+/* Has the stream room, if need be after what it has was sent? Else READY comes with the next bytes that leave. */
+static bool takes(struct bridge *b, size_t len)
+{
+    const struct engine_conn *c = host_raw_carrier(b->raw);
+    if (!has_room(b, len) && c)
+        tcp_conn_flush(c->tc);
+    if (has_room(b, len))
+        return true;
+    host_raw_want_room(b->raw);
+    return false;
+}
 
 static void hurry(const struct bridge *b, mono_ns now)
 {
@@ -49,24 +104,26 @@ static void send_waiting(struct bridge *b)
     struct datagram_queue *q = &b->u.d.queue;
     mono_ns now = mono_now();
     struct span front;
-    while ((front = datagram_front(q, now)).len) {
-        if (host_raw_unsent(b->raw) >= BEHIND || host_raw_room(b->raw) < front.len) {
-            host_raw_want_room(b->raw); /* READY with the next bytes that leave */
-            return;
-        }
+    while ((front = datagram_front(q, now)).len && bridge_allow(b, front.len)) {
         hurry(b, now);
-        if (host_raw_write(b->e->host, b->raw, front, now) < 0)
-            return; /* its end is near */
+        if (!takes(b, front.len) || host_raw_write(b->e->host, b->raw, front, now) < 0)
+            break; /* no room, or its end is near */
         bridge_went(b, front.len - DATAGRAM_HEAD);
         datagram_pop(q);
     }
+    settle(b);
 }
 
+/* A burst is sent while it is read, not dropped because there is more of it than may wait */
 static void keep(struct bridge *b, struct span datagram)
 {
     mono_ns now = mono_now();
     b->u.d.used_at = now;
-    datagram_push(&b->u.d.queue, datagram, now);
+    datagram_push(&b->u.d.queue, datagram, b->e->datagram_bytes < WAIT_MOST ? DATAGRAM_QUEUE_MAX : DATAGRAM_QUEUE_LEAST, now);
+    if (b->state == BRIDGE_OPEN && !b->held && buf_len(&b->u.d.queue.bytes) > DATAGRAM_QUEUE_LEAST / 2)
+        send_waiting(b);
+    else
+        settle(b);
 }
 
 /* ---- stream → descriptor ---- */
@@ -78,7 +135,7 @@ static void deliver(struct bridge *b, struct span datagram)
         f ? sendto(f->fd, datagram.data, datagram.len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&f->source, f->len)
           : send(b->fd, datagram.data, datagram.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0)
-        b->u.d.queue.dropped++; /* nobody there, or no room: as datagrams are */
+        bridge_dropped(b, 1); /* nobody there, or no room: as datagrams are */
 }
 
 static void deliver_all(struct bridge *b)
@@ -140,6 +197,14 @@ void datagrams_expire(struct bridge *b, mono_ns now)
 
 /* ---- with a descriptor ---- */
 
+static void count_missed(struct bridge *b)
+{
+    uint32_t missed = b->unix_end ? 0 : datagram_missed(b->fd);
+    if (missed != b->u.d.missed)
+        bridge_dropped(b, missed - b->u.d.missed);
+    b->u.d.missed = missed;
+}
+
 /* false: the bridge is gone */
 static bool receive(struct bridge *b)
 {
@@ -147,8 +212,10 @@ static bool receive(struct bridge *b)
     for (int i = 0; i < BATCH; i++) {
         buf_clear(scratch);
         ssize_t n = recv(b->fd, buf_reserve(scratch, DATAGRAM_MAX), DATAGRAM_MAX, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED))
+        if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED)) {
+            count_missed(b);
             return true; /* a UDP target that is not there yet may come */
+        }
         if (n < 0) {
             bridge_end(b, ERR_RESET);
             return false;
@@ -173,9 +240,17 @@ static void datagrams_pump(struct bridge *b)
         loop_fd_watch(b->watch, b->eof ? 0 : LOOP_READ);
 }
 
+void datagrams_drain(struct bridge *b)
+{
+    if (!b->eof)
+        (void)receive(b); /* it is looked at again when its turn comes */
+}
+
 static void datagrams_opened(struct bridge *b)
 {
     mono_ns now = mono_now();
+    if (b->fd >= 0 && !b->unix_end)
+        datagram_buffers(b->fd); /* what waits in a pair grows old */
     b->u.d.used_at = now;
     datagram_freshen(&b->u.d.queue, now);
     bridge_deadline(b, now + DATAGRAM_IDLE);
@@ -183,6 +258,9 @@ static void datagrams_opened(struct bridge *b)
 
 static void datagrams_done(struct bridge *b)
 {
+    for (; buf_len(&b->u.d.queue.bytes); b->u.d.queue.dropped++)
+        datagram_pop(&b->u.d.queue);
+    settle(b);
     datagram_queue_done(&b->u.d.queue);
     if (b->u.d.flow)
         HASH_DEL(b->e->flows, b->u.d.flow);

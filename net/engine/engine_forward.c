@@ -21,6 +21,7 @@ struct listener { /* the runtime of a forward */
     struct engine *e;
     struct service_forward *f;
     int fd;
+    uint32_t missed; /* see datagram_missed */
     struct loop_fd *watch;
 };
 
@@ -54,6 +55,9 @@ static void socket_ready(void *arg, unsigned what)
     struct listener *l = arg;
     (void)what;
     flows_ready(l->e, l->f, l->fd);
+    uint32_t missed = datagram_missed(l->fd);
+    l->f->count.dropped += missed - l->missed;
+    l->missed = missed;
 }
 
 static void listener_ready(void *arg, unsigned what)
@@ -149,6 +153,8 @@ int forward_listen(struct engine *e, struct service_forward *f, struct why *why)
     l->e = e;
     l->f = f;
     l->fd = fd;
+    if (f->kind == SERVICE_UDP)
+        datagram_buffers(fd);
     l->watch = loop_fd_new(e->loop, fd, f->kind == SERVICE_UDP ? socket_ready : listener_ready, l);
     loop_fd_watch(l->watch, LOOP_READ);
     f->runtime = l;

@@ -82,6 +82,7 @@ struct engine {
     mono_ns exec_at;                 /* one of them gets a signal */
     struct flow *flows;              /* of UDP forwards, by source */
     uint64_t service_bytes;          /* moved by all bridges */
+    size_t datagram_bytes;           /* that wait in all bridges */
     mono_ns bridges_at, forwards_at; /* deadlines of bridges; listeners that try again */
 
     bool stopping;

@@ -11,6 +11,7 @@ static struct engine_count count_row(const struct service_count *c)
                                  .refused = c->refused,
                                  .bytes_in = c->bytes_in,
                                  .bytes_out = c->bytes_out,
+                                 .dropped = c->dropped,
                                  .seconds = (double)(c->time / MONO_MS) / 1000};
 }
 
@@ -79,6 +80,7 @@ static void add_streams(struct engine_view *v, const struct engine *e, mono_ns n
                                    .remote = b->raw ? view_text(v, multiaddr_text(host_raw_remote(b->raw), addr)) : "",
                                    .bytes_in = b->bytes_in,
                                    .bytes_out = b->bytes_out,
+                                   .dropped = b->dropped,
                                    .seconds = (double)((now - b->opened_at) / MONO_MS) / 1000};
     v->streams = rows;
 }

@@ -31,14 +31,14 @@ void datagram_pop(struct datagram_queue *q)
     buf_consume(&q->bytes, first_size(q));
 }
 
-void datagram_push(struct datagram_queue *q, struct span datagram, mono_ns now)
+void datagram_push(struct datagram_queue *q, struct span datagram, size_t most, mono_ns now)
 {
     if (datagram.len > DATAGRAM_MAX) {
         q->dropped++;
         return;
     }
     size_t size = STAMP + DATAGRAM_HEAD + datagram.len;
-    while (buf_len(&q->bytes) + size > DATAGRAM_QUEUE_MAX) {
+    while (buf_len(&q->bytes) && buf_len(&q->bytes) + size > most) {
         datagram_pop(q);
         q->dropped++;
     }

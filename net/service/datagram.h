@@ -16,9 +16,11 @@
 #include "store/base/mono.h"
 #include "store/base/span.h"
 
-#define DATAGRAM_MAX       65535
-#define DATAGRAM_HEAD      2
-#define DATAGRAM_QUEUE_MAX ((size_t)128 << 10) /* bytes that wait, with heads: more than the largest datagram */
+#define DATAGRAM_MAX  65535
+#define DATAGRAM_HEAD 2
+#define DATAGRAM_QUEUE_LEAST                                                                                                   \
+    ((size_t)128 << 10)                      /* bytes that may wait, with heads, in any queue: more than the largest datagram */
+#define DATAGRAM_QUEUE_MAX ((size_t)1 << 20) /* the same, where there is memory for it */
 #define DATAGRAM_AGE_MAX   (250 * MONO_MS)
 #define DATAGRAM_IDLE      (60 * MONO_S) /* a flow without any is over */
 
@@ -32,7 +34,8 @@ struct datagram_queue {
 };
 
 void datagram_queue_done(struct datagram_queue *q);
-void datagram_push(struct datagram_queue *q, struct span datagram, mono_ns now); /* longer than DATAGRAM_MAX: dropped */
+/* Of all that wait, not more than `most` bytes stay. Longer than DATAGRAM_MAX: dropped. */
+void datagram_push(struct datagram_queue *q, struct span datagram, size_t most, mono_ns now);
 /* The oldest that is not too old, with its head, ready for the stream; empty: none. Until the next call. */
 struct span datagram_front(struct datagram_queue *q, mono_ns now);
 void datagram_pop(struct datagram_queue *q);

@@ -23,6 +23,7 @@ struct service_count {
     uint64_t streams;             /* that there were, these too */
     uint64_t refused;             /* by a limit, or because the target did not answer */
     uint64_t bytes_in, bytes_out; /* from and to peers */
+    uint64_t dropped;             /* datagrams that came here and went no further */
     mono_ns time;                 /* of streams that have ended, added up */
 };
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/base/tokens.h"
 
-#include <assert.h>
-
 static uint64_t burst_of(const struct tokens *t)
 {
     uint64_t burst = t->rate / 4;
@@ -11,7 +9,7 @@ static uint64_t burst_of(const struct tokens *t)
 
 void tokens_init(struct tokens *t, uint64_t rate, mono_ns now)
 {
-    *t = (struct tokens){rate, 0, now};
+    *t = (struct tokens){.rate = rate, .filled = now};
     t->have = burst_of(t);
 }
 
@@ -27,17 +25,19 @@ static void fill(struct tokens *t, mono_ns now)
     if (now <= t->filled)
         return;
     uint64_t burst = burst_of(t);
-    mono_ns passed = now - t->filled;
-    if (passed >= MONO_S * 16) {
+    unsigned __int128 came = (unsigned __int128)(now - t->filled) * t->rate / MONO_S;
+    if (!came)
+        return; /* keep the fraction: `filled` stays */
+    if (came >= (unsigned __int128)burst + t->owed) {
         t->have = burst;
+        t->owed = 0;
         t->filled = now;
         return;
     }
-    uint64_t add = (uint64_t)((unsigned __int128)passed * t->rate / MONO_S);
-    if (!add)
-        return; /* keep the fraction: `filled` stays */
-    t->filled += (mono_ns)((unsigned __int128)add * MONO_S / t->rate);
-    t->have = t->have + add > burst ? burst : t->have + add;
+    uint64_t add = (uint64_t)came, paid = add < t->owed ? add : t->owed;
+    t->filled += (mono_ns)(came * MONO_S / t->rate);
+    t->owed -= paid;
+    t->have = t->have + add - paid > burst ? burst : t->have + add - paid;
 }
 
 size_t tokens_room(struct tokens *t, size_t want, mono_ns now)
@@ -52,14 +52,15 @@ void tokens_spend(struct tokens *t, size_t bytes)
 {
     if (!t->rate)
         return;
-    assert(bytes <= t->have);
-    t->have -= bytes;
+    size_t paid = bytes < t->have ? bytes : (size_t)t->have;
+    t->have -= paid;
+    t->owed += bytes - paid;
 }
 
 mono_ns tokens_when(const struct tokens *t, size_t bytes)
 {
     if (!t->rate || bytes <= t->have)
         return t->filled;
-    uint64_t missing = bytes - t->have;
+    uint64_t missing = bytes - t->have + t->owed;
     return mono_after(t->filled, (mono_ns)((unsigned __int128)missing * MONO_S / t->rate + 1));
 }

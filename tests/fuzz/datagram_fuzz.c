@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rest = span_from(rest, piece.len);
         for (size_t n; (n = datagram_next(buf_span(&in), &d)); buf_consume(&in, n)) {
             must(n == d.len + DATAGRAM_HEAD && n <= buf_len(&in));
-            datagram_push(&q, d, now);
+            datagram_push(&q, d, DATAGRAM_QUEUE_LEAST, now);
             struct span front = datagram_front(&q, now);
             must(span_eq(front, span_sub(buf_span(&in), 0, n)));
             if (d.len % 3)

@@ -128,3 +128,18 @@ Test(tokens, rate_is_kept)
     cr_assert(tokens_when(&t, 1) > MONO_S / 2 && tokens_when(&t, 1) <= MONO_S + 1);
     cr_assert_eq(tokens_room(&t, 5, MONO_S + 1), 1, "fractions add up");
 }
+
+/* Pieces that cannot be cut */
+Test(tokens, what_was_spent_on_top_is_owed)
+{
+    struct tokens t;
+    tokens_init(&t, 10000, 0);
+    uint64_t sent = 0;
+    for (mono_ns now = 0; now <= 100 * MONO_S; now += 7 * MONO_MS)
+        if (tokens_room(&t, 60000, now)) {
+            tokens_spend(&t, 60000);
+            sent += 60000;
+            cr_assert_eq(tokens_room(&t, 1, tokens_when(&t, 1) - 2), 0);
+        }
+    cr_assert(sent > 900000 && sent <= 1080000, "%u bytes in 100 s", (unsigned)sent);
+}

@@ -5,7 +5,7 @@
 
 static void push(struct datagram_queue *q, const char *text, mono_ns now)
 {
-    datagram_push(q, span_str(text), now);
+    datagram_push(q, span_str(text), DATAGRAM_QUEUE_LEAST, now);
 }
 
 /* Takes the front off; its datagram as text */
@@ -52,16 +52,28 @@ Test(datagram, the_oldest_goes_when_behind)
 {
     struct datagram_queue q = {.dropped = 0};
     static uint8_t big[1200];
-    const unsigned fit = DATAGRAM_QUEUE_MAX / (sizeof big + 10);
+    const unsigned fit = DATAGRAM_QUEUE_LEAST / (sizeof big + 10);
     for (unsigned i = 0; i < fit + 10; i++) {
         big[0] = (uint8_t)i;
-        datagram_push(&q, span_of(big, sizeof big), 1);
+        datagram_push(&q, span_of(big, sizeof big), DATAGRAM_QUEUE_LEAST, 1);
     }
     cr_assert_eq(q.dropped, 10);
     struct span d;
     cr_assert_gt(datagram_next(datagram_front(&q, 1), &d), 0);
     cr_assert_eq(d.data[0], 10, "the first ten went");
-    cr_assert_leq(buf_len(&q.bytes), DATAGRAM_QUEUE_MAX);
+    cr_assert_leq(buf_len(&q.bytes), DATAGRAM_QUEUE_LEAST);
+    datagram_queue_done(&q);
+}
+
+Test(datagram, the_newest_stays_whatever_may)
+{
+    struct datagram_queue q = {.dropped = 0};
+    struct span d;
+    datagram_push(&q, span_str("old"), DATAGRAM_QUEUE_MAX, 1);
+    datagram_push(&q, span_str("new"), 1, 1);
+    cr_assert_eq(q.dropped, 1);
+    cr_assert_gt(datagram_next(datagram_front(&q, 1), &d), 0);
+    cr_assert(span_eq_str(d, "new"));
     datagram_queue_done(&q);
 }
 
@@ -85,9 +97,9 @@ Test(datagram, the_largest_fits_and_a_larger_one_does_not)
     struct datagram_queue q = {.dropped = 0};
     uint8_t *big = mem_new(DATAGRAM_MAX + 1);
     struct span d;
-    datagram_push(&q, span_of(big, DATAGRAM_MAX + 1), 0);
+    datagram_push(&q, span_of(big, DATAGRAM_MAX + 1), DATAGRAM_QUEUE_LEAST, 0);
     cr_assert_eq(q.dropped, 1);
-    datagram_push(&q, span_of(big, DATAGRAM_MAX), 0);
+    datagram_push(&q, span_of(big, DATAGRAM_MAX), DATAGRAM_QUEUE_LEAST, 0);
     cr_assert_eq(datagram_next(datagram_front(&q, 0), &d), DATAGRAM_MAX + DATAGRAM_HEAD);
     datagram_queue_done(&q);
     free(big);
