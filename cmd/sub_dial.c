@@ -4,7 +4,7 @@
 #include "cmd/subs.h"
 
 static const struct cli_option options[] = {
-    {"datagrams", 'u', NULL, "a service of datagrams: each read from standard input is one"},
+    {"datagrams", 'u', NULL, "only a service of datagrams, not one of streams by that name"},
     {NULL, 0, NULL, NULL},
 };
 

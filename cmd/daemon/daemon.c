@@ -95,6 +95,7 @@ static void run_view(struct daemon *d, struct note *n)
     n->view = NULL;
     views_publish(d);
     orders_seen(d, MONO_NEVER);
+    socks_seen(d, MONO_NEVER);
 }
 
 static void tell_view(void *arg, struct engine_view *take_v)
@@ -380,6 +381,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     uploads_tick(d, now);
     keeper_tick(d->keeper, now);
     orders_seen(d, now);
+    socks_seen(d, now);
     dnsd_tick(d->dnsd, now);
     if (!d->tasks)
         blockcache_trim(d->cache, 0); /* the store shows them now */

@@ -164,6 +164,7 @@ static int parse(struct asker *a, char *line, struct why *why)
         return r;
     memcpy(a->dial.service, words[2], strlen(words[2]) + 1);
     a->dial.datagrams = datagrams;
+    a->dial.either = !datagrams;
     return 0;
 }
 

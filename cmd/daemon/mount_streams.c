@@ -66,6 +66,7 @@ static int post(void *self, struct stream_open *take_o)
                                    .ended = tell_ended,
                                    .arg = d};
     m->dial.datagrams = strncmp(service, "udp/", 4) == 0;
+    m->dial.either = take_o->peer && !m->dial.datagrams;
     service += m->dial.datagrams ? 4 : 0;
     if (strlen(service) >= sizeof m->dial.service)
         rc = ERR_NAME_LONG;

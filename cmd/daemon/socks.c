@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define TOLD_WITHIN (5 * MONO_S) /* by a peer that is connected; then it is taken for a service of streams */
+
 struct sock {
     struct sock *next;
     struct socks *owner;
@@ -25,6 +27,16 @@ struct socks {
     struct sock *first; /* the newest */
     unsigned count;
     unsigned names; /* that were given */
+    struct look *looks;
+};
+
+/* An order that waits to hear what kind of service it is */
+struct look {
+    struct engine_call call; /* first */
+    struct look *next;
+    struct order *order;
+    char service[SERVICE_NAME_SIZE];
+    mono_ns until;
 };
 
 struct socks *socks_new(struct daemon *d)
@@ -46,6 +58,11 @@ struct socks *socks_free(struct socks *s)
 {
     if (!s)
         return NULL;
+    for (struct look *l; (l = s->looks);) {
+        s->looks = l->next;
+        order_finish(l->order, ERR_CANCELLED);
+        free(l);
+    }
     while (s->first) {
         struct sock *k = s->first;
         s->first = k->next;
@@ -135,6 +152,75 @@ static struct sock *make(struct socks *s, const struct peer_id *peer, const char
     return k;
 }
 
+static void answer(struct order *o, const struct peer_id *peer, const char *service, bool datagrams)
+{
+    struct sock *k = find(o->d->socks, peer, service, datagrams);
+    if (!k)
+        k = make(o->d->socks, peer, service, datagrams, &o->why);
+    if (k)
+        buf_printf(&o->answer, "%s\n", k->path);
+    order_finish(o, k ? 0 : ERR_FAILED);
+}
+
+/* ---- services that are not listed ---- */
+
+/* Did the peer say what it speaks? *ret_datagrams: the service is there for datagrams alone. */
+static bool is_told(const struct daemon *d, const struct peer_id *peer, const char *service, bool *ret_datagrams)
+{
+    bool stream = false, datagrams = false, is;
+    const struct engine_peer *p = NULL;
+    const char *name;
+    for (size_t i = 0; d->view && i < d->view->peer_count && !p; i++)
+        if (peer_id_eq(&d->view->peers[i].id, peer))
+            p = &d->view->peers[i];
+    for (unsigned i = 0; p && i < p->protocol_count; i++)
+        if (service_id_parse(p->protocols[i], &name, &is) && strcmp(name, service) == 0)
+            *(is ? &datagrams : &stream) = true;
+    *ret_datagrams = datagrams && !stream;
+    return p && p->connected && p->protocol_count;
+}
+
+void socks_seen(struct daemon *d, mono_ns now)
+{
+    struct look **at = d->socks ? &d->socks->looks : NULL;
+    bool datagrams;
+    for (struct look *l; at && (l = *at);) {
+        if (!is_told(d, &l->call.peer, l->service, &datagrams) && (now == MONO_NEVER || now < l->until)) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        answer(l->order, &l->call.peer, l->service, datagrams);
+        free(l);
+    }
+}
+
+static void on_connected(struct mail *mail, void *owner)
+{
+    struct look *l = (struct look *)mail;
+    struct daemon *d = owner;
+    int r = l->call.result == ERR_REFUSED ? ERR_UNREACHABLE : l->call.result; /* by its machine, not by the service */
+    if (!d || !d->socks || r < 0) {
+        l->order->why = l->call.why;
+        order_finish(l->order, r < 0 ? r : ERR_CANCELLED);
+        free(l);
+        return;
+    }
+    l->until = mono_after(mono_now(), TOLD_WITHIN);
+    l->next = d->socks->looks;
+    d->socks->looks = l;
+    socks_seen(d, MONO_NEVER);
+}
+
+static void look(struct order *o, const struct peer_id *peer, const char *service)
+{
+    struct look *l = MEM_NEW(struct look);
+    l->order = o;
+    memcpy(l->service, service, strlen(service) + 1);
+    l->call = (struct engine_call){.mail.run = on_connected, .reply = o->d->mail, .verb = ENGINE_CONNECT, .peer = *peer};
+    engine_command(o->d->engine, &l->call);
+}
+
 void sock_order_run(struct order *o)
 {
     char *words[3], *save = NULL;
@@ -150,11 +236,10 @@ void sock_order_run(struct order *o)
     int r = service_name_check(span_str(service), false, &o->why);
     if (r == 0)
         r = order_peer(o->d, words[1], &peer, &o->why);
-    struct socks *s = o->d->socks;
-    struct sock *k = r == 0 ? find(s, &peer, service, datagrams) : NULL;
-    if (r == 0 && !k && !(k = make(s, &peer, service, datagrams, &o->why)))
-        r = ERR_FAILED;
-    if (k)
-        buf_printf(&o->answer, "%s\n", k->path);
-    order_finish(o, r);
+    if (r < 0)
+        order_finish(o, r);
+    else if (datagrams || is_told(o->d, &peer, service, &datagrams))
+        answer(o, &peer, service, datagrams);
+    else
+        look(o, &peer, service);
 }

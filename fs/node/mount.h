@@ -43,8 +43,10 @@ struct stream_open {
         STREAM_DIAL, /* a peer's service */
         STREAM_FEED, /* the writer's side of an offer of ours that is live */
     } use;
-    char *peer, *service; /* peer: its id; NULL for FEED. service: "udp/NAME" is one of datagrams. Owned by the message */
-    uint64_t number;      /* under which streams/ shows it */
+    /* peer: its id; NULL for FEED. service: "udp/NAME" is one of datagrams, NAME one of streams or, if there is none, of
+     * datagrams. Owned by the message */
+    char *peer, *service;
+    uint64_t number; /* under which streams/ shows it */
     mono_ns timeout;
     int result; /* 0; ERR_UNREACHABLE, ERR_DENIED, ERR_TIMEOUT, ERR_OFFLINE, ERR_NOT_FOUND, ERR_CANCELLED … with a sentence */
     int fd;     /* the asker's: a connected socket, STREAM, or SEQPACKET for a service of datagrams */

@@ -169,6 +169,20 @@ static void answer_dial(struct bridge *b, int result)
     mailbox_reply(d->reply, &d->mail);
 }
 
+/* What is joined to the stream: what came with the dial, or one end of a pair, the other end of which is the answer */
+static int make_pair(struct bridge *b, struct engine_dial *d)
+{
+    int fds[2] = {d->fd, -1};
+    if (b->datagrams)
+        b->ends = &bridge_datagrams;
+    if (d->fd < 0 &&
+        socketpair(AF_UNIX, (b->datagrams ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+        return why_set(&d->why, ERR_LIMIT, "no descriptors are left");
+    bridge_set_fd(b, fds[0]);
+    b->other_fd = fds[1];
+    return 0;
+}
+
 void service_dial(struct bridge *b, const char *name, mono_ns timeout)
 {
     struct engine *e = b->e;
@@ -177,6 +191,8 @@ void service_dial(struct bridge *b, const char *name, mono_ns timeout)
     *call = (struct host_call){.verb = HOST_OPEN, .owner = b, .peer = b->peer};
     (void)memcpy(b->service, name, strlen(name) + 1);
     service_id(name, b->datagrams, call->protocol);
+    if (b->dial && b->dial->either)
+        service_id(name, true, call->other);
     if (timeout)
         call->deadline = mono_after(now, timeout);
     b->call = call;
@@ -205,6 +221,13 @@ void service_opened(struct engine *e, struct host_call *call)
     b->call = NULL;
     if (b->forward)
         b->forward->fault = call->why;
+    if (call->result == 0 && b->dial && b->dial->either) {
+        b->datagrams = strcmp(call->protocol, call->other) == 0;
+        call->result = make_pair(b, b->dial);
+        call->why = b->dial->why;
+        if (call->result < 0)
+            host_raw_reset(e->host, call->raw, mono_now());
+    }
     if (call->result == 0) {
         answer_dial(b, 0);
         bridge_open(b, call->raw);
@@ -237,20 +260,6 @@ struct dial_mail {
     struct mail mail;
     struct engine_dial *dial;
 };
-
-static int make_pair(struct bridge *b, struct engine_dial *d)
-{
-    int fds[2];
-    if (d->fd >= 0) {
-        bridge_set_fd(b, d->fd);
-        return 0;
-    }
-    if (socketpair(AF_UNIX, (d->datagrams ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
-        return why_set(&d->why, ERR_LIMIT, "no descriptors are left");
-    bridge_set_fd(b, fds[0]);
-    b->other_fd = fds[1];
-    return 0;
-}
 
 /* No peer: a live service of our own, to be written */
 static int feed(struct bridge *b, const char *name, struct why *why)
@@ -298,9 +307,7 @@ static void run_dial(struct mail *m, void *owner)
     b->peer = d->peer;
     b->datagrams = d->datagrams;
     b->place = mem_str("dial");
-    if (d->datagrams)
-        b->ends = &bridge_datagrams;
-    err = make_pair(b, d);
+    err = d->either ? 0 : make_pair(b, d);
     if (err == 0 && peer_id_is_none(&d->peer))
         err = feed(b, d->service, &d->why);
     else if (err == 0)

@@ -30,7 +30,8 @@ struct engine_dial {
     struct peer_id
         peer; /* none: the live service `service` of our own, to be written (ERR_NOT_FOUND; ERR_BUSY: has a writer) */
     char service[SERVICE_NAME_SIZE];
-    bool datagrams;
+    /* either: datagrams if the peer has no such service of streams; only with a pair, whose SO_TYPE tells which it is */
+    bool datagrams, either;
     /* In: a connected stream socket to join to it (for datagrams: SEQPACKET, or a connected UDP socket); the engine's from the
      * call on, closed whatever happens. -1: make a pair. Out: with a pair, our end, the asker's; else -1. */
     int fd;

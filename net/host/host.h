@@ -114,7 +114,8 @@ struct host_call {
     bool on;                               /* PROTECT */
     uint64_t upload_limit, download_limit; /* LIMITS */
     unsigned max_connections;              /* LIMITS; 0: unchanged */
-    char protocol[SERVICE_ID_SIZE];        /* OPEN */
+    char protocol[SERVICE_ID_SIZE];        /* OPEN. In the answer: which it is */
+    char other[SERVICE_ID_SIZE];           /* OPEN: proposed when the peer does not speak that one; "": none */
     struct host_raw *raw;                  /* OPEN: the answer, see host_raw.h */
     mono_ns deadline;                      /* 0: HOST_CALL_TIMEOUT from now */
     /* ERR_UNREACHABLE, ERR_OFFLINE, ERR_TIMEOUT, ERR_VERIFY, ERR_REFUSED, ERR_LIMIT, ERR_NOT_FOUND, ERR_INVALID,

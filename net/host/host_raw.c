@@ -120,8 +120,8 @@ static void wait_for_room(struct host *h, struct host_call *call)
 bool raw_start(struct host *h, struct host_call *call, struct host_peer *p)
 {
     struct host_conn *c = peer_best_conn(p);
-    const char *const ids[] = {call->protocol};
-    struct host_stream *s = c ? stream_open(c, STREAM_RAW_OUT, ids, 1) : NULL;
+    const char *const ids[] = {call->protocol, call->other};
+    struct host_stream *s = c ? stream_open(c, STREAM_RAW_OUT, ids, call->other[0] ? 2 : 1) : NULL;
     if (!s && c && c->open_err == ERR_LIMIT) { /* too many that the peer has not acknowledged, or too many altogether */
         wait_for_room(h, call);
         return true;
@@ -262,6 +262,13 @@ void raw_fin(struct host_stream *s)
 {
     s->u.raw->fin_came = true;
     tell_ready(s->u.raw);
+}
+
+void raw_agreed(struct host_stream *s, unsigned proposal)
+{
+    struct host_call *call = s->u.raw->call;
+    if (call && proposal)
+        memcpy(call->protocol, call->other, sizeof call->protocol);
 }
 
 void raw_writable(struct host_stream *s)

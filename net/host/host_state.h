@@ -200,6 +200,7 @@ void raw_free(struct host_raw *r);
 void raw_opened(struct host_stream *s, const char *id);
 void raw_data(struct host_stream *s, struct span in);
 void raw_fin(struct host_stream *s);
+void raw_agreed(struct host_stream *s, unsigned proposal);
 void raw_writable(struct host_stream *s);
 void raw_end(struct host_stream *s, int err);
 void raw_expire(struct host_stream *s);

@@ -292,8 +292,12 @@ void stream_event(struct host_stream *s, const struct conn_event *ev)
     case CONN_FIN:
         fin_came(s);
         return;
-    case CONN_WRITABLE:
     case CONN_STREAM_READY:
+        if (s->kind == STREAM_RAW_OUT)
+            raw_agreed(s, ev->protocol);
+        writable(s);
+        return;
+    case CONN_WRITABLE:
         writable(s);
         return;
     case CONN_REFUSED:

@@ -94,9 +94,10 @@ bool service_may(const struct service_offer *o, const struct peer_id *peer)
 unsigned services_allowed(const struct services *s, const struct peer_id *peer, const char *ret[SERVICE_OFFERS_MAX])
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < s->offer_count; i++)
-        if (service_may(s->offers[i], peer))
-            ret[count++] = s->offers[i]->id;
+    for (int streams = 0; streams < 2; streams++)
+        for (unsigned i = 0; i < s->offer_count; i++)
+            if ((s->offers[i]->kind != SERVICE_UDP) == streams && service_may(s->offers[i], peer))
+                ret[count++] = s->offers[i]->id;
     return count;
 }
 

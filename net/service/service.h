@@ -74,7 +74,8 @@ struct service_forward *services_forward(const struct services *s, unsigned i); 
 struct service_forward *services_find_forward(const struct services *s, const struct service_line *l); /* by kind and place */
 
 bool service_may(const struct service_offer *o, const struct peer_id *peer);
-/* Ids of what `peer` may dial, borrowed until the next change; how many. */
+/* Ids of what `peer` may dial, borrowed until the next change; how many. Those of datagrams first: of many not all are told,
+ * and one that is not is taken for one of streams. */
 unsigned services_allowed(const struct services *s, const struct peer_id *peer, const char *ret[SERVICE_OFFERS_MAX]);
 bool services_forwards_to(const struct services *s, const struct peer_id *peer); /* somebody here counts on this peer */
 

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Services of datagrams: bursts, what is lost and where it is counted, and rates."""
-import os, pathlib, signal, socket, subprocess, sys, time, unittest
+"""Services of datagrams: bursts, what is lost and where it is counted, rates, and names that are not listed."""
+import errno, os, pathlib, signal, socket, subprocess, sys, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from lab import wait_for
+from lab import P2P, wait_for
 from services import Services
 
+UDP_ECHO = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True)
+while True: s.sendto(*s.recvfrom(65536))
+"""
 # Counts what comes, with a buffer that loses none; at a line of its input it tells how many
 UDP_COUNT = """
 import select, socket, sys
@@ -117,6 +122,79 @@ class Datagrams(Services):
                 got += len(s.recv(65536))
         self.assertTrue(250_000 < got < 550_000, got)  # four seconds, a burst, and nothing on top
         wait_for("the rest is counted", lambda: self.offered("slow")["dropped"] > 100)
+
+    # ---- names that are not listed ----
+
+    def test_a_name_that_is_not_listed(self):
+        """As a file, as a socket, by command: a peer that is not connected lists nothing, and whether it is a service of datagrams
+        only the peer tells."""
+        self.offer("udp-echo", "udp", self.server(UDP_ECHO))
+        self.offer("echo", "echo")
+        wait_for("both are listed", lambda: {"echo", "udp-echo"} <= set(os.listdir(self.alice)))
+
+        def away():
+            self.b.run("disconnect", self.a.id)
+            wait_for("it is away", lambda: not os.listdir(self.alice))
+
+        away()
+        target = os.readlink(self.alice / "udp-echo.sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.settimeout(20)
+            s.connect(target)
+            for d in b"one", b"two":
+                s.send(d)
+            self.assertEqual([s.recv(100), s.recv(100)], [b"one", b"two"])
+        away()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
+            s.connect(os.readlink(self.alice / "echo.sock"))
+            s.sendall(b"stream")
+            self.assertEqual(s.recv(100), b"stream")
+        for name in ("udp-echo", "echo"):
+            away()
+            fd = os.open(self.alice / name, os.O_RDWR)
+            os.write(fd, name.encode())
+            self.assertEqual(os.read(fd, 100), name.encode())
+            os.close(fd)
+        # streams/clone, too
+        away()
+        ctl = os.open(self.b.mount / "streams/clone", os.O_RDWR)
+        number = os.pread(ctl, 100, 0).decode().strip()
+        os.write(ctl, b"connect alice/udp-echo")
+        data = os.open(self.b.mount / "streams" / number / "data", os.O_RDWR)
+        for d in b"one", b"two":
+            os.write(data, d)
+        self.assertEqual([os.read(data, 100), os.read(data, 100)], [b"one", b"two"])
+        os.close(data)
+        os.close(ctl)
+        # p2p dial asks the peer; --datagrams insists
+        dial = lambda *args: self.lab.popen(2, [P2P, "dial", *args], env=self.b.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=subprocess.DEVNULL)
+        for args in (["alice/udp-echo"], ["-u", "alice/udp-echo"]):
+            p = dial(*args)
+            for d in b"one", b"two":
+                os.write(p.stdin.fileno(), d)
+                self.assertEqual(os.read(p.stdout.fileno(), 100), d)
+            p.kill()
+            p.communicate()
+        p = dial("-u", "alice/echo")
+        p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 6)
+
+    def test_sock_of_a_peer_that_cannot_be_reached(self):
+        """Said by the link, so that what connects says it too, and does not find a socket that ends at once."""
+        self.a.stop()
+        wait_for("it is away", lambda: not os.listdir(self.alice))
+        try:
+            with self.assertRaises(OSError) as e:
+                os.readlink(self.alice / "unknown.sock")
+            self.assertEqual(e.exception.errno, errno.EHOSTUNREACH)
+            with socket.socket(socket.AF_UNIX) as s, self.assertRaises(OSError) as e:
+                s.connect(str(self.alice / "unknown.sock"))
+            self.assertEqual(e.exception.errno, errno.EHOSTUNREACH)
+        finally:
+            self.a.start()
+            self.b.run("connect", self.a.address())
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ Test(service, nobody_may_until_allowed)
     cr_assert_eq(services_allowed(s, &carol, ids), 1);
     cr_assert_str_eq(ids[0], "/x/udp/dns");
     cr_assert_eq(services_allowed(s, &bob, ids), 2);
+    cr_assert_str_eq(ids[0], "/x/udp/dns", "first, also when it was offered last");
     must(s, "deny dns any");
     must(s, "deny ssh " BOB);
     cr_assert_eq(services_allowed(s, &bob, ids), 0);
