@@ -88,11 +88,8 @@ void request_none(struct request *r)
 
 static void to_param(const struct request_entry *e, struct fuse_entry_param *p)
 {
-    *p = (struct fuse_entry_param){.ino = e->node,
-                                   .generation = e->generation,
-                                   .attr = e->attr,
-                                   .entry_timeout = e->entry_timeout,
-                                   .attr_timeout = e->attr_timeout};
+    *p = (struct fuse_entry_param){
+        .ino = e->node, .attr = e->attr, .entry_timeout = e->entry_timeout, .attr_timeout = e->attr_timeout};
 }
 
 static void to_info(uint64_t handle, unsigned flags, struct fuse_file_info *fi)

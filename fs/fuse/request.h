@@ -128,11 +128,16 @@ struct request *request_free(struct request *r); /* must have been answered */
 bool request_may(const struct request *r, const struct stat *st, unsigned want);
 /* What opening a file with r->flags needs */
 unsigned request_open_wants(const struct request *r);
+/* SETATTR asks for a size of 0 and nothing else: a shell's ">", which does nothing to what has no length and no times. */
+static inline bool request_empties(const struct request *r)
+{
+    return r->set == SET_SIZE && r->set_size == 0;
+}
 
 /* ---- replies ---- */
 
 struct request_entry {
-    uint64_t node, generation; /* node 0: a name that does not exist, to be remembered for entry_timeout */
+    uint64_t node; /* never one that named another; 0: a name that does not exist, to be remembered for entry_timeout */
     struct stat attr;
     double entry_timeout, attr_timeout; /* seconds */
 };

@@ -5,13 +5,14 @@
 #include <stdlib.h>
 
 #define ROOT_NUMBER 1
+#define SLOT_BITS   32
 
 struct inode_table {
     struct budget *budget;
     void *owner;
     void (*on_free)(void *owner, struct inode *i);
-    struct inode **slots; /* number - 1 → inode; free slots hold NULL */
-    uint32_t *generations;
+    struct inode **slots; /* slot → inode; free slots hold NULL */
+    uint32_t *uses;       /* of each slot before this one */
     uint32_t *free_slots; /* a stack */
     size_t slot_cap, slot_count, free_count;
     struct inode **buckets;
@@ -101,7 +102,7 @@ struct inode_table *inode_table_free(struct inode_table *t)
         if (t->slots[i])
             release(t, t->slots[i]);
     free(t->slots);
-    free(t->generations);
+    free(t->uses);
     free(t->free_slots);
     free(t->buckets);
     free(t);
@@ -131,6 +132,11 @@ static void rehash(struct inode_table *t)
     t->bucket_count = count;
 }
 
+static size_t slot_of(uint64_t number)
+{
+    return (uint32_t)number - (size_t)ROOT_NUMBER; /* of 0: none, too large */
+}
+
 static size_t take_slot(struct inode_table *t)
 {
     if (t->free_count > 0)
@@ -138,10 +144,10 @@ static size_t take_slot(struct inode_table *t)
     if (t->slot_count == t->slot_cap) {
         t->slot_cap = t->slot_cap ? t->slot_cap * 2 : 256;
         t->slots = mem_grow(t->slots, t->slot_cap, sizeof *t->slots);
-        t->generations = mem_grow(t->generations, t->slot_cap, sizeof *t->generations);
+        t->uses = mem_grow(t->uses, t->slot_cap, sizeof *t->uses);
         t->free_slots = mem_grow(t->free_slots, t->slot_cap, sizeof *t->free_slots);
     }
-    t->generations[t->slot_count] = 0;
+    t->uses[t->slot_count] = 0;
     return t->slot_count++;
 }
 
@@ -168,8 +174,7 @@ struct inode *inode_get(struct inode_table *t, const struct inode_key *k)
     if (k->key.len)
         memcpy(i->key, k->key.data, k->key.len);
     size_t slot = take_slot(t);
-    i->number = slot + ROOT_NUMBER;
-    i->generation = ++t->generations[slot];
+    i->number = (uint64_t)t->uses[slot] << SLOT_BITS | (slot + ROOT_NUMBER);
     t->slots[slot] = i;
     struct inode **at = &t->buckets[mix(k) & (t->bucket_count - 1)];
     i->next = *at;
@@ -192,7 +197,9 @@ struct inode *inode_make_root(struct inode_table *t, const struct inode_key *k)
 
 struct inode *inode_by_number(const struct inode_table *t, uint64_t number)
 {
-    return number >= ROOT_NUMBER && number - ROOT_NUMBER < t->slot_count ? t->slots[number - ROOT_NUMBER] : NULL;
+    size_t slot = slot_of(number);
+    struct inode *i = slot < t->slot_count ? t->slots[slot] : NULL;
+    return i && i->number == number ? i : NULL;
 }
 
 void inode_settle(struct inode_table *t, struct inode *i)
@@ -204,8 +211,9 @@ void inode_settle(struct inode_table *t, struct inode *i)
     while (*at != i)
         at = &(*at)->next;
     *at = i->next;
-    size_t slot = i->number - ROOT_NUMBER;
+    size_t slot = slot_of(i->number);
     t->slots[slot] = NULL;
+    t->uses[slot]++;
     t->free_slots[t->free_count++] = (uint32_t)slot;
     t->count--;
     release(t, i);

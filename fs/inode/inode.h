@@ -4,8 +4,9 @@
  * the kernel has references (lookups) or somebody of ours has (handles). One inode per (kind, sub, key): in ipfs/ the key is
  * the CID, in share/ the id of the tree's node, elsewhere a text.
  *
- * Two numbers: `number` names the inode in requests (slot of the table, with a generation per use of the slot); `st_ino`
- * is what users see, a function of kind and key only, so that listings can tell it for entries that have no inode.
+ * Two numbers: `number` names the inode in requests; `st_ino` is what users see, a function of kind and key only, so that
+ * listings can tell it for entries that have no inode. A number is a slot of the table below 2^32, and how often the slot was
+ * used above: what the kernel is told about a number that it has forgotten meanwhile never means another inode.
  *
  * Charged to BUDGET_TABLE, and what the kernel keeps: fs/node/prune.h asks it to forget. One thread: fs.
  */
@@ -24,7 +25,7 @@ struct inode_place {
 };
 
 struct inode {
-    uint64_t number, generation;
+    uint64_t number;
     uint64_t lookups; /* the kernel's references */
     uint32_t handles; /* ours */
     uint8_t kind;

@@ -124,8 +124,7 @@ typedef int node_op(struct mount *m, struct request *r, struct inode *i);
 
 struct node_ops {
     node_op *op[OPS];
-    /* 0, ERR_DENIED …; NULL: modes are constant and the functions keep to them */
-    int (*allowed)(struct mount *m, const struct request *r, const struct inode *i);
+    int (*allowed)(struct mount *m, const struct request *r, const struct inode *i); /* before each op; NULL: all may */
     int absent; /* the answer to a change that is not in the table: ERR_READ_ONLY, ERR_NOT_PERMITTED … */
     /* Small directories. find: 0, ERR_NOT_FOUND, …; names: NUL-terminated, one after the other */
     int (*find)(struct mount *m, struct inode *dir, const char *name, struct found *ret);
@@ -211,7 +210,8 @@ int text_of(struct mount *m, struct span path, struct buf *out); /* ".p2p/waitin
 void text_add_event(struct mount *m, const char *kind, const char *text);
 
 /* peers.c */
-const struct peer_row *peers_find(const struct mount *m, struct span name); /* by id or petname */
+const struct peer_row *peers_find(const struct mount *m, struct span name);         /* by id or petname */
+int peer_is_there(struct mount *m, const struct request *r, const struct inode *i); /* of `i`: 0, ERR_STALE */
 
 /* ---- waiting for something of ours: a request's state ---- */
 

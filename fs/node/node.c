@@ -212,11 +212,8 @@ int node_lseek_dense(struct request *r, uint64_t size)
 
 static void to_entry(const struct found *f, const struct inode *i, struct request_entry *e)
 {
-    *e = (struct request_entry){.node = i ? i->number : 0,
-                                .generation = i ? i->generation : 0,
-                                .attr = f->attr,
-                                .entry_timeout = f->entry_timeout,
-                                .attr_timeout = f->attr_timeout};
+    *e = (struct request_entry){
+        .node = i ? i->number : 0, .attr = f->attr, .entry_timeout = f->entry_timeout, .attr_timeout = f->attr_timeout};
 }
 
 void node_reply_found(struct mount *m, struct request *r, const struct found *f)

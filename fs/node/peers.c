@@ -204,12 +204,17 @@ static void peer_names(struct mount *m, struct inode *dir, struct buf *out)
     buf_add(out, "streams", sizeof "streams");
 }
 
+int peer_is_there(struct mount *m, const struct request *r, const struct inode *i)
+{
+    return r->handle || peers_find(m, inode_key_span(i)) ? 0 : ERR_STALE;
+}
+
 static int peer_getattr(struct mount *m, struct request *r, struct inode *i)
 {
     struct found f = {0};
     const struct peer_row *p = peers_find(m, inode_key_span(i));
     if (!p)
-        return ERR_STALE;
+        return ERR_STALE; /* fstat of an open listing */
     peer_found(m, p, &f);
     request_attr(r, &f.attr, PEER_TIMEOUT);
     return 0;
@@ -223,6 +228,7 @@ const struct node_ops node_peer = {
             [OP_OPENDIR] = node_opendir_small,
             [OP_READDIR] = node_readdir_small,
         },
+    .allowed = peer_is_there,
     .absent = ERR_NOT_PERMITTED,
     .find = peer_find,
     .names = peer_names,

@@ -218,11 +218,7 @@ static int create(struct mount *m, struct request *r, struct inode *i)
     found_of(m, &n, &f);
     struct inode *made = inode_get(m->inodes, &f.key);
     struct handle *h = share_handle(m, made, r->flags);
-    struct request_entry e = {.node = made->number,
-                              .generation = made->generation,
-                              .attr = f.attr,
-                              .entry_timeout = TIMEOUT,
-                              .attr_timeout = TIMEOUT};
+    struct request_entry e = {.node = made->number, .attr = f.attr, .entry_timeout = TIMEOUT, .attr_timeout = TIMEOUT};
     made->lookups++;
     prune_note(m, made, &f.attr, r->node, r->name);
     if (request_create(r, &e, (uint64_t)(uintptr_t)h, share_cache_flag(h)))

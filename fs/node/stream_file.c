@@ -245,12 +245,11 @@ static int stream_getattr(struct mount *m, struct request *r, struct inode *i)
     return 0;
 }
 
-/* A shell's ">" asks for a size of 0, and touch for a time: a stream has neither. */
+/* touch makes a feed, and sets its time then. */
 static int stream_setattr(struct mount *m, struct request *r, struct inode *i)
 {
-    if (r->set & ~(SET_SIZE | SET_MTIME | SET_OTHER))
-        return ERR_NOT_PERMITTED;
-    return stream_getattr(m, r, i);
+    bool made = i->sub == STREAM_LIVE_FEED && !(r->set & ~(SET_MTIME | SET_OTHER));
+    return made || request_empties(r) ? stream_getattr(m, r, i) : ERR_NOT_PERMITTED;
 }
 
 static int open_data(struct mount *m, struct request *r, struct inode *i)

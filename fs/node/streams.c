@@ -387,6 +387,11 @@ static int streams_getattr(struct mount *m, struct request *r, struct inode *i)
     return 0;
 }
 
+static int streams_allowed(struct mount *m, const struct request *r, const struct inode *i)
+{
+    return i->sub == STREAMS_PEER ? peer_is_there(m, r, i) : 0;
+}
+
 /* ---- changes: commands ---- */
 
 static bool is_word(const char *s)
@@ -490,7 +495,7 @@ static int create_allow(struct mount *m, struct request *r, struct inode *i, boo
     }
     struct inode *made = inode_get(m->inodes, &f.key);
     struct handle *h = handle_new(m, made, r->flags);
-    struct request_entry e = {.node = made->number, .generation = made->generation, .attr = f.attr};
+    struct request_entry e = {.node = made->number, .attr = f.attr};
     made->lookups++;
     if (!request_create(r, &e, (uint64_t)(uintptr_t)h, OPEN_DIRECT | OPEN_NO_FLUSH)) {
         inode_forget(m->inodes, made, 1);
@@ -521,7 +526,7 @@ static int create_live(struct mount *m, struct request *r)
     struct inode *i = inode_get(m->inodes, &f.key);
     struct handle *h = handle_new(m, i, r->flags);
     h->stream = end;
-    struct request_entry e = {.node = i->number, .generation = i->generation, .attr = f.attr};
+    struct request_entry e = {.node = i->number, .attr = f.attr};
     i->lookups++;
     if (!request_create(r, &e, (uint64_t)(uintptr_t)h, OPEN_DIRECT | OPEN_NO_SEEK)) {
         inode_forget(m->inodes, i, 1);
@@ -557,6 +562,7 @@ const struct node_ops node_streams = {
             [OP_MKNOD] = streams_mknod,
         },
     .absent = ERR_NOT_PERMITTED,
+    .allowed = streams_allowed,
     .find = streams_find,
     .names = streams_names,
 };

@@ -332,13 +332,17 @@ static int text_write(struct mount *m, struct request *r, struct inode *i)
     return 0;
 }
 
-/* O_TRUNC of a shell's ">" comes as a size of 0: a command file has no length of its own. */
 static int text_setattr(struct mount *m, struct request *r, struct inode *i)
 {
-    if (!kinds[i->sub & ~TEXT_JSON].command || (r->set & ~(SET_SIZE | SET_MTIME | SET_OTHER)))
+    if (!kinds[i->sub & ~TEXT_JSON].command || !request_empties(r))
         return ERR_NOT_PERMITTED;
     r->handle = 0;
     return text_getattr(m, r, i);
+}
+
+static int text_allowed(struct mount *m, const struct request *r, const struct inode *i)
+{
+    return text_place_of(i->sub & ~TEXT_JSON) == TEXT_AT_PEER ? peer_is_there(m, r, i) : 0;
 }
 
 const struct node_ops node_text = {
@@ -350,6 +354,7 @@ const struct node_ops node_text = {
             [OP_READ] = text_read,
             [OP_WRITE] = text_write,
         },
+    .allowed = text_allowed,
     .absent = ERR_NOT_PERMITTED,
 };
 

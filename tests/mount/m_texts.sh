@@ -36,6 +36,12 @@ case $out in *"Permission denied"*) ;; *) fail "refusal: $out" ;; esac
 [ "$(getfattr --only-values -n user.p2p.error "$M/.p2p/ctl")" = "no such command: nonsense" ] || fail "user.p2p.error"
 (echo upload 1M >"$M/.p2p/limits") 2>/dev/null # "limits upload 1M": this test's node does not know it
 [ "$(getfattr --only-values -n user.p2p.error "$M/.p2p/limits")" = "no such command: limits upload 1M" ] || fail "limits"
+# a command file has no times and no length of its own: nothing is done about them in silence
+touch "$M/.p2p/ctl" 2>/dev/null && fail "touch of a command file"
+touch -c "$M/README" 2>/dev/null && fail "touch of a text"
+truncate -s 5 "$M/.p2p/ctl" 2>/dev/null && fail "truncate of a command file"
+chmod 777 "$M/.p2p/ctl" 2>/dev/null && fail "chmod of a command file"
+truncate -s 0 "$M/.p2p/ctl" && : >"$M/.p2p/ctl" || fail "a shell's >"
 [ "$(cat "$M/peers/12D3KooWAAAA/ping")" = "$(printf 'rtt\t0.42 ms')" ] || fail "ping"
 [ "$(readlink "$M/peers/bob")" = 12D3KooWBBBB ] || fail "petname"
 ln -s 12D3KooWAAAA "$M/peers/alice" || fail "ln -s"

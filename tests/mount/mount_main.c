@@ -10,7 +10,7 @@
  *     -x   quiet: requests of the program "quietprog" never start a download
  *
  * Commands through ctl files: "echo TEXT" answers with it, "fail" is refused with a sentence, "stuck" is never settled, "peer X
- * ping" answers with a time, "petname NAME ID" adds a row to peers/. Ends on SIGTERM, SIGINT, or when the mount is taken away.
+ * ping" answers with a time, "peer X forget" takes its row away, "petname NAME ID" names one. Ends on SIGTERM, SIGINT, or when the mount is taken away.
  */
 #include "fs/node/mount.h"
 #include "store/base/log.h"
@@ -222,6 +222,14 @@ static void set_petname(const char *name, const char *id)
     show_peers();
 }
 
+static void forget_peer(const char *id)
+{
+    for (unsigned i = 0; i < shown_count; i++)
+        if (strcmp(shown[i].id, id) == 0)
+            shown[i--] = shown[--shown_count];
+    show_peers();
+}
+
 static int command_post(void *self, struct command *take_c)
 {
     (void)self;
@@ -236,6 +244,8 @@ static int command_post(void *self, struct command *take_c)
         return 0;
     } else if (sscanf(c->line, "petname %79s %79s", name, id) == 2) {
         set_petname(name, id);
+    } else if (sscanf(c->line, "peer %79s %79s", id, name) == 2 && strcmp(name, "forget") == 0) {
+        forget_peer(id);
     } else if (strncmp(c->line, "peer ", 5) == 0 && strstr(c->line, " ping")) {
         buf_add_str(&c->answer, "rtt\t0.42 ms\n");
     } else {

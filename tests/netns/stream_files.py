@@ -104,6 +104,23 @@ class StreamFiles(unittest.TestCase):
         self.assertEqual(os.read(fd, 100), b"x" * 10)
         os.close(fd)
 
+    def test_what_sets_times_and_sizes(self):
+        """A stream has neither. A name can be looked up that nobody offers (peers do not tell what is there): touch fails then, too."""
+        where = self.b.mount / "peers" / self.a.id / "streams"
+        p = subprocess.run(["touch", where / "nobody-offers-this"], capture_output=True, text=True, env=dict(os.environ, LC_ALL="C"))
+        self.assertEqual((p.returncode, p.stderr.split(": ")[-1]), (1, "Permission denied\n"))
+        offer(self.a, "sizes", "echo", "any")
+        path = offered(self.b, self.a, "sizes")
+        with self.assertRaises(PermissionError):
+            os.utime(path)
+        with self.assertRaises(PermissionError):
+            os.truncate(path, 5)
+        self.assertEqual(subprocess.run(["bash", "-c", f'echo lost > "{path}"']).returncode, 0, "a shell's >")
+        (self.a.mount / "streams/live/touched").touch()
+        self.assertIn("touched", os.listdir(self.a.mount / "streams/offer"))
+        os.unlink(self.a.mount / "streams/live/touched")
+        (self.a.mount / "streams/offer/sizes/allow/any").touch()
+
     def test_two_streams_to_one_service_are_apart(self):
         """One whose peer does not read is full; the other goes on."""
         listener = self.lab.popen(1, [sys.executable, "-c", LAZY], stdout=subprocess.PIPE, text=True)
