@@ -1,81 +1,62 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/block/block.h"
 
+#include "store/block/chunkmem.h"
+
 #include <assert.h>
-#include <stddef.h>
 #include <stdlib.h>
 
-#define PAGE UINT32_C(4096)
-
-/* Data of big blocks begins at a page: so it goes to the disk from where it is (segment.h). The struct is at the end of the
- * page before it. */
+/* Data of big blocks begins at a page: so it goes to the disk from where it is (segment.h). */
+#define PAGE        UINT32_C(4096)
 #define ALIGNED_MIN (UINT32_C(128) << 10)
-
-static bool is_aligned(uint32_t cap)
-{
-    return cap >= ALIGNED_MIN;
-}
 
 static size_t footprint(uint32_t cap)
 {
-    return (is_aligned(cap) ? PAGE : sizeof(struct block)) + cap;
+    return sizeof(struct block) + cap;
 }
 
-/* Buffers of one chunk that were just given up, for the next ones: pages that are new cost more than hashing what comes into
- * them. An eighth of the budget at most, and not for long (block_pool_trim). */
-#define POOL_CAP  (UINT32_C(1) << 20)
-#define POOL_MOST 32
+static bool is_chunk(uint32_t cap)
+{
 #ifdef __SANITIZE_ADDRESS__
-#define POOL_USED 0 /* so that it sees what is used after it was given up */
+    return false && cap; /* so that it sees what is used after it was given up */
 #else
-#define POOL_USED 1
+    return cap == CHUNKMEM_SIZE;
 #endif
-static void *_Atomic pool[POOL_MOST];
-
-static void *pool_take(void)
-{
-    for (unsigned i = 0; i < POOL_MOST; i++) {
-        void *p = atomic_load_explicit(&pool[i], memory_order_relaxed) ? atomic_exchange(&pool[i], NULL) : NULL;
-        if (p)
-            return p;
-    }
-    return NULL;
-}
-
-static bool pool_give(const struct budget *budget, void *p)
-{
-    uint64_t most = budget ? budget_limit(budget) / 8 / POOL_CAP : 0;
-    for (unsigned i = 0; i < most && i < POOL_MOST && POOL_USED; i++) {
-        void *none = NULL;
-        if (!atomic_load_explicit(&pool[i], memory_order_relaxed) && atomic_compare_exchange_strong(&pool[i], &none, p))
-            return true;
-    }
-    return false;
 }
 
 void block_pool_trim(void)
 {
-    void *p;
-    while ((p = pool_take()))
-        free(p);
+    chunkmem_trim();
 }
 
 static struct block *allocate(uint32_t cap)
 {
-    _Static_assert(offsetof(struct block, data) % _Alignof(struct block) == 0, "the struct is aligned, too");
-    if (!is_aligned(cap))
-        return malloc(footprint(cap));
-    void *p = cap == POOL_CAP ? pool_take() : NULL;
-    if (!p && posix_memalign(&p, PAGE, footprint(cap)) != 0)
+    struct block *b = malloc(sizeof *b + (cap < ALIGNED_MIN ? cap : 0));
+    if (!b)
         return NULL;
-    return (void *)((uint8_t *)p + PAGE - offsetof(struct block, data));
+    memset(b, 0, sizeof *b); /* not the data: its maker fills it, and only `len` bytes of it are ever looked at */
+    void *data = NULL;
+    if (cap < ALIGNED_MIN)
+        data = b + 1;
+    else if (is_chunk(cap))
+        data = (b->chunk = chunkmem_take()) ? b->chunk->data : NULL;
+    else if (posix_memalign(&data, PAGE, cap) != 0)
+        data = NULL;
+    b->data = data;
+    if (data)
+        return b;
+    free(b);
+    return NULL;
 }
 
+/* An eighth of the budget at most is kept for the next ones. */
 static void release(struct block *b)
 {
-    void *p = is_aligned(b->cap) ? b->data - PAGE : (uint8_t *)b;
-    if (b->cap != POOL_CAP || !pool_give(b->budget, p))
-        free(p);
+    if (b->chunk)
+        chunkmem_give(b->chunk, b->budget ? (unsigned)(budget_limit(b->budget) / 8 / CHUNKMEM_SIZE) : 0);
+    else if (b->cap >= ALIGNED_MIN)
+        free(b->data);
+    free(b);
 }
 
 struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap)
@@ -89,7 +70,6 @@ struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap
             budget_give(budget, c, footprint(cap));
         return NULL;
     }
-    memset(b, 0, sizeof *b); /* not the data: its maker fills it, and only `len` bytes of it are ever looked at */
     atomic_init(&b->refs, 1);
     b->cap = cap;
     b->budget_class = (uint8_t)c;

@@ -19,9 +19,10 @@ struct block {
     uint32_t len;
     uint32_t cap;
     uint8_t budget_class;
-    struct budget *budget; /* NULL: not charged */
+    struct budget *budget;  /* NULL: not charged */
+    struct chunkmem *chunk; /* where `data` is, or NULL */
+    uint8_t *data;          /* of big blocks: at a page, for segment.h */
     struct cid cid;
-    _Alignas(8) uint8_t data[]; /* of big blocks: at a page, for segment.h */
 };
 
 /* One reference, room for `cap` ≤ BLOCK_MAX bytes, len 0. NULL: the budget says not now. The maker fills data, len and cid
