@@ -35,6 +35,7 @@ int ctl_parse_upload(const char *rest, uint64_t *ret_id, const char **ret_op);
     X(PEER, "peer", "PEER VERB", "connect, disconnect, ping, forget, protect or unprotect a peer", 2, 2)                       \
     X(PETNAME, "petname", "NAME ID|-", "name a peer, or take the name away", 2, 2)                                             \
     X(LIMITS, "limits", "NAME VALUE", "memory, quota, upload, download or connections", 2, 2)                                  \
+    X(PROVIDERS, "providers", "CID", "who delivered it: the source of the block, or -, and the peers it came from", 1, 1)      \
     X(PIN, "pin", "CID [NAME]", "keep a DAG", 1, 2)                                                                            \
     X(UNPIN, "unpin", "CID", "no longer keep it", 1, 1)                                                                        \
     X(GC, "gc", "", "drop what nothing refers to", 0, 0)                                                                       \

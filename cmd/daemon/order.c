@@ -58,6 +58,16 @@ static void say_call(struct order *o, const struct engine_call *call)
         o->why = call->why;
 }
 
+/* A line for the source, one for all that are known. */
+static void add_providers(struct order *o, const struct engine_call *call)
+{
+    char id[PEER_ID_TEXT_SIZE];
+    buf_add_str(&o->answer, call->is_source ? peer_id_text(&call->providers[0], id) : "-");
+    for (unsigned i = 0; i < call->provider_count; i++)
+        buf_printf(&o->answer, "%c%s", i ? ' ' : '\n', peer_id_text(&call->providers[i], id));
+    buf_add_u8(&o->answer, '\n');
+}
+
 static void on_call(struct mail *mail, void *owner)
 {
     struct order_call *c = (struct order_call *)mail;
@@ -73,6 +83,8 @@ static void on_call(struct mail *mail, void *owner)
             json_object_set_new(o->info, "rtt", json_real(rtt));
         if (c->call.verb == ENGINE_PING)
             buf_printf(&o->answer, "%.3f ms\n", rtt * 1000);
+        if (c->call.verb == ENGINE_PROVIDERS)
+            add_providers(o, &c->call);
     }
     int result = c->call.result;
     enum engine_verb verb = c->call.verb;
@@ -146,6 +158,16 @@ static void do_disconnect(struct order *o)
 static void do_ping(struct order *o)
 {
     peer_call(o, o->words.words[1], ENGINE_PING, false);
+}
+
+static void do_providers(struct order *o)
+{
+    struct engine_call call = {.verb = ENGINE_PROVIDERS};
+    int r = cid_from_text(span_str(o->words.words[1]), &call.cid, &o->why);
+    if (r < 0)
+        order_finish(o, r);
+    else
+        call_engine(o, &call);
 }
 
 static void do_peer(struct order *o)
@@ -292,8 +314,9 @@ static void do_network(struct order *o)
 /* ---- the table ---- */
 
 static void (*const runs[ORDER_COUNT])(struct order *o) = {
-    [ORDER_CONNECT] = do_connect, [ORDER_DISCONNECT] = do_disconnect, [ORDER_PING] = do_ping,       [ORDER_PEER] = do_peer,
-    [ORDER_PETNAME] = do_petname, [ORDER_LIMITS] = do_limits,         [ORDER_PIN] = do_pin,         [ORDER_UNPIN] = do_unpin,
+    [ORDER_CONNECT] = do_connect, [ORDER_DISCONNECT] = do_disconnect, [ORDER_PING] = do_ping,
+    [ORDER_PEER] = do_peer,       [ORDER_PETNAME] = do_petname,       [ORDER_LIMITS] = do_limits,
+    [ORDER_PIN] = do_pin,         [ORDER_UNPIN] = do_unpin,           [ORDER_PROVIDERS] = do_providers,
     [ORDER_GC] = do_gc,           [ORDER_RELOAD] = do_reload,         [ORDER_NETWORK] = do_network,
 };
 

@@ -116,6 +116,57 @@ static int value_pin(struct mount *m, struct request *r, struct inode *i, struct
     return 0;
 }
 
+/* Who delivered it is known to the engine, which is asked: it does not wait for the network. Of a folder of share/ nobody. */
+static int ask_providers(struct mount *m, struct request *r, const struct inode *i, struct span *ret_source,
+                         struct span *ret_all)
+{
+    struct cid cid;
+    struct tree_node n;
+    char line[sizeof "providers " + CID_TEXT_SIZE], text[CID_TEXT_SIZE];
+    if (i->kind == NODE_DAG)
+        dag_key_cid(i, &cid);
+    else if (i->kind == NODE_SHARE && tree_get(m->share, share_id(i), &n) == 0 && n.type == TREE_FILE)
+        cid = n.content.cid;
+    else
+        return ERR_NOT_FOUND;
+    if (cid_is_none(&cid))
+        return ERR_NOT_FOUND;
+    snprintf(line, sizeof line, "providers %s", cid_text(&cid, text));
+    int rc = command_run(m, r, line);
+    if (rc < 0)
+        return rc == ERR_AGAIN ? rc : ERR_NOT_FOUND;
+    struct span answer = buf_span(&((struct ticket *)r->state)->answer);
+    const uint8_t *end = memchr(answer.data, '\n', answer.len);
+    size_t first = end ? (size_t)(end - answer.data) : answer.len;
+    *ret_source = span_of(answer.data, first);
+    *ret_all = span_from(answer, end ? first + 1 : first);
+    if (ret_all->len)
+        ret_all->len--; /* its newline */
+    return 0;
+}
+
+static int value_source(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    struct span source, all;
+    int rc = ask_providers(m, r, i, &source, &all);
+    if (rc == 0 && span_eq_str(source, "-"))
+        rc = ERR_NOT_FOUND;
+    if (rc == 0)
+        buf_add_span(out, source);
+    return rc;
+}
+
+static int value_providers(struct mount *m, struct request *r, struct inode *i, struct buf *out)
+{
+    struct span source, all;
+    int rc = ask_providers(m, r, i, &source, &all);
+    if (rc == 0 && all.len == 0)
+        rc = ERR_NOT_FOUND;
+    if (rc == 0)
+        buf_add_span(out, all);
+    return rc;
+}
+
 static int value_error(struct mount *m, struct request *r, struct inode *i, struct buf *out)
 {
     (void)m;
@@ -130,8 +181,13 @@ static const struct {
     const char *name;
     value_fn *value;
 } table[] = {
-    {PREFIX "cid", value_cid},     {PREFIX "local", value_local}, {PREFIX "pin", value_pin},
-    {PREFIX "state", value_state}, {PREFIX "error", value_error},
+    {PREFIX "cid", value_cid},
+    {PREFIX "local", value_local},
+    {PREFIX "pin", value_pin},
+    {PREFIX "state", value_state},
+    {PREFIX "error", value_error},
+    {PREFIX "source", value_source},
+    {PREFIX "providers", value_providers},
 };
 #define ATTRS (sizeof table / sizeof *table)
 

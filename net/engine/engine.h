@@ -148,13 +148,19 @@ enum engine_verb {
     ENGINE_LIMITS,     /* upload_limit, download_limit, max_connections as in the options */
     ENGINE_NETWORK,    /* re-read interfaces now */
     ENGINE_LOOK,       /* tell a view now, before the answer */
+    ENGINE_PROVIDERS,  /* who delivered `cid` or what was fetched for its sake, as far as it is remembered */
 };
+#define ENGINE_PROVIDERS_MAX 4
 struct engine_call {
     struct mail mail; /* run() on the asker's thread when done */
     struct mailbox *reply;
     enum engine_verb verb;
     struct peer_id peer; /* answer of CONNECT too */
     struct multiaddr addr;
+    struct cid cid;
+    struct peer_id providers[ENGINE_PROVIDERS_MAX]; /* answer; the first one is the source of the very block if is_source */
+    unsigned provider_count;
+    bool is_source;
     bool on;
     uint64_t upload_limit, download_limit;
     unsigned max_connections;

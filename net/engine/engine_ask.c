@@ -209,6 +209,8 @@ void engine_called(struct engine *e, struct host_call *call)
     free(call);
 }
 
+_Static_assert(ENGINE_PROVIDERS_MAX == HOST_PROVIDERS_MAX, "an answer holds what the host knows");
+
 struct call_mail {
     struct mail mail;
     struct engine_call *call;
@@ -235,6 +237,11 @@ static void run_call(struct mail *m, void *owner)
     }
     if (asked->verb == ENGINE_NETWORK) {
         engine_read_ifaces(e, true);
+        answer(asked, 0);
+        return;
+    }
+    if (asked->verb == ENGINE_PROVIDERS) {
+        asked->provider_count = host_sources_find(host_sources_of(e->host), &asked->cid, asked->providers, &asked->is_source);
         answer(asked, 0);
         return;
     }

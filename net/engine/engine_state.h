@@ -17,6 +17,7 @@
 
 #include "net/engine/engine.h"
 #include "net/host/host_raw.h"
+#include "net/host/host_sources.h"
 #include "net/io/loop.h"
 #include "net/service/tally.h"
 #include "net/service/turns.h"

@@ -111,6 +111,9 @@ struct exchange_prefix {
     uint32_t codec, hash; /* multicodec, multihash code */
 };
 int exchange_verify_block(struct block *b, const struct exchange_prefix *prefix);
+/* Before that answer: the owner of the peer that sent `cid`, when it is wanted, and for which root. NULL: it left, or nobody
+ * wants it. */
+void *exchange_sender(struct exchange *x, uint64_t tag, const struct cid *cid, struct cid *ret_root);
 /* Answer to EXCHANGE_VERIFY: the block and what exchange_verify_block said. */
 void exchange_verified(struct exchange *x, uint64_t tag, struct block *take_b, int result, mono_ns now);
 /* Answer to EXCHANGE_STORE. */

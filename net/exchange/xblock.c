@@ -183,6 +183,16 @@ static void unwanted(struct exchange *x, struct exchange_peer *p, const struct b
     session_lied(x, p);
 }
 
+void *exchange_sender(struct exchange *x, uint64_t tag, const struct cid *cid, struct cid *ret_root)
+{
+    const struct check *c = (const struct check *)(uintptr_t)tag;
+    const struct item *i = c->peer ? item_find(x, cid) : NULL;
+    if (!i)
+        return NULL;
+    cidnode_cid(&i->session->node, ret_root);
+    return c->peer->owner;
+}
+
 void exchange_verified(struct exchange *x, uint64_t tag, struct block *take_b, int result, mono_ns now)
 {
     x->now = now;

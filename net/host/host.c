@@ -2,6 +2,7 @@
  *
  * Life, time and the queue of actions. See host_state.h for the map.
  */
+#include "net/host/host_sources.h"
 #include "net/host/host_state.h"
 
 #include <assert.h>
@@ -65,6 +66,7 @@ struct host *host_new(const struct host_config *c, mono_ns now)
     const struct exchange_config x = {
         .budget = c->budget, .seed = rng_u64(&h->rng), .upload_rate = c->upload_limit, .download_rate = c->download_limit};
     h->exchange = exchange_new(&x, now);
+    h->sources = host_sources_new(x.seed);
     if (c->mdns) {
         char id[PEER_ID_TEXT_SIZE];
         h->mdns = mdns_new(&h->rng, peer_id_text(&c->identity->id, id));
@@ -135,6 +137,7 @@ struct host *host_free(struct host *h)
         peer_free(LINK_OF(h->peers.first, struct host_peer, link));
     assert(!h->conns.first);
     exchange_free(h->exchange);
+    host_sources_free(h->sources);
     mdns_free(h->mdns);
     peerstore_free(h->store);
     observed_free(h->observed);

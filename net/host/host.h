@@ -100,6 +100,7 @@ void host_have(struct host *h, const struct cid *cid, mono_ns now);
 void host_loaded(struct host *h, uint64_t tag, int result, uint64_t size, struct block *take_b, mono_ns now);
 void host_verified(struct host *h, uint64_t tag, struct block *take_b, int result, mono_ns now);
 void host_stored(struct host *h, const struct cid *cid, int result, mono_ns now);
+const struct host_sources *host_sources_of(const struct host *h); /* host_sources.h: who delivered what */
 
 /* ---- commands ---- */
 

@@ -4,6 +4,7 @@
  * does not take stays in the stream's `rest`. Outbound, one stream for each peer, on its best connection: exchange_output
  * is pulled while the stream takes bytes, at most one chunk waits in `out`.
  */
+#include "net/host/host_sources.h"
 #include "net/host/host_state.h"
 
 #include <stdlib.h>
@@ -268,7 +269,18 @@ void host_loaded(struct host *h, uint64_t tag, int result, uint64_t size, struct
 void host_verified(struct host *h, uint64_t tag, struct block *take_b, int result, mono_ns now)
 {
     h->now = now;
+    struct cid root;
+    const struct host_peer *from = result == 0 ? exchange_sender(h->exchange, tag, &take_b->cid, &root) : NULL;
+    if (from) {
+        host_sources_note(h->sources, &root, &from->id, false);
+        host_sources_note(h->sources, &take_b->cid, &from->id, true);
+    }
     exchange_verified(h->exchange, tag, take_b, result, now);
+}
+
+const struct host_sources *host_sources_of(const struct host *h)
+{
+    return h->sources;
 }
 
 void host_stored(struct host *h, const struct cid *cid, int result, mono_ns now)

@@ -132,8 +132,8 @@ struct host {
     struct observed *observed;
     struct selfaddrs self;
     struct exchange *exchange;
+    struct host_sources *sources;
     struct mdns *mdns; /* NULL: off */
-
     struct chain raw_ready;               /* to be told HOST_STREAM_READY */
     size_t raw_kept;                      /* bytes of raw streams that were reset after they had finished, not taken yet */
     struct buf raw_spare;                 /* memory for the next stream that has something to hold */

@@ -29,6 +29,12 @@ again -p "$STATE.peer" -d 10 || fail "second start"
 is "$big partly no partly" "$M/ipfs/$big"
 absent=bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e
 is "$absent no no absent" "$M/ipfs/$absent"
+# who delivered it is asked of the node, which remembers: of what is absent too, without waiting
+for path in "$absent" "$big"; do
+    [ "$(getfattr --only-values --absolute-names -n user.p2p.source "$M/ipfs/$path.car" 2>/dev/null)" = "" ] || fail "source of a CAR"
+    got=$(python3 -c 'import os, sys; print(*(os.getxattr(sys.argv[1], "user.p2p." + n).decode() for n in ("source", "providers")))' "$M/ipfs/$path")
+    [ "$got" = "12D3KooWAAAA 12D3KooWAAAA 12D3KooWBBBB" ] || fail "providers: $got"
+done
 diff -r --no-dereference "$TMP_DIR/d" "$M/ipfs/$d" || fail "the tree differs"
 [ "$(ls "$M/ipfs/$w" | sort | md5sum)" = "$(seq -f 'entry-with-a-rather-long-name-%06g' 1 6000 | sort | md5sum)" ] || fail "the wide directory differs"
 is "$big yes no held" "$M/ipfs/$big"

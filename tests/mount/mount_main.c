@@ -10,7 +10,8 @@
  *     -x   quiet: requests of the program "quietprog" never start a download
  *
  * Commands through ctl files: "echo TEXT" answers with it, "fail" is refused with a sentence, "stuck" is never settled, "peer X
- * ping" answers with a time, "peer X forget" takes its row away, "petname NAME ID" names one. Ends on SIGTERM, SIGINT, or when the mount is taken away.
+ * ping" answers with a time, "peer X forget" takes its row away, "petname NAME ID" names one, "providers CID" answers
+ * with two. Ends on SIGTERM, SIGINT, or when the mount is taken away.
  */
 #include "fs/node/mount.h"
 #include "store/base/log.h"
@@ -237,6 +238,8 @@ static int command_post(void *self, struct command *take_c)
     char name[80], id[80];
     if (strncmp(c->line, "echo ", 5) == 0) {
         buf_printf(&c->answer, "%s\n", c->line + 5);
+    } else if (sscanf(c->line, "providers %79s", id) == 1) {
+        buf_add_str(&c->answer, "12D3KooWAAAA\n12D3KooWAAAA 12D3KooWBBBB\n");
     } else if (strcmp(c->line, "stuck") == 0 && stuck_count < 64) {
         pthread_mutex_lock(&stuck_lock);
         stuck[stuck_count++] = c;

@@ -19,6 +19,11 @@ def met(*nodes):
         wait_for(f"node {n.index} sees the others", lambda: all(i in n.peers() for i in ids if i != n.id), 30)
 
 
+def attribute(path, name):
+    p = subprocess.run(["getfattr", "--only-values", "--absolute-names", "-n", f"user.p2p.{name}", path], capture_output=True, text=True)
+    return p.stdout if p.returncode == 0 else None
+
+
 class TwoMachines(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -44,6 +49,9 @@ class TwoMachines(unittest.TestCase):
                 doc, big = a.cid(a.mount / "share" / "doc"), a.cid(a.mount / "share" / "random")
                 subprocess.run(["diff", "-r", "--no-dereference", b.mount / "ipfs" / doc, "/usr/share/doc"], check=True, timeout=300)
                 self.assertTrue(filecmp.cmp(b.mount / "ipfs" / big, source, shallow=False))
+                for name in ("source", "providers"):
+                    self.assertEqual(attribute(b.mount / "ipfs" / big, name), a.id)
+                    self.assertIsNone(attribute(a.mount / "ipfs" / big, name), "made here")
                 a.run("export", doc, "-o", lab.dir / "doc.car")
                 self.assertTrue(filecmp.cmp(b.mount / "ipfs" / f"{doc}.car", lab.dir / "doc.car", shallow=False))
             finally:
@@ -100,6 +108,10 @@ class TwoMachines(unittest.TestCase):
             cid = a.cid(a.mount / "share/f")
             self.assertEqual(cid, b.cid(b.mount / "share/f"))
             self.assertTrue(filecmp.cmp(c.mount / "ipfs" / cid, source, shallow=False))
+            self.assertEqual(set(attribute(c.mount / "ipfs" / cid, "providers").split()), {a.id, b.id})
+            self.assertIn(attribute(c.mount / "ipfs" / cid, "source"), (a.id, b.id))
+            subprocess.run(["cp", c.mount / "ipfs" / cid, c.mount / "share/f"], check=True)
+            self.assertIn(attribute(c.mount / "share/f", "source"), (a.id, b.id))
             counted = lambda: {p["id"]: p["block_bytes_in"] for p in c.json_lines("peers")}
             wait_for("the ledger counted it", lambda: sum(counted().values()) >= 96 << 20)
             got = counted()
