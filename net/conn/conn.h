@@ -135,6 +135,7 @@ int conn_consume(struct conn *c, uint32_t stream, size_t n);   /* n bytes of DAT
 int conn_close_write(struct conn *c, uint32_t stream);         /* our FIN, after what was written */
 int conn_reset(struct conn *c, uint32_t stream);
 int conn_set_user(struct conn *c, uint32_t stream, void *user);
+int conn_set_group(struct conn *c, uint32_t stream, const void *key); /* as yamux_set_group */
 void *conn_user(const struct conn *c, uint32_t stream);
 
 /* ---- the connection ---- */

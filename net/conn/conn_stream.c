@@ -322,6 +322,11 @@ int conn_reset(struct conn *c, uint32_t stream)
     return 0;
 }
 
+int conn_set_group(struct conn *c, uint32_t stream, const void *key)
+{
+    return c->yamux ? yamux_set_group(c->yamux, stream, key) : ERR_NOT_FOUND;
+}
+
 int conn_set_user(struct conn *c, uint32_t stream, void *user)
 {
     struct conn_stream *s = stream_of(c, stream);

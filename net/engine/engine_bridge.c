@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
 #define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
@@ -160,11 +161,18 @@ void bridges_end_all(struct engine *e, int err)
         bridge_end(e->bridges, err);
 }
 
+/* Services are told apart by name: who dials several of a peer has several, too */
+static const void *service_key(const struct bridge *b)
+{
+    unsigned hash;
+    HASH_JEN(b->service, strlen(b->service), hash);
+    return (const void *)(uintptr_t)(hash | 1u);
+}
+
 void bridge_wake(struct bridge *b)
 {
-    const void *service = b->offer ? (const void *)b->offer : b->forward ? (const void *)b->forward : b->e;
     if (b->state == BRIDGE_OPEN && !b->held)
-        turns_add(b->e->turns, &b->turn, b->ip, b->lan, service);
+        turns_add(b->e->turns, &b->turn, b->ip, b->lan, service_key(b));
 }
 
 static void fd_ready(void *arg, unsigned what)
@@ -213,6 +221,7 @@ void bridge_open(struct bridge *b, struct host_raw *raw)
     b->lan = host_raw_is_lan(raw);
     b->e->service_changes++;
     host_raw_own(b->e->host, raw, b);
+    host_raw_group(raw, service_key(b));
     if (b->ends->opened)
         b->ends->opened(b);
     if (b->watch)

@@ -339,6 +339,12 @@ void host_raw_own(struct host *h, struct host_raw *r, void *owner)
     tell_ready(r);
 }
 
+void host_raw_group(struct host_raw *r, const void *key)
+{
+    if (r->s)
+        (void)conn_set_group(r->s->conn->conn, r->s->number, key); /* gone already: it has no turn */
+}
+
 struct span host_raw_peek(const struct host_raw *r)
 {
     return buf_span(&r->rest);

@@ -25,7 +25,9 @@
 #define HOST_RAW_STREAMS  2048              /* of one connection, in each direction */
 
 void host_raw_own(struct host *h, struct host_raw *r, void *owner); /* READY follows if anything came already */
-struct span host_raw_peek(const struct host_raw *r);                /* what came and was not consumed; until the next call */
+/* Streams with the same key share one turn of their connection. */
+void host_raw_group(struct host_raw *r, const void *key);
+struct span host_raw_peek(const struct host_raw *r); /* what came and was not consumed; until the next call */
 void host_raw_consume(struct host *h, struct host_raw *r, size_t n, mono_ns now); /* n ≤ what peek gave */
 bool host_raw_finished(const struct host_raw *r); /* the peer finished, and everything was consumed */
 bool host_raw_is_over(const struct host_raw *r);  /* its END comes when everything was consumed */

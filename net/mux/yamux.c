@@ -29,7 +29,9 @@ struct yamux *yamux_new(const struct yamux_config *cfg, mono_ns now)
     y->now = y->heard = now;
     y->next_id = cfg->dialer ? 1 : 2;
     TAILQ_INIT(&y->control);
-    TAILQ_INIT(&y->sending);
+    TAILQ_INIT(&y->common.sending);
+    TAILQ_INIT(&y->turns);
+    TAILQ_INIT(&y->groups);
     TAILQ_INIT(&y->blocked);
     TAILQ_INIT(&y->events);
     y->ping_at = now;

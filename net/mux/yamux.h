@@ -47,7 +47,7 @@ struct yamux_config {
     unsigned streams_in; /* more are reset */
     unsigned streams_out;
     size_t send_queue; /* bytes for each stream */
-    size_t send_total; /* bytes for all of them */
+    size_t send_total; /* bytes for all of them; beyond that each group (yamux_set_group) has a frame's worth */
     uint32_t window_max;
     size_t window_total;   /* what all windows together may have grown by */
     mono_ns keepalive;     /* between pings; MONO_NEVER: none */
@@ -117,6 +117,8 @@ int yamux_close_write(struct yamux *y, uint32_t stream);
 int yamux_reset(struct yamux *y, uint32_t stream); /* gone at once, without an event */
 int yamux_set_user(struct yamux *y, uint32_t stream, void *user);
 void *yamux_user(const struct yamux *y, uint32_t stream);
+/* Streams with the same key (compared, never followed) take turns for one turn of the others; NULL: of those that have none. */
+int yamux_set_group(struct yamux *y, uint32_t stream, const void *key);
 
 /* ---- the session ---- */
 

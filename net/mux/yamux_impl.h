@@ -31,9 +31,23 @@ struct chunk {
     uint8_t data[];
 };
 
+struct stream;
+TAILQ_HEAD(stream_list, stream);
+
+/* Streams that have one turn together */
+struct group {
+    TAILQ_ENTRY(group) turns, all;
+    const void *key;
+    unsigned streams;
+    size_t queued;              /* bytes in their send queues */
+    struct stream_list sending; /* those that have something to send; in `turns` while there are any */
+};
+TAILQ_HEAD(group_list, group);
+
 struct stream {
     uint32_t id;
     void *user;
+    struct group *group;
     struct stream *chain; /* of its bucket */
     TAILQ_ENTRY(stream) control, sending, blocked, events;
     bool in_control, in_sending, in_blocked, in_events;
@@ -53,7 +67,6 @@ struct stream {
     size_t queued;
     struct chunk *head, *tail;
 };
-TAILQ_HEAD(stream_list, stream);
 
 /* The frame whose header was read. */
 struct frame_now {
@@ -79,7 +92,9 @@ struct yamux {
     unsigned count_in, count_out, unacked;
     uint32_t next_id;
     size_t unconsumed, grown;
-    struct stream_list control, sending, blocked, events;
+    struct stream_list control, blocked, events;
+    struct group common; /* of those that are in no other */
+    struct group_list turns, groups;
     /* output */
     size_t queued;      /* bytes in all send queues */
     size_t chunk_bytes; /* what these take, with spares */
@@ -110,7 +125,10 @@ void stream_acked(struct yamux *y, struct stream *s);
 void stream_want_control(struct yamux *y, struct stream *s);
 void stream_want_event(struct yamux *y, struct stream *s);
 void stream_update(struct yamux *y, struct stream *s); /* its place in sending and events, after anything changed */
-void streams_wake(struct yamux *y);                    /* those that wait for room, when there is enough of it to be worth it */
+void stream_had_turn(struct yamux *y, struct stream *s);
+void stream_queued(struct yamux *y, struct stream *s, size_t n); /* so many bytes more */
+void stream_sent(struct yamux *y, struct stream *s, size_t n);
+void streams_wake(struct yamux *y); /* those that wait for room, when there is enough of it to be worth it */
 bool stream_finished(const struct stream *s);
 
 /* yamux_send.c */

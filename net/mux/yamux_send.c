@@ -89,8 +89,7 @@ void queue_lend(struct yamux *y, struct stream *s, const struct loan *l)
     c->end = l->data.len;
     y->chunk_bytes += sizeof *c;
     queue_chunk(s, c);
-    s->queued += l->data.len;
-    y->queued += l->data.len;
+    stream_queued(y, s, l->data.len);
 }
 
 void queue_add(struct yamux *y, struct stream *s, struct span data)
@@ -101,8 +100,7 @@ void queue_add(struct yamux *y, struct stream *s, struct span data)
         struct span part = span_sub(data, 0, s->tail->cap - s->tail->end);
         memcpy(s->tail->data + s->tail->end, part.data, part.len);
         s->tail->end += part.len;
-        s->queued += part.len;
-        y->queued += part.len;
+        stream_queued(y, s, part.len);
         data = span_from(data, part.len);
     }
 }
@@ -219,8 +217,7 @@ static size_t gather_queue(struct gather *g, struct stream *s, size_t most)
             y->spent = c;
         }
     }
-    s->queued -= taken;
-    y->queued -= taken;
+    stream_sent(y, s, taken);
     s->send_window -= taken;
     return taken;
 }
@@ -261,9 +258,7 @@ static bool gather_turn(struct gather *g, struct stream *s)
         return false;
     if (s->fin_wanted && s->queued == 0 && !gather_fin(g, s))
         return false;
-    TAILQ_REMOVE(&g->y->sending, s, sending); /* to the end of the round */
-    s->in_sending = false;
-    stream_update(g->y, s);
+    stream_had_turn(g->y, s);
     return true;
 }
 
@@ -278,9 +273,9 @@ size_t yamux_gather(struct yamux *y, struct yamux_batch *batch, size_t most)
         return batch->bytes;
     gather_control(&g);
     gather_resets(&g);
-    struct stream *s;
-    while (TAILQ_EMPTY(&y->control) && y->reset_count == 0 && (s = TAILQ_FIRST(&y->sending)))
-        if (!gather_turn(&g, s))
+    struct group *turn;
+    while (TAILQ_EMPTY(&y->control) && y->reset_count == 0 && (turn = TAILQ_FIRST(&y->turns)))
+        if (!gather_turn(&g, TAILQ_FIRST(&turn->sending)))
             break;
     streams_wake(y);
     return batch->bytes;
@@ -301,5 +296,5 @@ size_t yamux_output(struct yamux *y, struct buf *out, size_t most)
 bool yamux_has_output(const struct yamux *y)
 {
     bool session = y->pong_count || y->ping_due || y->goaway_due;
-    return session || (!y->err && (!TAILQ_EMPTY(&y->control) || y->reset_count || !TAILQ_EMPTY(&y->sending)));
+    return session || (!y->err && (!TAILQ_EMPTY(&y->control) || y->reset_count || !TAILQ_EMPTY(&y->turns)));
 }

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define GROUP_ROOM YAMUX_DATA_MAX /* that a group may queue in any case: a turn's worth */
+
 static struct stream **bucket_of(const struct yamux *y, uint32_t id)
 {
     return (struct stream **)(uintptr_t)&y->buckets[(id >> 1) % YAMUX_BUCKETS];
@@ -28,6 +30,8 @@ struct stream *stream_new(struct yamux *y, uint32_t id, bool inbound, void *user
     s->id = id;
     s->inbound = inbound;
     s->user = user;
+    s->group = &y->common;
+    s->group->streams++;
     s->window = s->credit = YAMUX_WINDOW;
     s->send_window = YAMUX_WINDOW;
     s->granted = y->now;
@@ -53,12 +57,107 @@ void stream_acked(struct yamux *y, struct stream *s)
     y->unacked--;
 }
 
+/* ---- turns ---- */
+
+static void queue_up(struct yamux *y, struct stream *s)
+{
+    struct group *g = s->group;
+    if (TAILQ_EMPTY(&g->sending))
+        TAILQ_INSERT_TAIL(&y->turns, g, turns);
+    TAILQ_INSERT_TAIL(&g->sending, s, sending);
+    s->in_sending = true;
+}
+
+static void step_out(struct yamux *y, struct stream *s)
+{
+    struct group *g = s->group;
+    TAILQ_REMOVE(&g->sending, s, sending);
+    if (TAILQ_EMPTY(&g->sending))
+        TAILQ_REMOVE(&y->turns, g, turns);
+    s->in_sending = false;
+}
+
+/* To the end of its group, and that to the end of the round */
+void stream_had_turn(struct yamux *y, struct stream *s)
+{
+    struct group *g = s->group;
+    step_out(y, s);
+    if (!TAILQ_EMPTY(&g->sending)) {
+        TAILQ_REMOVE(&y->turns, g, turns);
+        TAILQ_INSERT_TAIL(&y->turns, g, turns);
+    }
+    stream_update(y, s);
+}
+
+void stream_queued(struct yamux *y, struct stream *s, size_t n)
+{
+    s->queued += n;
+    s->group->queued += n;
+    y->queued += n;
+}
+
+void stream_sent(struct yamux *y, struct stream *s, size_t n)
+{
+    s->queued -= n;
+    s->group->queued -= n;
+    y->queued -= n;
+}
+
+static void enter_group(struct stream *s, struct group *g)
+{
+    s->group = g;
+    g->queued += s->queued;
+    g->streams++;
+}
+
+static void leave_group(struct yamux *y, struct stream *s)
+{
+    struct group *g = s->group;
+    g->queued -= s->queued;
+    g->streams--;
+    if (g == &y->common || g->streams)
+        return;
+    TAILQ_REMOVE(&y->groups, g, all);
+    free(g);
+}
+
+static struct group *group_of(struct yamux *y, const void *key)
+{
+    struct group *g;
+    if (!key)
+        return &y->common;
+    TAILQ_FOREACH(g, &y->groups, all)
+    if (g->key == key)
+        return g;
+    g = MEM_NEW(struct group);
+    g->key = key;
+    TAILQ_INIT(&g->sending);
+    TAILQ_INSERT_TAIL(&y->groups, g, all);
+    return g;
+}
+
+int yamux_set_group(struct yamux *y, uint32_t stream, const void *key)
+{
+    struct stream *s = stream_find(y, stream);
+    if (!s)
+        return ERR_NOT_FOUND;
+    struct group *g = group_of(y, key);
+    if (g == s->group)
+        return 0;
+    if (s->in_sending)
+        step_out(y, s);
+    leave_group(y, s);
+    enter_group(s, g);
+    stream_update(y, s);
+    return 0;
+}
+
 static void leave_lists(struct yamux *y, struct stream *s)
 {
     if (s->in_control)
         TAILQ_REMOVE(&y->control, s, control);
     if (s->in_sending)
-        TAILQ_REMOVE(&y->sending, s, sending);
+        step_out(y, s);
     if (s->in_blocked)
         TAILQ_REMOVE(&y->blocked, s, blocked);
     if (s->in_events)
@@ -83,6 +182,7 @@ void stream_free(struct yamux *y, struct stream *s)
     }
     y->unconsumed -= s->delivered;
     y->queued -= s->queued;
+    leave_group(y, s);
     y->grown -= s->grown;
     if (y->cfg.budget)
         budget_give(y->cfg.budget, BUDGET_NET, s->grown);
@@ -135,13 +235,10 @@ void stream_update(struct yamux *y, struct stream *s)
 {
     bool fin = s->fin_wanted && !s->fin_sent && s->queued == 0;
     bool sends = fin || (s->queued > 0 && s->send_window > 0);
-    if (sends && !s->in_sending) {
-        s->in_sending = true;
-        TAILQ_INSERT_TAIL(&y->sending, s, sending);
-    } else if (!sends && s->in_sending) {
-        s->in_sending = false;
-        TAILQ_REMOVE(&y->sending, s, sending);
-    }
+    if (sends && !s->in_sending)
+        queue_up(y, s);
+    else if (!sends && s->in_sending)
+        step_out(y, s);
     if (stream_finished(s))
         stream_want_event(y, s);
 }
@@ -150,6 +247,9 @@ static size_t write_room(const struct yamux *y, const struct stream *s)
 {
     size_t own = y->cfg.send_queue > s->queued ? y->cfg.send_queue - s->queued : 0;
     size_t all = y->cfg.send_total > y->queued ? y->cfg.send_total - y->queued : 0;
+    size_t turn = s->group->queued < GROUP_ROOM ? GROUP_ROOM - s->group->queued : 0;
+    if (all < turn)
+        all = turn;
     return own < all ? own : all;
 }
 
@@ -158,7 +258,8 @@ void streams_wake(struct yamux *y)
     struct stream *s, *next;
     for (s = TAILQ_FIRST(&y->blocked); s; s = next) {
         next = TAILQ_NEXT(s, blocked);
-        if (y->queued > 0 && write_room(y, s) < y->cfg.send_queue / 2)
+        size_t room = write_room(y, s);
+        if (room == 0 || (s->group->queued > 0 && room < y->cfg.send_queue / 2))
             continue; /* not worth it yet */
         TAILQ_REMOVE(&y->blocked, s, blocked);
         s->in_blocked = false;

@@ -76,6 +76,28 @@ class ThreeNodes(unittest.TestCase):
         wait_for("all have gone", lambda: self.offer(service)["open"] == 0, 40)
 
 
+class SlowPath(unittest.TestCase):
+    def test_services_share_a_path(self):
+        """16 streams of one service and one of another on one connection, which is what limits them: a half each, not a seventeenth."""
+        need()
+        with Lab(2, bridge=False) as lab:
+            way = lab.path(1, 2, delay=5, rate=25e6)
+            a, b = (lab.node(i, options=("--no-mount",), config=NODE) for i in (1, 2))
+            b.run("connect", a.address(way.a_ip))
+            for name in ("bulk", "small"):
+                a.run("offer", name, "file", "/dev/zero", "-a", "any")
+            readers = {name: Reader(lab, b, f"{a.id}/{name}", count) for name, count in (("bulk", 16), ("small", 1))}
+            wait_for("the path is full", lambda: sum(r.got for r in readers.values()) > 25e6 and readers["small"].got, 20)
+            before = {name: r.got for name, r in readers.items()}
+            wait_for("much has come", lambda: sum(r.got for r in readers.values()) - sum(before.values()) > 60e6)
+            got = {name: r.got - before[name] for name, r in readers.items()}
+            for r in readers.values():
+                r.stop()
+            share = got["small"] / sum(got.values())
+            print(f"the small one has {100 * share:.0f}%")
+            self.assertGreater(share, 0.25, got)
+
+
 class Local(ThreeNodes):
     def test_one_stream_of_an_address_beside_many_of_another(self):
         self.a.run("offer", "shared", "file", "/dev/zero", "-a", "any", "--rate", "1M")

@@ -419,6 +419,66 @@ Test(yamux, what_is_lent_is_given_back_once)
 }
 
 /* Frames of several streams alternate, and none is longer than 64 KiB. */
+/* Frames of data by stream in the first `most` of them */
+static void count_frames(struct span s, unsigned most, unsigned frames[32])
+{
+    for (unsigned n = 0; s.len && n < most; n++) {
+        uint32_t len = (uint32_t)s.data[9] << 16 | (uint32_t)s.data[10] << 8 | s.data[11];
+        if (s.data[1] == DATA)
+            frames[s.data[7] % 32]++;
+        s = span_from(s, 12 + (s.data[1] == DATA ? len : 0));
+    }
+}
+
+Test(yamux, groups_take_turns)
+{
+    static const char bulk, small;
+    struct yamux_config cfg = yamux_defaults;
+    cfg.dialer = true;
+    cfg.keepalive = MONO_NEVER;
+    cfg.send_total = 512 * 1024;
+    struct yamux *y = yamux_new(&cfg, 0);
+    struct buf out = BUF_INIT;
+    uint8_t *data = mem_new(256 * 1024);
+    unsigned frames[32] = {0};
+    uint32_t id[6];
+    for (int i = 0; i < 6; i++)
+        cr_assert_eq(yamux_open(y, NULL, &id[i]), 0);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(yamux_set_group(y, id[i], &bulk), 0);
+    cr_assert_eq(yamux_set_group(y, id[4], &small), 0);
+    (void)yamux_output(y, &out, 1 << 20);
+    buf_clear(&out);
+    for (int i = 0; i < 4; i++)
+        (void)yamux_write(y, id[i], span_of(data, 128 * 1024));
+    cr_assert_eq(yamux_write_room(y, id[0]), 0, "all that there may be is queued");
+    cr_assert_eq(yamux_write(y, id[4], span_of(data, 256 * 1024)), YAMUX_DATA_MAX, "others have a turn's worth all the same");
+    cr_assert_eq(yamux_write(y, id[5], span_of(data, 256 * 1024)), YAMUX_DATA_MAX);
+    cr_assert_eq(yamux_write_room(y, id[5]), 0);
+    (void)yamux_output(y, &out, 8 << 20);
+    count_frames(buf_span(&out), 3, frames);
+    cr_assert_eq(frames[id[0]], 1, "one of the four in the first round");
+    cr_assert_eq(frames[id[4]], 1);
+    cr_assert_eq(frames[id[5]], 1);
+    cr_assert_eq(frames[id[1]], 0);
+    /* a member leaves while it waits, another group dissolves */
+    cr_assert_gt(yamux_write(y, id[0], span_of(data, 1000)), 0);
+    cr_assert_eq(yamux_set_group(y, id[0], NULL), 0);
+    cr_assert_eq(yamux_reset(y, id[4]), 0);
+    cr_assert_gt(yamux_write(y, id[1], span_of(data, 1000)), 0);
+    cr_assert_eq(yamux_reset(y, id[1]), 0);
+    buf_clear(&out);
+    (void)yamux_output(y, &out, 1 << 20);
+    memset(frames, 0, sizeof frames);
+    count_frames(buf_span(&out), 100, frames);
+    cr_assert_eq(frames[id[0]], 1);
+    cr_assert_eq(frames[id[1]], 0);
+    cr_assert_eq(yamux_set_group(y, id[4], &bulk), ERR_NOT_FOUND);
+    yamux_free(y);
+    free(data);
+    buf_done(&out);
+}
+
 Test(yamux, round_robin)
 {
     struct yamux *y = dialer();
