@@ -315,13 +315,19 @@ static void look_later(struct bridge *b)
     bridge_deadline(b, mono_after(mono_now(), !all_left ? STALL : b->unheard ? UNHEARD : LINGER));
 }
 
-/* Has either side gone, and does nothing move any more? A peer that dialed is waited for as long as it likes. */
+/* A program that is read from no more can go without a sign */
+static bool unwatched(const struct bridge *b)
+{
+    return b->unix_end && !b->inbound && (b->eof || !host_raw_room(b->raw));
+}
+
+/* Has either side gone, and does nothing move any more? Who has only finished is waited for as long as it likes. */
 static void fd_expire(struct bridge *b)
 {
-    bool gone = b->eof || host_raw_is_over(b->raw) || closed_altogether(b);
+    bool gone = host_raw_is_over(b->raw) || closed_altogether(b);
     if (gone && moved(b) == b->moved)
         bridge_end(b, ERR_CLOSED);
-    else if (gone || !host_raw_room(b->raw))
+    else if (gone || unwatched(b))
         look_later(b);
     else
         b->deadline = MONO_NEVER;
@@ -422,8 +428,7 @@ static void fd_pump(struct bridge *b)
     bool more = !b->eof && host_raw_room(b->raw) > 0;
     if (!b->eof && !more)
         host_raw_want_room(b->raw);
-    bool unwatched = !b->eof && !more && b->unix_end && !b->inbound; /* somebody has to see that the program has gone */
-    if ((unwatched || host_raw_is_over(b->raw)) && b->deadline == MONO_NEVER)
+    if ((unwatched(b) || host_raw_is_over(b->raw)) && b->deadline == MONO_NEVER)
         look_later(b);
     loop_fd_watch(b->watch, (more ? LOOP_READ : 0u) | (b->full ? LOOP_WRITE : 0u));
 }
