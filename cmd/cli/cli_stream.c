@@ -83,6 +83,7 @@ int stream_ask(struct cli *c, struct buf *take_line, int *ret_control)
 
 struct flow {
     int from, to;
+    bool to_stream;
     uint8_t *bytes;
     size_t have, done;
     bool eof, closed; /* `from` ended; `to` was told */
@@ -101,7 +102,10 @@ static int step(struct flow *f, bool can_read, bool can_write)
         can_write = f->have > 0; /* most often it can: the next poll is spared */
     }
     if (can_write && f->done < f->have) {
-        ssize_t n = write(f->to, f->bytes + f->done, f->have - f->done);
+        const uint8_t *at = f->bytes + f->done;
+        size_t left = f->have - f->done;
+        /* a stream that broke is told, and is no signal */
+        ssize_t n = f->to_stream ? send(f->to, at, left, MSG_NOSIGNAL) : write(f->to, at, left);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return errno == EPIPE ? ERR_CLOSED : err_from_errno(errno);
         f->done += n > 0 ? (size_t)n : 0;
@@ -114,12 +118,12 @@ static bool flow_over(const struct flow *f)
     return f->eof && f->done == f->have;
 }
 
-static void close_flow(struct flow *f, bool to_stream)
+static void close_flow(struct flow *f)
 {
     if (f->closed || !flow_over(f))
         return;
     f->closed = true;
-    if (to_stream)
+    if (f->to_stream)
         (void)shutdown(f->to, SHUT_WR); /* the stream may have ended: its end says so */
     else
         close(f->to);
@@ -153,8 +157,8 @@ static int move(struct flow *out, struct flow *in, bool person)
             r = step(in, p[1].revents & (POLLIN | gone), p[2].revents & (POLLOUT | gone));
         if (r < 0)
             return r;
-        close_flow(out, true);
-        close_flow(in, false);
+        close_flow(out);
+        close_flow(in);
     }
     return 0;
 }
@@ -189,7 +193,7 @@ static int ended(struct cli *c, int control)
 
 int stream_splice(struct cli *c, int take_control, int take_fd)
 {
-    struct flow out = {.from = STDIN_FILENO, .to = take_fd, .bytes = mem_new(PIECE)};
+    struct flow out = {.from = STDIN_FILENO, .to = take_fd, .to_stream = true, .bytes = mem_new(PIECE)};
     struct flow in = {.from = take_fd, .to = STDOUT_FILENO, .bytes = mem_new(PIECE)};
     bool person = isatty(STDIN_FILENO);
     own_output();
