@@ -196,6 +196,7 @@ static void work(struct job *j)
     struct put *p = (struct put *)j;
     struct block *b = p->block;
     cid_of(&b->cid, CODEC_RAW, block_span(b));
+    block_add_sum(b);
 }
 
 static void on_hashed(struct mail *take_m, void *owner)

@@ -168,8 +168,12 @@ struct verify_job {
 static void verify_work(struct job *job)
 {
     struct verify_job *j = (struct verify_job *)job;
-    for (unsigned i = 0; i < j->count; i++)
-        j->items[i].result = exchange_verify_block(j->items[i].block, &j->items[i].prefix);
+    for (unsigned i = 0; i < j->count; i++) {
+        struct verify_item *item = &j->items[i];
+        item->result = exchange_verify_block(item->block, &item->prefix);
+        if (item->result == 0)
+            block_add_sum(item->block);
+    }
 }
 
 static void verify_done(struct mail *m, void *owner)

@@ -2,13 +2,13 @@
 #include "store/block/block.h"
 
 #include "store/block/chunkmem.h"
+#include "store/content/hasher.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 /* Data of big blocks begins at a page: so it goes to the disk from where it is (segment.h). */
-#define PAGE        UINT32_C(4096)
-#define ALIGNED_MIN (UINT32_C(128) << 10)
+#define PAGE UINT32_C(4096)
 
 static size_t footprint(uint32_t cap)
 {
@@ -31,12 +31,12 @@ void block_pool_trim(void)
 
 static struct block *allocate(uint32_t cap)
 {
-    struct block *b = malloc(sizeof *b + (cap < ALIGNED_MIN ? cap : 0));
+    struct block *b = malloc(sizeof *b + (cap < BLOCK_BIG ? cap : 0));
     if (!b)
         return NULL;
     memset(b, 0, sizeof *b); /* not the data: its maker fills it, and only `len` bytes of it are ever looked at */
     void *data = NULL;
-    if (cap < ALIGNED_MIN)
+    if (cap < BLOCK_BIG)
         data = b + 1;
     else if (is_chunk(cap))
         data = (b->chunk = chunkmem_take()) ? b->chunk->data : NULL;
@@ -54,7 +54,7 @@ static void release(struct block *b)
 {
     if (b->chunk)
         chunkmem_give(b->chunk, b->budget ? (unsigned)(budget_limit(b->budget) / 8 / CHUNKMEM_SIZE) : 0);
-    else if (b->cap >= ALIGNED_MIN)
+    else if (b->cap >= BLOCK_BIG)
         free(b->data);
     free(b);
 }
@@ -123,4 +123,10 @@ struct block *block_unref(struct block *b)
     if (budget)
         budget_give(budget, class, size);
     return NULL;
+}
+
+void block_add_sum(struct block *b)
+{
+    if (b->len >= BLOCK_BIG)
+        b->sum = (struct block_sum){true, checksum(block_span(b))};
 }

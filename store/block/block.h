@@ -14,6 +14,14 @@
 /* Blocks larger than this are not interoperable (bitswap's limit): refused from peers, CARs and codecs. */
 #define BLOCK_MAX (UINT32_C(2) << 20)
 
+/* Blocks of this size and more are not in LMDB but in segments (segment.h), with a sum of their bytes (hasher.h). */
+#define BLOCK_BIG (UINT32_C(128) << 10)
+
+struct block_sum {
+    bool known;
+    uint64_t value;
+};
+
 struct block {
     atomic_uint refs;
     uint32_t len;
@@ -23,10 +31,12 @@ struct block {
     struct chunkmem *chunk; /* where `data` is, or NULL */
     uint8_t *data;          /* of big blocks: at a page, for segment.h */
     struct cid cid;
+    struct block_sum sum; /* known: so that the committer need not (block_add_sum) */
 };
 
 /* One reference, room for `cap` ≤ BLOCK_MAX bytes, len 0. NULL: the budget says not now. The maker fills data, len and cid
- * before it hands out a second reference, and never writes afterwards. `budget` NULL: not charged, never NULL. */
+ * (and sum, where it hashes on a worker anyway) before it hands out a second reference, and never writes afterwards. `budget`
+ * NULL: not charged, never NULL. */
 struct block *block_new(struct budget *budget, enum budget_class c, uint32_t cap);
 /* The same past the budget's refusal: for what is bounded elsewhere. NULL: the machine has no memory. */
 struct block *block_new_always(struct budget *budget, enum budget_class c, uint32_t cap);
@@ -34,7 +44,8 @@ struct block *block_from(struct budget *budget, enum budget_class c, const struc
 struct block *block_ref(struct block *b);
 struct block *block_unref(struct block *b); /* returns NULL; NULL accepted */
 
-void block_pool_trim(void); /* gives back memory that is kept for blocks to come; any thread, now and then */
+void block_add_sum(struct block *b); /* of a big one */
+void block_pool_trim(void);          /* gives back memory that is kept for blocks to come; any thread, now and then */
 
 static inline struct span block_span(const struct block *b)
 {

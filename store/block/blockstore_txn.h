@@ -29,8 +29,9 @@ int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key);
 /* ---- blocks ---- */
 
 /* Stores a block (verified by the caller). 0 also when it is held; ERR_QUOTA, ERR_NO_SPACE, ERR_IO, ERR_TOO_BIG. Identity
- * CIDs: nothing is stored. The operation's `cost` should count these bytes, which have to live until it is answered. */
-int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data);
+ * CIDs: nothing is stored. The operation's `cost` should count these bytes, which have to live until it is answered.
+ * `sum`: of big ones; NULL or not known: it is made here. */
+int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data, const struct block_sum *sum);
 /* A record refers to this DAG, or no longer does: it and everything below is live while refs > unrefs. Held or not. Unref of
  * what was not referred to: ERR_CORRUPT, nothing changed. */
 int store_txn_ref(struct store_txn *txn, const struct cid *cid);

@@ -15,7 +15,7 @@
 #include "store/block/store_internal.h"
 
 #include "store/block/fault.h"
-#include "store/content/checksum.h"
+#include "store/content/hasher.h"
 
 #include <stdlib.h>
 
@@ -146,7 +146,7 @@ static int next_segment(struct store_txn *txn)
     return ERR_NO_SPACE; /* 64 TiB */
 }
 
-int extent_put(struct store_txn *txn, struct span hash, struct span data)
+int extent_put(struct store_txn *txn, struct span hash, struct span data, const struct block_sum *sum)
 {
     struct totals *t = &txn->t;
     int r = txn->hard;
@@ -164,7 +164,7 @@ int extent_put(struct store_txn *txn, struct span hash, struct span data)
     put32(value, e.segment);
     put32(value + 4, e.unit);
     put32(value + 8, e.len);
-    put_be64(value + EXTENT_BARE, checksum(data));
+    put_be64(value + EXTENT_BARE, sum && sum->known ? sum->value : checksum(data));
     put_key(key, e.segment, e.unit);
     r = store_txn_set(txn, txn->bs->env.db[DB_EXTENTS], hash, span_of(value, sizeof value));
     return r ? r : store_txn_set(txn, txn->bs->env.db[DB_PLACES], span_of(key, sizeof key), hash);

@@ -9,16 +9,10 @@
 #include "store/block/blockstore_txn.h"
 #include "store/block/segment.h"
 
-#define EXTENT_MIN (UINT32_C(128) << 10) /* blocks of this size and more are not in LMDB */
-
-/* What a block's bytes had when they were written (checksum.h). Small blocks and those of format 2 have none. */
-struct block_sum {
-    bool known;
-    uint64_t value;
-};
-
-int extent_parse(struct span in, struct extent *ret, struct block_sum *ret_sum); /* 0 or ERR_CORRUPT */
-int extent_put(struct store_txn *txn, struct span hash, struct span data);
+/* 0 or ERR_CORRUPT. The sum is not known of small blocks and those of format 2. */
+int extent_parse(struct span in, struct extent *ret, struct block_sum *ret_sum);
+/* `sum` may be NULL */
+int extent_put(struct store_txn *txn, struct span hash, struct span data, const struct block_sum *sum);
 int extent_drop(struct store_txn *txn, struct span hash); /* ERR_NOT_FOUND: it is not one */
 /* The bytes of an entry in "extents". 0, ERR_CORRUPT, ERR_IO. */
 int extent_bytes(struct blockstore *bs, struct span in, struct span *ret);

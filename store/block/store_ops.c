@@ -44,7 +44,7 @@ struct put_op {
 static int apply_put(struct store_op *op, struct store_txn *txn)
 {
     struct block *b = ((struct put_op *)op)->block;
-    return store_txn_put(txn, &b->cid, block_span(b));
+    return store_txn_put(txn, &b->cid, block_span(b), &b->sum);
 }
 
 static void put_finish(struct mail *m, void *owner)

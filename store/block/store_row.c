@@ -300,7 +300,7 @@ static int put_again(struct store_txn *txn, const struct cid *cid, struct row *r
     return row_save(txn, cid_hash(cid), row);
 }
 
-int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data)
+int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data, const struct block_sum *sum)
 {
     struct span ignored;
     if (cid_inline(cid, &ignored))
@@ -318,7 +318,7 @@ int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data
         return r;
     if (over_quota(txn, data.len))
         return ERR_QUOTA;
-    r = data.len >= EXTENT_MIN ? extent_put(txn, hash, data) : store_txn_set(txn, txn->bs->env.db[DB_BLOCKS], hash, data);
+    r = data.len >= BLOCK_BIG ? extent_put(txn, hash, data, sum) : store_txn_set(txn, txn->bs->env.db[DB_BLOCKS], hash, data);
     if (r)
         return r;
     if (!row.damaged) /* there may be readers whose snapshot has the damaged bytes */

@@ -2,7 +2,7 @@
  *
  * Which blocks on the disk are known to have their hash: those that were written or verified since the start. A block that is
  * not known here is looked at by whoever reads it first (store_vouch in store_internal.h): big blocks by the sum that was kept
- * when they were written (checksum.h), others, and those whose sum is not right, by their hash. So a bit that rotted on the
+ * when they were written (hasher.h), others, and those whose sum is not right, by their hash. So a bit that rotted on the
  * disk is told by an error and not handed out, and what is read again and again is looked at once.
  *
  * A table of fixed size, in buckets of one cache line, of 64 mixed bits of the multihash: a block that was pushed out is

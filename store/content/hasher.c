@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hashing through OpenSSL's EVP. Fetching an algorithm by name costs more than hashing a small block, so each is fetched
- * once per process, and one-shot hashing uses a context kept per thread. BLAKE2b-256 is libsodium's: OpenSSL 3.0 has
+ * Through OpenSSL's EVP. Fetching an algorithm by name costs more than hashing a small block, so each is fetched
+ * once per process, and what is done in one go uses contexts kept per thread. BLAKE2b-256 is libsodium's: OpenSSL 3.0 has
  * only the 512-bit one. An OpenSSL that cannot hash is a broken installation: we abort rather than carry an error that
  * no caller could act on.
  */
@@ -9,6 +9,7 @@
 
 #include "store/base/uvarint.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -28,8 +29,15 @@ static const struct function functions[] = {
 #define FUNCTIONS       (sizeof functions / sizeof functions[0])
 #define FUNCTION_SHA256 0
 
+/* Each thread's; made at its first use */
+struct contexts {
+    EVP_MD_CTX *digest;
+    EVP_CIPHER_CTX *sum; /* has the key of checksum() */
+};
+
 static EVP_MD *digests[FUNCTIONS];
-static pthread_key_t thread_context;
+static EVP_CIPHER *gcm;
+static pthread_key_t thread_contexts;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void must(bool ok)
@@ -38,9 +46,12 @@ static void must(bool ok)
         abort();
 }
 
-static void context_free(void *ctx)
+static void contexts_free(void *arg)
 {
-    EVP_MD_CTX_free(ctx);
+    struct contexts *c = arg;
+    EVP_MD_CTX_free(c->digest);
+    EVP_CIPHER_CTX_free(c->sum);
+    free(c);
 }
 
 static void fetch_all(void)
@@ -48,18 +59,22 @@ static void fetch_all(void)
     for (size_t i = 0; i < FUNCTIONS; i++)
         if (functions[i].name)
             must((digests[i] = EVP_MD_fetch(NULL, functions[i].name, NULL)) != NULL);
-    must(pthread_key_create(&thread_context, context_free) == 0);
+    must((gcm = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL)) != NULL);
+    must(pthread_key_create(&thread_contexts, contexts_free) == 0);
 }
 
-static EVP_MD_CTX *context(void)
+static struct contexts *contexts(void)
 {
+    static const uint8_t key[16];
     (void)pthread_once(&once, fetch_all); /* cannot fail with a valid once */
-    EVP_MD_CTX *ctx = pthread_getspecific(thread_context);
-    if (!ctx) {
-        must((ctx = EVP_MD_CTX_new()) != NULL);
-        must(pthread_setspecific(thread_context, ctx) == 0);
+    struct contexts *c = pthread_getspecific(thread_contexts);
+    if (!c) {
+        c = MEM_NEW(struct contexts);
+        must((c->digest = EVP_MD_CTX_new()) && (c->sum = EVP_CIPHER_CTX_new()));
+        must(EVP_EncryptInit_ex2(c->sum, gcm, key, NULL, NULL) == 1);
+        must(pthread_setspecific(thread_contexts, c) == 0);
     }
-    return ctx;
+    return c;
 }
 
 /* `out` takes functions[i].size bytes. */
@@ -69,7 +84,7 @@ static void digest_one(size_t i, struct span data, uint8_t *out)
         must(crypto_generichash(out, functions[i].size, data.data, data.len, NULL, 0) == 0);
         return;
     }
-    EVP_MD_CTX *ctx = context();
+    EVP_MD_CTX *ctx = contexts()->digest;
     must(EVP_DigestInit_ex2(ctx, digests[i], NULL) == 1);
     must(EVP_DigestUpdate(ctx, data.data, data.len) == 1);
     must(EVP_DigestFinal_ex(ctx, out, NULL) == 1);
@@ -168,4 +183,24 @@ int hash_compute(uint64_t code, size_t digest_len, struct span data, struct buf 
     buf_add_uvarint(out, result.len);
     buf_add_span(out, result);
     return 0;
+}
+
+/* ---- sums ---- */
+
+uint64_t checksum(struct span data)
+{
+    static const uint8_t nonce[12];
+    uint8_t tag[8], none[16];
+    int len;
+    EVP_CIPHER_CTX *ctx = contexts()->sum;
+    assert(data.len <= UINT32_C(1) << 30);
+    must(EVP_EncryptInit_ex2(ctx, NULL, NULL, nonce, NULL) == 1);
+    if (data.len)
+        must(EVP_EncryptUpdate(ctx, NULL, &len, data.data, (int)data.len) == 1);
+    must(EVP_EncryptFinal_ex(ctx, none, &len) == 1);
+    must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof tag, tag) == 1);
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < sizeof tag; i++)
+        sum = sum << 8 | tag[i];
+    return sum;
 }

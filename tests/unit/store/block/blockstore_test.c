@@ -381,7 +381,7 @@ static int tried_apply(struct store_op *op, struct store_txn *txn)
 {
     struct tried_op *t = (struct tried_op *)op;
     t->applied++;
-    int r = store_txn_put(txn, &t->block->cid, block_span(t->block));
+    int r = store_txn_put(txn, &t->block->cid, block_span(t->block), NULL);
     if (r == 0)
         r = store_txn_set(txn, t->db, cid_hash(&t->block->cid), span_str("x"));
     return r ? r : t->fail;
@@ -452,8 +452,8 @@ static int records_apply(struct store_op *op, struct store_txn *txn)
     char long_key[600] = {0};
     if (store_txn_set(txn, t->db, span_of(long_key, sizeof long_key), span_str("v")) != ERR_INVALID)
         return ERR_FAILED;
-    if (store_txn_put(txn, &t->block->cid, block_span(t->block)) || source_get(store_txn_source(txn), &t->block->cid, &got) ||
-        !span_eq(got, block_span(t->block)))
+    if (store_txn_put(txn, &t->block->cid, block_span(t->block), NULL) ||
+        source_get(store_txn_source(txn), &t->block->cid, &got) || !span_eq(got, block_span(t->block)))
         return ERR_FAILED;
     return store_txn_del(txn, t->db, span_str("k"));
 }

@@ -43,7 +43,7 @@ static void flip_byte(const struct folder *f, off_t at)
 
 Test(store_extent, they_outlive_a_restart)
 {
-    static const uint32_t lens[] = {EXTENT_MIN - 1, EXTENT_MIN, EXTENT_MIN + 1, BIG, BLOCK_MAX};
+    static const uint32_t lens[] = {BLOCK_BIG - 1, BLOCK_BIG, BLOCK_BIG + 1, BIG, BLOCK_MAX};
     struct block *b[5];
     struct folder f;
     folder_make(&f);
@@ -355,5 +355,36 @@ Test(store_extent, without_a_right_sum_the_hash_decides)
     blockstore_close(bs);
     for (unsigned i = 0; i < 4; i++)
         block_unref(b[i]);
+    folder_remove(&f);
+}
+
+/* Of two bytes that differ from the disk's, the sum that is kept believes the one that it was made of. */
+Test(store_extent, a_sum_that_comes_with_the_block_is_kept)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *b = raw_block(1, BIG), *small = raw_block(2, BLOCK_BIG - 1);
+    struct store_reader *r;
+    struct span got;
+    block_add_sum(small);
+    cr_assert_not(small->sum.known);
+    b->data[5000] ^= 0x40;
+    block_add_sum(b);
+    b->data[5000] ^= 0x40;
+    cr_assert(b->sum.known);
+    cr_assert_eq(do_put(bs, b), 0);
+    blockstore_close(bs);
+    flip_byte(&f, 5000);
+    bs = store_open(f.path, 0);
+    cr_assert_eq(store_reader_new(bs, &r), 0);
+    cr_assert_eq(store_read_begin(r), 0);
+    cr_assert_eq(store_get(r, &b->cid, &got), 0);
+    cr_assert_eq(got.data[5000], b->data[5000] ^ 0x40);
+    store_read_end(r);
+    store_reader_free(r);
+    blockstore_close(bs);
+    block_unref(b);
+    block_unref(small);
     folder_remove(&f);
 }

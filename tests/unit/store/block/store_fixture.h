@@ -113,6 +113,7 @@ struct simple_op {
     enum simple_kind kind;
     const struct cid *cid;
     struct span data;
+    const struct block_sum *sum;
 };
 
 static int simple_apply(struct store_op *op, struct store_txn *txn)
@@ -120,7 +121,7 @@ static int simple_apply(struct store_op *op, struct store_txn *txn)
     struct simple_op *s = (struct simple_op *)op;
     switch (s->kind) {
     case DO_PUT:
-        return store_txn_put(txn, s->cid, s->data);
+        return store_txn_put(txn, s->cid, s->data, s->sum);
     case DO_REF:
         return store_txn_ref(txn, s->cid);
     case DO_UNREF:
@@ -142,7 +143,8 @@ __attribute__((unused)) static int do_simple(struct blockstore *bs, enum simple_
 
 __attribute__((unused)) static int do_put(struct blockstore *bs, const struct block *b)
 {
-    struct simple_op s = {.op.apply = simple_apply, .op.cost = b->len, .kind = DO_PUT, .cid = &b->cid, .data = block_span(b)};
+    struct simple_op s = {
+        .op.apply = simple_apply, .op.cost = b->len, .kind = DO_PUT, .cid = &b->cid, .data = block_span(b), .sum = &b->sum};
     return blockstore_do(bs, &s.op);
 }
 
