@@ -21,8 +21,8 @@ const struct cli_command sub_completion = {
     .name = "completion",
     .operands = "bash|zsh|fish|tables",
     .summary = "a completion script for your shell",
-    .details = "For bash: source <(p2p completion bash). 'tables' prints commands and options for programs:\n"
-               "command, option and argument, tab-separated.",
+    .details = "For bash and zsh: source <(p2p completion bash). For fish: p2p completion fish | source.\n"
+               "'tables' prints commands and options for programs: command, option and argument, tab-separated.",
     .least = 1,
     .most = 1,
     .run = run,

@@ -47,6 +47,8 @@ static void bash_option(struct buf *out, const struct cli_command *cmd, const st
 {
     (void)cmd;
     buf_printf(out, " --%s%s", o->name, o->argument ? "=" : "");
+    if (o->letter)
+        buf_printf(out, " -%c", o->letter);
 }
 
 static void bash(const struct cli_command *const *commands, struct buf *out)
@@ -86,9 +88,18 @@ static void zsh_help(struct buf *out, const char *text)
 static void zsh_option(struct buf *out, const struct cli_command *cmd, const struct cli_option *o)
 {
     (void)cmd;
-    buf_printf(out, "        '--%s%s[", o->name, o->argument ? "=" : "");
-    zsh_help(out, o->help);
-    buf_printf(out, "]%s%s%s' \\\n", o->argument ? ":" : "", o->argument ? o->argument : "", o->argument ? ":" : "");
+    bool file = o->argument && strcmp(o->argument, "FILE") == 0;
+    for (unsigned form = 0; form < (o->letter ? 2 : 1); form++) {
+        if (form == 0)
+            buf_printf(out, "        '--%s%s[", o->name, o->argument ? "=" : "");
+        else
+            buf_printf(out, "        '-%c[", o->letter);
+        zsh_help(out, o->help);
+        buf_printf(out, "]%s%s%s' \\\n", o->argument ? ":" : "", o->argument ? o->argument : "",
+                   file          ? ":_files"
+                   : o->argument ? ":"
+                                 : "");
+    }
 }
 
 static void zsh(const struct cli_command *const *commands, struct buf *out)
@@ -106,7 +117,8 @@ static void zsh(const struct cli_command *const *commands, struct buf *out)
         for_options(out, *p, zsh_option);
         buf_add_str(out, "        '*:file:_files' ;;\n");
     }
-    buf_add_str(out, "    esac\n}\n_p2p \"$@\"\n");
+    /* a file of $fpath runs it, `source` registers it */
+    buf_add_str(out, "    esac\n}\nif [[ ${funcstack[1]} == _p2p ]]; then\n    _p2p \"$@\"\nelse\n    compdef _p2p p2p\nfi\n");
 }
 
 /* ---- fish ---- */

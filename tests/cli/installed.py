@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What `cmake --install` puts down: it is whole, readable by the programs it is for, and the service manager's line starts a node that
 is mounted when it says READY."""
-import os, pathlib, select, shlex, shutil, signal, socket, subprocess, tempfile, unittest
+import os, pathlib, pty, re, select, shlex, shutil, signal, socket, subprocess, tempfile, time, unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 P2P = pathlib.Path(os.environ.get("P2P_BIN", SOURCE / "build" / "release" / "p2p"))
@@ -41,14 +41,83 @@ class Installed(unittest.TestCase):
                 self.assertEqual((p.returncode, p.stderr), (0, ""), page)
                 self.assertIn("NAME", p.stdout)
 
-    def test_completions(self):
-        for shell, name in (("bash", "bash-completion/completions/p2p"), ("zsh", "zsh/site-functions/_p2p"), ("fish", "fish/vendor_completions.d/p2p.fish")):
-            if shutil.which(shell):
-                subprocess.run([shell, "-n", self.usr / "share" / name], check=True)
-        script = f'. {self.usr}/share/bash-completion/completions/p2p; COMP_WORDS=(p2p sta); COMP_CWORD=1; ' \
-                 '$(complete -p p2p | sed "s/.*-F \\([^ ]*\\).*/\\1/"); echo "${COMPREPLY[*]}"'
-        out = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
-        self.assertEqual(sorted(out), ["stat", "status"])
+    def tables(self):
+        """subcommand → its options, letters too, without ="""
+        rows = subprocess.run([P2P, "completion", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
+        commands = {}
+        for command, option, _ in (row.split("\t") for row in rows):
+            commands.setdefault(command, set()).update([option] if option else [])
+        self.assertIn("--foreground", commands["up"])
+        return commands
+
+    def test_bash(self):
+        script = f'. {self.usr}/share/bash-completion/completions/p2p; F=$(complete -p p2p | sed "s/.*-F \\([^ ]*\\).*/\\1/"); compopt() {{ :; }}\n' \
+                 'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); $F; echo "${COMPREPLY[*]}"; }\n'
+        commands = self.tables()
+        asked = [["sta"], [""]] + [[c, "-"] for c in commands]
+        out = subprocess.run(["bash", "-c", script + "".join(f"ask p2p {shlex.join(a)}\n" for a in asked)], capture_output=True, text=True, check=True)
+        told = [sorted(l.split()) for l in out.stdout.splitlines()]
+        self.assertEqual((told[:2], out.stderr), ([["stat", "status"], sorted(commands)], ""))
+        self.assertEqual([{o.rstrip("=") for o in row} for row in told[2:]], list(commands.values()))
+
+    def test_fish(self):
+        if not shutil.which("fish"):
+            self.skipTest("needs fish")
+        commands = self.tables()
+        asked = ["p2p sta", "p2p "] + [f"p2p {c} {dashes}" for c in commands for dashes in ("-", "--")]
+        script = f"source {self.usr}/share/fish/vendor_completions.d/p2p.fish\n" + "".join(f"complete -C '{a}'; echo .\n" for a in asked)
+        out = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True, cwd=self.dir)
+        told = [{l.split("\t")[0] for l in part.splitlines() if l} for part in out.stdout.split(".\n")[:-1]]
+        self.assertEqual((told[0], told[1] & set(commands), out.stderr), ({"stat", "status"}, set(commands), ""))
+        for at, (command, options) in enumerate(commands.items()):
+            self.assertEqual({o for o in told[2 + 2 * at] | told[3 + 2 * at] if o.startswith("-")}, options, command)
+
+    def zsh(self, setup, *lines):
+        """What an interactive zsh shows after a tab at the end of each line."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execvpe("zsh", ["zsh", "-f", "-i"], dict(os.environ, TERM="dumb", COLUMNS="200", LINES="200", PATH=f"{P2P.parent}:{os.environ['PATH']}"))
+        try:
+            said = [b""]
+
+            def until(pattern):
+                end = time.monotonic() + 60
+                while not re.search(pattern, said[0]):
+                    self.assertTrue(select.select([fd], [], [], max(0, end - time.monotonic()))[0], f"{pattern}: {said[0]}")
+                    said[0] += os.read(fd, 65536)
+                told, said[0] = said[0], b""
+                return told.decode(errors="replace")
+            # a word that is not in what is typed, but in what is printed, tells that it is done
+            os.write(fd, f"PS1=; {setup}; LISTMAX=1000; unsetopt beep list_ambiguous; done_() {{ zle -M 'wo''rd'; }}; "
+                         "zle -N done_; bindkey '^X' done_; echo st''art\n".encode())
+            until(b"start\r\n")
+            told = []
+            for line in lines:
+                os.write(fd, line.encode() + b"\t\x18")
+                told.append(until(b"word"))
+                os.write(fd, b"\x15")  # the line is taken away
+            return told
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(fd)
+
+    def test_zsh(self):
+        """As a file of $fpath, and as it is sourced."""
+        if not shutil.which("zsh"):
+            self.skipTest("needs zsh")
+        commands = self.tables()
+        folder = self.usr / "share/zsh/site-functions"
+        for setup in (f"fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D", "autoload -Uz compinit; compinit -u -D; source <(p2p completion zsh)"):
+            first, letters, get, output = self.zsh(setup, "p2p ", "p2p get -", "p2p up --", f"p2p get --output={self.usr}/bi")
+            for command in commands:
+                self.assertRegex(first, rf"(?m)^{command} +-- \S", setup)
+            for option in commands["get"]:
+                self.assertRegex(letters, rf"(?m)(^|\s){option}\s.*-- \S", setup)
+            for option in commands["up"]:
+                if option.startswith("--"):
+                    self.assertRegex(get, rf"(?m)^{option}\s.*-- \S", setup)
+            self.assertIn(f"{self.usr}/bin/", output)
 
     def test_unit(self):
         """The line of the unit, with a service manager's socket: at the moment of READY the mount is there and answers."""

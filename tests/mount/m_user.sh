@@ -4,6 +4,7 @@
 set -u
 [ "$(id -u)" = 0 ] || { echo "skipped: becomes another user, so needs root"; exit 77; }
 if [ "${IN_NAMESPACE:-}" = "" ]; then
+    said=$(unshare -m true 2>&1) || { echo "skipped: needs a mount namespace: $said"; exit 77; }
     export IN_NAMESPACE=1
     exec unshare -m --propagation private "$0" "$@"
 fi

@@ -108,7 +108,7 @@ class Programs(Services):
 
     def test_ssh_by_forward(self):
         options = self.sshd() + ["-o", f"Port={self.forward('tcp', 'ssh')}"]
-        self.ssh_all(options, "localhost")
+        self.ssh_all(options, "127.0.0.1")  # a name would need /etc/hosts
 
     # ---- iperf3 ----
 
