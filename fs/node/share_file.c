@@ -30,6 +30,7 @@ struct share_file *share_file_get(struct mount *m, struct inode *i)
     f->mtime = f->changed = n.mtime;
     f->temporary = n.temporary;
     f->retry = MONO_NEVER;
+    f->guard = store_guard_new();
     inode_hold(i);
     i->data = f;
     f->next = m->files;
@@ -91,6 +92,7 @@ void share_file_let_go(struct share_file *f)
     m->file_count--;
     struct inode *i = f->inode;
     i->data = NULL;
+    store_guard_unref(f->guard);
     free(f);
     inode_unhold(m->inodes, i);
 }
@@ -156,7 +158,7 @@ int share_file_replace(struct share_file *f, const struct unixfs_root *root)
 static int tell_tree(struct share_file *f)
 {
     struct mount *m = f->m;
-    int rc = tree_set_content(m->share, f->id, &f->content, f->changed);
+    int rc = tree_set_content(m->share, f->id, &(struct tree_content){f->content, f->guard}, f->changed);
     if (rc < 0)
         return rc;
     f->unset = false;
@@ -366,6 +368,7 @@ void share_free(struct mount *m)
         drop_editor(f);
         hold_move(&m->holds, &f->holds);
         f->inode->data = NULL;
+        store_guard_unref(f->guard);
         free(f);
     }
     hold_release(m, &m->holds);

@@ -5,12 +5,12 @@
  *
  *   no editor --write, truncate--> changed --share_settle: chunks hashed, root made, record submitted--> settled
  *                                     ^                                                                    |
- *                                     +----------write, truncate, a failed put-----------------------------+
+ *                                     +----------write, truncate-------------------------------------------+
  *
  * Settled is not durable: the blocks and the record are on their way to the committer, in order. Until the committer has them,
- * blocks stay readable from the mount's cache (pinned), and the editor keeps what could not be stored. The record goes right
- * behind the blocks while the disk works, and after their answers when it does not: so that after a crash it does not tell of
- * blocks that were refused.
+ * blocks stay readable from the mount's cache (pinned), and those that could not be stored are tried again. The record goes
+ * right behind the blocks while the disk works, and after their answers when it does not; one that is behind a block that is
+ * refused waits in the tree until that is stored (guard.h): so that after a crash it does not tell of blocks that were refused.
  *
  * Private to share_*.c. One thread.
  */
@@ -34,15 +34,16 @@ struct share_file {
     bool temporary;
     wall_ns mtime, changed; /* of the last change, while it is not settled */
     mono_ns last_write;
-    unsigned away;          /* flights and parents that the store has not answered for */
-    unsigned unstored;      /* of them, parents that failed and are tried again */
-    uint64_t failures;      /* puts that failed, in all */
-    bool failing;           /* one did, and its bytes are not on their way again */
-    int error;              /* of the last that failed */
-    mono_ns failed_until;   /* not tried again before, so that a full disk is not hammered */
-    mono_ns retry;          /* settle again then; MONO_NEVER: no need */
-    uint64_t counted;       /* its part of mount.unfinished */
-    struct hold_list holds; /* blocks that only this file's next record will refer to */
+    unsigned away;             /* flights and parents that the store has not answered for */
+    unsigned unstored;         /* of them, those that failed and are tried again */
+    uint64_t failures;         /* puts that failed, in all */
+    struct store_guard *guard; /* of its puts: its record waits for those that failed */
+    bool failing;              /* one did, and its bytes are not on their way again */
+    int error;                 /* of the last that failed */
+    mono_ns failed_until;      /* not tried again before, so that a full disk is not hammered */
+    mono_ns retry;             /* settle again then; MONO_NEVER: no need */
+    uint64_t counted;          /* its part of mount.unfinished */
+    struct hold_list holds;    /* blocks that only this file's next record will refer to */
 };
 
 struct share_file *share_file_get(struct mount *m, struct inode *i); /* makes it */

@@ -2,11 +2,10 @@
  *
  * Blocks that we write, on their way to the disk: hashed (small ones here, big ones on a worker), held against collection,
  * readable from the cache, put into the store. When the store has answered, the cache lets go; when it could not store the
- * block, a leaf goes back to its editor, and a parent is put again after a second: nothing that was written is given up while
- * we live.
+ * block, it is put again after a second: nothing that was written is given up while we live.
  *
  * Of one file some blocks may be stored while others fail, and the last answer is as likely good as bad. So failures are
- * counted: `unstored` says how many parents are still to come, `failures` how many answers were bad, which fsync compares with
+ * counted: `unstored` says how many are still to come, `failures` how many answers were bad, which fsync compares with
  * what it was when it began. */
 #include "fs/node/share_file.h"
 
@@ -94,7 +93,7 @@ struct put {
     struct put *next;         /* mount.puts_failed */
 };
 
-/* A parent or directory block whose record may be on disk already: it has to follow, so it is tried again until the end. */
+/* A record may be waiting for it, of a directory even be on disk already: it is tried again until the end. */
 static void put_later(struct put *p)
 {
     p->next = p->m->puts_failed;
@@ -113,8 +112,10 @@ static void note_failure(struct share_file *f, int result)
 }
 
 /* What nobody will look at again */
-static void put_end(struct put *p)
+static void put_end(struct put *p, int result)
 {
+    if (p->fl)
+        editor_stored(p->fl, result);
     blockcache_unpin(p->m->cache, &p->block->cid);
     block_unref(p->block);
     if (p->f) {
@@ -122,6 +123,36 @@ static void put_end(struct put *p)
         p->f->unstored -= p->failed;
     }
     free(p);
+}
+
+/* Nobody will read the file again: trying would only take the room that its end has made. */
+static bool is_vain(const struct put *p)
+{
+    return p->f && p->f->handles == 0 && share_file_is_gone(p->f);
+}
+
+static void put_settled(struct put *p, int result)
+{
+    struct mount *m = p->m;
+    struct share_file *f = p->f;
+    struct cid cid = p->block->cid;
+    put_end(p, result);
+    blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */
+    if (!f)
+        return;
+    if (f->unstored == 0) {
+        store_guard_forgive(f->guard, f->failures);
+        if (tree_fault(m->share) != 0)
+            tree_retry(m->share);
+    }
+    if (f->unstored == 0 && !share_file_dirty(f))
+        f->failing = false;
+    struct inode *i = f->inode;
+    inode_hold(i);
+    pending_wake(m->pending, f); /* may be the end of f */
+    if (share_file_of(i))
+        share_file_let_go(share_file_of(i));
+    inode_unhold(m->inodes, i);
 }
 
 static void on_put(void *arg, struct block *b, int result)
@@ -134,31 +165,20 @@ static void on_put(void *arg, struct block *b, int result)
     m->put_error = result;
     if (f && result < 0)
         note_failure(f, result);
-    if (result < 0 && !p->fl && !m->stop) {
+    if (result < 0 && !m->stop && !is_vain(p)) {
         put_later(p);
         if (f)
             pending_wake(m->pending, f);
         return;
     }
-    if (result < 0 && p->fl)
-        f->retry = f->failed_until;
     if (result == 0 && m->o.have && !(f && f->temporary))
         m->o.have(m->o.arg, &p->block->cid);
-    if (p->fl)
-        editor_stored(p->fl, result);
-    struct cid cid = p->block->cid;
-    put_end(p);
-    blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */
-    if (!f)
-        return;
-    if (f->unstored == 0 && !share_file_dirty(f))
-        f->failing = false;
-    struct inode *i = f->inode;
-    inode_hold(i);
-    pending_wake(m->pending, f); /* may be the end of f */
-    if (share_file_of(i))
-        share_file_let_go(share_file_of(i));
-    inode_unhold(m->inodes, i);
+    put_settled(p, result);
+}
+
+static void submit(struct put *p)
+{
+    blockstore_put_guarded(p->m->o.store, block_ref(p->block), p->f ? p->f->guard : NULL, p->m->mailbox, on_put, p);
 }
 
 void share_put_retry(struct mount *m)
@@ -167,8 +187,12 @@ void share_put_retry(struct mount *m)
     m->puts_failed = NULL;
     for (struct put *next; p; p = next) {
         next = p->next;
+        if (is_vain(p)) {
+            put_settled(p, p->f->error);
+            continue;
+        }
         m->flights++;
-        blockstore_put(m->o.store, block_ref(p->block), m->mailbox, on_put, p);
+        submit(p);
     }
 }
 
@@ -178,7 +202,7 @@ void share_put_give_up(struct mount *m)
         struct put *p = m->puts_failed;
         m->puts_failed = p->next;
         log_error("share.lost", "a block could not be stored before the end");
-        put_end(p);
+        put_end(p, ERR_CANCELLED);
     }
 }
 
@@ -188,7 +212,7 @@ static void put(struct put *p)
     blockcache_pin(m->cache, p->block);
     blockstore_hold(m->o.store, &p->block->cid);
     hold_add(p->f ? &p->f->holds : &m->holds, &p->block->cid);
-    blockstore_put(m->o.store, block_ref(p->block), m->mailbox, on_put, p);
+    submit(p);
 }
 
 static void work(struct job *j)

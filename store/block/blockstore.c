@@ -207,6 +207,8 @@ static void answer_group(struct blockstore *bs)
             bs->collects = (struct collect_op *)op;
             continue;
         }
+        if (op->guard && op->result < 0)
+            store_guard_refuse(op->guard, op->result);
         answer_internal(bs, op);
         if (op->reply)
             mail_chain_add(&answers, op->reply, &op->mail);
@@ -278,6 +280,8 @@ static int apply_group(struct blockstore *bs, struct store_txn *txn)
             bs->careful = true;
             return ERR_AGAIN;
         }
+        if (r < 0 && op->guard) /* those behind it come when it has been counted */
+            opqueue_put_back(bs, i + 1);
     }
     return 0;
 }

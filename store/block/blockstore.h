@@ -16,6 +16,7 @@
 
 #include "store/base/mailbox.h"
 #include "store/base/workers.h"
+#include "store/block/guard.h"
 #include "store/block/source.h"
 
 #include <lmdb.h>
@@ -73,6 +74,7 @@ struct store_op {
     int (*apply)(struct store_op *op, struct store_txn *txn);
     struct mailbox *reply;
     size_t cost;   /* bytes it keeps in memory until committed, charged by whoever made it; groups are bounded by it */
+    struct store_guard *guard; /* counts it when it is refused; NULL */
     bool lazy;     /* nobody waits for the answer: it may wait for company, so that small ones share a commit */
     int result;
 };
@@ -90,6 +92,9 @@ int  blockstore_do(struct blockstore *bs, struct store_op *op);
  * reference. */
 void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox *reply,
                     void (*done)(void *arg, struct block *b, int result), void *arg);
+/* The same, of a block that a record will tell of (guard.h) */
+void blockstore_put_guarded(struct blockstore *bs, struct block *take_b, struct store_guard *g, struct mailbox *reply,
+                            void (*done)(void *arg, struct block *b, int result), void *arg);
 /* Answers when everything submitted before it is on disk. */
 void blockstore_sync(struct blockstore *bs, struct mailbox *reply, void (*done)(void *arg, int result), void *arg);
 /* Evicts everything that is neither live nor held (blocks put after this call excepted), in small steps between other

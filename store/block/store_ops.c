@@ -54,16 +54,24 @@ static void put_finish(struct mail *m, void *owner)
     if (p->done)
         p->done(p->arg, p->block, p->op.result);
     block_unref(p->block);
+    store_guard_unref(p->op.guard);
     free(p);
 }
 
 void blockstore_put(struct blockstore *bs, struct block *take_b, struct mailbox *reply,
                     void (*done)(void *arg, struct block *b, int result), void *arg)
 {
+    blockstore_put_guarded(bs, take_b, NULL, reply, done, arg);
+}
+
+void blockstore_put_guarded(struct blockstore *bs, struct block *take_b, struct store_guard *g, struct mailbox *reply,
+                            void (*done)(void *arg, struct block *b, int result), void *arg)
+{
     struct put_op *p = MEM_NEW(struct put_op);
     p->op = (struct store_op){.mail.run = put_finish,
                               .apply = apply_put,
                               .reply = reply,
+                              .guard = store_guard_ref(g),
                               .cost = take_b->len + sizeof *p,
                               .lazy = may_wait(bs, take_b)};
     p->block = take_b;

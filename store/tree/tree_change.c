@@ -83,6 +83,8 @@ static int change_apply(struct store_op *op, struct store_txn *txn)
     int r = in_turn(c, txn, &key);
     if (r == ERR_EXISTS)
         return 0;
+    if (r == 0)
+        r = store_guard_check(c->guard);
     struct span steps = buf_span(&c->steps);
     struct step s;
     while (r == 0 && step_take(&steps, &s))
@@ -103,6 +105,7 @@ static void change_free(struct change *c)
     if (c->tree->budget)
         budget_give(c->tree->budget, BUDGET_STORE, c->charged);
     buf_done(&c->steps);
+    store_guard_unref(c->guard);
     free(c);
 }
 
@@ -169,10 +172,21 @@ static void submit(struct change *c)
     blockstore_submit(c->tree->bs, &c->op);
 }
 
+/* What the disk refuses keeps back all changes behind it. A removal may make the room that it lacks: it is not kept back. */
+static void let_removals_through(struct tree *t)
+{
+    bool removes = false;
+    for (struct change *c = t->failed; c; c = c->next)
+        removes = removes || c->removes;
+    for (struct change *c = t->failed; c && removes; c = c->next)
+        c->guard = store_guard_unref(c->guard);
+}
+
 void tree_retry(struct tree *t)
 {
     if (!t->failed || t->pending > 0) /* those on their way will fail too, and belong behind the others */
         return;
+    let_removals_through(t);
     struct change *c = t->failed;
     t->failed = NULL;
     t->failed_end = &t->failed;
@@ -216,6 +230,7 @@ int change_begin(struct tree *t, size_t bytes, enum change_kind kind, struct cha
     c->db = t->db;
     c->tree_id = t->id;
     c->charged = cost;
+    c->removes = kind == CHANGE_REMOVES;
     c->seq = ++t->seq;
     *ret = c;
     return 0;

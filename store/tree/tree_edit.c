@@ -463,7 +463,7 @@ int tree_setattr(struct tree *t, uint64_t id, const struct tree_attr *a, wall_ns
     return r;
 }
 
-static int set_content(struct tree *t, uint64_t id, const struct unixfs_root *content, wall_ns now)
+static int set_content(struct tree *t, uint64_t id, const struct tree_content *to, wall_ns now)
 {
     struct tree_record rec;
     struct change *c;
@@ -478,7 +478,8 @@ static int set_content(struct tree *t, uint64_t id, const struct unixfs_root *co
     if (r < 0)
         return r;
     struct unixfs_root old = rec.content;
-    rec.content = content->size > 0 ? *content : (struct unixfs_root){.size = 0}; /* the empty file needs no block */
+    rec.content = to->root.size > 0 ? to->root : (struct unixfs_root){.size = 0}; /* the empty file needs no block */
+    c->guard = store_guard_ref(to->guard);
     rec.mtime = rec.ctime = now;
     if (!cid_eq(&old.cid, &rec.content.cid)) {
         if (rec.content.cid.len > 0) /* first: what both have in common is never without reference */
@@ -492,12 +493,12 @@ static int set_content(struct tree *t, uint64_t id, const struct unixfs_root *co
     return 0;
 }
 
-int tree_set_content(struct tree *t, uint64_t id, const struct unixfs_root *content, wall_ns now)
+int tree_set_content(struct tree *t, uint64_t id, const struct tree_content *to, wall_ns now)
 {
     int r = store_read_begin(t->reader);
     if (r < 0)
         return r;
-    r = set_content(t, id, content, now);
+    r = set_content(t, id, to, now);
     store_read_end(t->reader);
     return r;
 }

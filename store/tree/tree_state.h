@@ -35,6 +35,8 @@ struct change {
     uint32_t tree_id;
     uint64_t seq, next_id;
     size_t charged;
+    struct store_guard *guard; /* it waits while blocks that it tells of are refused */
+    bool removes;              /* for this one, nothing before it may wait */
     struct buf steps;
 };
 

@@ -5,7 +5,7 @@ there after a kill.
 
 A file of several chunks is stored in several pieces; one that fails must not be hidden by others that succeed after it. That needs
 several failures, because pieces that fail together are tried again one by one. P2P_FSYNC_MOST: up to which write."""
-import errno, os, pathlib, sys, unittest
+import errno, itertools, os, pathlib, sys, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -75,6 +75,36 @@ class Fsync(unittest.TestCase):
         with solo.Solo(solo.QUIET + "timeout-read = 1s\n") as self.node:
             results = [self.attempt((5 << 20) // 2, 1, more, 2 << 20) for more in range(8)]
             self.assertTrue(any(hit and result for hit, result in results), results)
+
+    def test_what_is_not_synced_is_old_or_new(self):
+        """The new blocks are refused, what tells of them is not: a kill before they are tried again leaves the old ones."""
+        old, size = b"old" * 1000, 700_000  # one block: it and the record go one right behind the other
+        with solo.Solo(solo.QUIET + "timeout-read = 1s\n") as node:
+            struck = 0
+            for error, more in itertools.product((errno.EIO, errno.ENOSPC), range(10)):
+                new = os.urandom(size)
+                node.start(shim=True)
+                folder, fd = os.open(node.share, os.O_RDONLY), os.open(node.share / "file", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                os.write(fd, old)
+                os.fsync(fd)
+                os.pwrite(fd, new, 0)
+                node.disk.arm(1, solo.FAIL, kinds=solo.WRITE, error=error, more=more)
+                try:
+                    os.close(fd)
+                    node.run("cid", node.share / "file")  # which is known when all of it was submitted
+                    os.fsync(folder)  # everything before it was tried
+                except OSError as e:
+                    self.assertEqual(e.errno, error)
+                os.close(folder)
+                node.kill()
+                struck += node.disk.struck > more
+                node.disk.disarm()
+                node.start()
+                got = (node.share / "file").read_bytes()
+                self.assertTrue(got == old or got == new, f"{errno.errorcode[error]}, {more} more: {len(got)} bytes, neither old nor new")
+                node.verify()
+                node.stop()
+            self.assertGreater(struck, 2, "no write of the disk failed: nothing was shown")
 
 
 if __name__ == "__main__":

@@ -962,3 +962,39 @@ Test(blockstore, damaged_rows_are_errors)
     block_unref(b);
     folder_remove(&f);
 }
+
+struct ask_op {
+    struct store_op op;
+    const struct store_guard *guard;
+    int found;
+};
+
+static int ask_apply(struct store_op *op, struct store_txn *txn)
+{
+    struct ask_op *a = (struct ask_op *)op;
+    (void)txn;
+    a->found = store_guard_check(a->guard);
+    return 0;
+}
+
+/* What stands behind a put knows that it was refused, also when both came at once. */
+Test(blockstore, a_guard_counts_what_is_refused)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 10000);
+    struct store_guard *g = store_guard_new();
+    for (int i = 0; i < 3; i++) {
+        struct ask_op a = {.op.apply = ask_apply, .guard = g};
+        blockstore_put_guarded(bs, raw_block((uint64_t)i, i == 1 ? 20000 : 3000), g, NULL, NULL, NULL); /* waits for company */
+        cr_assert_eq(blockstore_do(bs, &a.op), 0);
+        cr_assert_eq(a.found, i == 0 ? 0 : ERR_QUOTA);
+    }
+    store_guard_forgive(g, 1);
+    struct ask_op a = {.op.apply = ask_apply, .guard = g};
+    cr_assert_eq(blockstore_do(bs, &a.op), 0);
+    cr_assert_eq(a.found, 0);
+    blockstore_close(bs);
+    cr_assert_null(store_guard_unref(g));
+    folder_remove(&f);
+}

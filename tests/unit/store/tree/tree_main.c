@@ -101,7 +101,7 @@ static void test_unlink_and_forget(void)
     bed_new(&b);
     uint64_t d = make_dir(&b, TREE_ROOT, "d"), f = make_file(&b, d, "f");
     struct unixfs_root c = content(1);
-    CHECK_EQ(tree_set_content(b.t, f, &c, 2), 0);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = c}, 2), 0);
     CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "d"), 3), ERR_IS_DIR);
     CHECK_EQ(tree_rmdir(b.t, place(d, "f"), 3), ERR_NOT_DIR);
     CHECK_EQ(tree_rmdir(b.t, place(TREE_ROOT, "d"), 3), ERR_NOT_EMPTY);
@@ -112,8 +112,8 @@ static void test_unlink_and_forget(void)
     CHECK_EQ(n.parent, 0);
     CHECK(cid_eq(&n.content.cid, &c.cid));
     c = content(2);
-    CHECK_EQ(tree_set_content(b.t, f, &c, 4), 0);
-    CHECK_EQ(tree_set_content(b.t, d, &c, 4), ERR_IS_DIR);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = c}, 4), 0);
+    CHECK_EQ(tree_set_content(b.t, d, &(struct tree_content){.root = c}, 4), ERR_IS_DIR);
     uint64_t f2 = make_file(&b, d, "f");
     CHECK(f2 != f);
     tree_forget(b.t, f2); /* has a name: nothing happens */
@@ -200,7 +200,7 @@ static void test_attributes(void)
     bed_new(&b);
     uint64_t f = make_file(&b, TREE_ROOT, ".x.swp");
     struct unixfs_root c = content(5);
-    CHECK_EQ(tree_set_content(b.t, f, &c, 50), 0);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = c}, 50), 0);
     CHECK_EQ(tree_setattr(b.t, f, &(struct tree_attr){.set_mode = true, .mode = 0100755}, 60), 0);
     CHECK_EQ(tree_setattr(b.t, f, &(struct tree_attr){.set_mtime = true, .mtime = -7}, 70), 0);
     CHECK_EQ(tree_setattr(b.t, 999, &(struct tree_attr){.set_mtime = true}, 70), ERR_STALE);
@@ -287,13 +287,13 @@ static void test_content_is_referred_to(void)
     bed_new(&b);
     uint64_t f = make_file(&b, TREE_ROOT, "f"), g = make_file(&b, TREE_ROOT, "g");
     struct unixfs_root one = content(1), two = content(2), none = {.size = 0};
-    CHECK_EQ(tree_set_content(b.t, f, &one, 1), 0);
-    CHECK_EQ(tree_set_content(b.t, g, &one, 1), 0); /* a copy */
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = one}, 1), 0);
+    CHECK_EQ(tree_set_content(b.t, g, &(struct tree_content){.root = one}, 1), 0); /* a copy */
     CHECK_EQ(live(&b), 1);
-    CHECK_EQ(tree_set_content(b.t, f, &two, 1), 0);
-    CHECK_EQ(tree_set_content(b.t, f, &two, 1), 0); /* the same again: not counted twice */
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = two}, 1), 0);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = two}, 1), 0); /* the same again: not counted twice */
     CHECK_EQ(live(&b), 2);
-    CHECK_EQ(tree_set_content(b.t, g, &none, 1), 0);
+    CHECK_EQ(tree_set_content(b.t, g, &(struct tree_content){.root = none}, 1), 0);
     CHECK_EQ(live(&b), 1);
     CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "f"), 1), 0);
     CHECK_EQ(live(&b), 1); /* open */
@@ -439,7 +439,7 @@ static void add_file(struct bed *b, uint64_t dir, const char *name, const char *
     cid_of(&c.cid, CODEC_RAW, span_str(text));
     uint64_t id = make_file(b, dir, name);
     int r;
-    PATIENT(b, r, tree_set_content(b->t, id, &c, 1));
+    PATIENT(b, r, tree_set_content(b->t, id, &(struct tree_content){.root = c}, 1));
     CHECK_EQ(r, 0);
 }
 
@@ -759,6 +759,62 @@ static void test_refused_in_order(void)
     bed_free(&b);
 }
 
+static bool has_content(struct bed *b, uint64_t id)
+{
+    struct tree_node n;
+    CHECK_EQ(tree_get(b->t, id, &n), 0);
+    return n.content.size > 0;
+}
+
+/* The store refused a block that a record tells of: the record waits, and all behind it; until the block is stored. */
+static void test_refused_blocks_keep_back(void)
+{
+    struct bed b;
+    uint64_t id;
+    bed_new(&b);
+    uint64_t f = make_file(&b, TREE_ROOT, "f");
+    CHECK_EQ(bed_sync(&b), 0);
+    for (int stored = 0; stored < 2; stored++) {
+        struct store_guard *g = store_guard_new();
+        store_guard_refuse(g, ERR_NO_SPACE);
+        CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){content(7), g}, 1), 0);
+        CHECK_EQ(tree_rename(b.t, place(TREE_ROOT, "f"), place(TREE_ROOT, "new"), 0, 1), 0);
+        CHECK_EQ(bed_sync(&b), ERR_NO_SPACE);
+        CHECK(has_content(&b, f));
+        if (stored) {
+            store_guard_forgive(g, 1);
+            CHECK_EQ(bed_sync(&b), 0);
+        }
+        g = store_guard_unref(g);
+        reopen(&b); /* a crash would find the same */
+        CHECK_EQ(lookup(&b, TREE_ROOT, stored ? "new" : "f", &id), 0);
+        CHECK_EQ(has_content(&b, id), stored);
+    }
+    check_sound(&b, NULL);
+    bed_free(&b);
+}
+
+/* What is removed may make the room that lacks: nothing keeps it back. */
+static void test_removals_pass_refused_blocks(void)
+{
+    struct bed b;
+    uint64_t id;
+    struct store_guard *g = store_guard_new();
+    bed_new(&b);
+    uint64_t f = make_file(&b, TREE_ROOT, "f");
+    (void)make_file(&b, TREE_ROOT, "gone");
+    store_guard_refuse(g, ERR_NO_SPACE);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){content(7), g}, 1), 0);
+    CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "gone"), 1), 0);
+    bed_settle(&b);
+    CHECK_EQ(bed_sync(&b), 0);
+    reopen(&b);
+    CHECK(has_content(&b, f));
+    CHECK_EQ(lookup(&b, TREE_ROOT, "gone", &id), ERR_NOT_FOUND);
+    store_guard_unref(g);
+    bed_free(&b);
+}
+
 /* Freed with operations on their way: they are committed all the same. */
 static void test_free_with_pending(void)
 {
@@ -804,6 +860,8 @@ int main(int argc, char **argv)
         {"disk full", test_disk_full},
         {"refused operation", test_refused_operation},
         {"refused in order", test_refused_in_order},
+        {"refused blocks keep back", test_refused_blocks_keep_back},
+        {"removals pass refused blocks", test_removals_pass_refused_blocks},
         {"free with pending", test_free_with_pending},
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {

@@ -158,7 +158,7 @@ static inline void step_write(struct bed *b, struct model *m, struct rng *rng)
         return;
     m->n[i].content = rng_below(rng, 50);
     struct unixfs_root c = content(m->n[i].content);
-    CHECK_EQ(tree_set_content(b->t, m->n[i].id, &c, 1), 0);
+    CHECK_EQ(tree_set_content(b->t, m->n[i].id, &(struct tree_content){.root = c}, 1), 0);
 }
 
 static inline void model_init(struct model *m)

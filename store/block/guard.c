@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/block/guard.h"
+
+#include "store/base/span.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct store_guard {
+    atomic_uint refs;
+    _Atomic uint64_t forgiven;
+    uint64_t refused;
+    int error;
+};
+
+struct store_guard *store_guard_new(void)
+{
+    struct store_guard *g = MEM_NEW(struct store_guard);
+    atomic_init(&g->refs, 1);
+    return g;
+}
+
+struct store_guard *store_guard_ref(struct store_guard *g)
+{
+    if (g)
+        atomic_fetch_add(&g->refs, 1);
+    return g;
+}
+
+struct store_guard *store_guard_unref(struct store_guard *g)
+{
+    if (g && atomic_fetch_sub(&g->refs, 1) == 1)
+        free(g);
+    return NULL;
+}
+
+void store_guard_forgive(struct store_guard *g, uint64_t refusals)
+{
+    atomic_store(&g->forgiven, refusals);
+}
+
+void store_guard_refuse(struct store_guard *g, int error)
+{
+    g->refused++;
+    g->error = error;
+}
+
+int store_guard_check(const struct store_guard *g)
+{
+    return g && g->refused != atomic_load(&g->forgiven) ? g->error : 0;
+}
