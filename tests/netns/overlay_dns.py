@@ -119,8 +119,8 @@ class Records(Dns):
                 self.dig("localhost.overlay")
 
 
-class Resolvers(Dns):
-    """The shipped lines work, and `p2p doctor` sees it."""
+class Resolver(Dns):
+    """A resolver with the shipped lines works, and `p2p doctor` sees it."""
     tools = ("dig", "getent", "unshare")
 
     def found(self, resolver):
@@ -138,6 +138,8 @@ class Resolvers(Dns):
         out = self.inside(P2P, "doctor", "--json", resolver=resolver, check=False).stdout
         return {r["check"]: r for r in map(json.loads, out.splitlines())}["dns"]
 
+
+class Resolvers(Resolver):
     def test_dnsmasq(self):
         need("dnsmasq")
         with Lab(2) as lab:
