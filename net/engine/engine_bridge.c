@@ -16,6 +16,7 @@
 #define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
 #define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
 #define UNHEARD     (5 * MONO_S)      /* the same, for a peer that goes on speaking */
+#define FATE        MONO_S            /* for a program that has closed everything to end, too */
 #define STALL       (120 * MONO_S)    /* for a byte to move, of what one side left when it went */
 
 /* ---- life ---- */
@@ -321,18 +322,6 @@ static bool unwatched(const struct bridge *b)
     return b->unix_end && !b->inbound && (b->eof || !host_raw_room(b->raw));
 }
 
-/* Has either side gone, and does nothing move any more? Who has only finished is waited for as long as it likes. */
-static void fd_expire(struct bridge *b)
-{
-    bool gone = host_raw_is_over(b->raw) || closed_altogether(b);
-    if (gone && moved(b) == b->moved)
-        bridge_end(b, ERR_CLOSED);
-    else if (gone || unwatched(b))
-        look_later(b);
-    else
-        b->deadline = MONO_NEVER;
-}
-
 /* The program takes no more: what still comes is dropped. What it wrote is still read. */
 static void drop_rest(struct bridge *b)
 {
@@ -379,16 +368,48 @@ static bool give(struct bridge *b)
     return true;
 }
 
-static void end_of_file(struct bridge *b)
+static void pass_end_on(struct bridge *b)
 {
-    b->eof = true;
-    if (!b->raw)
-        return;
+    b->unsaid = false;
     host_raw_finish(b->e->host, b->raw, mono_now());
     if (!closed_altogether(b))
         return;
     drop_rest(b);
     if (!b->inbound || b->unheard)
+        look_later(b);
+}
+
+/* Of a program that has closed its output altogether it is known in a moment how it ended. false: the bridge is gone */
+static bool end_of_file(struct bridge *b)
+{
+    b->eof = true;
+    if (!b->raw)
+        return true;
+    int fate = b->ends == &bridge_program && closed_altogether(b) ? exec_fate(b) : 0;
+    if (fate == ERR_RESET) {
+        bridge_end(b, ERR_RESET);
+        return false;
+    }
+    b->unsaid = fate == ERR_AGAIN;
+    if (b->unsaid)
+        bridge_deadline(b, mono_after(mono_now(), FATE));
+    else
+        pass_end_on(b);
+    return true;
+}
+
+/* Has either side gone, and does nothing move any more? Who has only finished is waited for as long as it likes. */
+static void fd_expire(struct bridge *b)
+{
+    bool gone = host_raw_is_over(b->raw) || closed_altogether(b);
+    b->deadline = MONO_NEVER;
+    if (b->unsaid) {
+        pass_end_on(b);
+        return;
+    }
+    if (gone && moved(b) == b->moved)
+        bridge_end(b, ERR_CLOSED);
+    else if (gone || unwatched(b))
         look_later(b);
 }
 
@@ -398,7 +419,7 @@ bool bridge_take(struct bridge *b, size_t most)
     buf_clear(&e->bridge_scratch);
     ssize_t n = recv(b->fd, buf_reserve(&e->bridge_scratch, most), most, MSG_DONTWAIT);
     if (n == 0 || (n < 0 && has_left(b))) {
-        end_of_file(b);
+        return end_of_file(b);
     } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
         bridge_end(b, ERR_RESET);
         return false;
@@ -416,7 +437,7 @@ bool bridge_take(struct bridge *b, size_t most)
 
 static void fd_pump(struct bridge *b)
 {
-    if (!give(b))
+    if (!give(b) || (b->unsaid && !end_of_file(b)))
         return;
     size_t room = b->eof ? 0 : host_raw_room(b->raw);
     if (room && !b->held)

@@ -52,6 +52,7 @@ struct bridge {
     struct loop_fd *watch;
     bool unheard;         /* bytes came for a program that has gone */
     bool eof, shut, full; /* fd gave its end; took ours; takes no more now */
+    bool unsaid;          /* fd gave its end, and it is not known yet whether it is one (exec_fate) */
     bool unix_end;        /* fd is a unix socket: it tells when the other end is closed altogether */
     bool inbound;
     bool counted;
@@ -122,8 +123,11 @@ bool bridge_take(struct bridge *b, size_t most);   /* fd → stream; false: the 
 void target_start(struct engine *e, struct service_offer *o, struct host_raw *raw);
 void target_connected(struct bridge *b);            /* fd is ready to say */
 int exec_start(struct engine *e, struct bridge *b); /* our end of its standard input and output; -1 and errno */
-void exec_left(struct bridge *b);                   /* its stream has ended */
-mono_ns exec_turn(struct engine *e, mono_ns now);   /* signals to those that outlive their streams */
+/* Its output has ended. 0: the program has, too, or nothing is known of it; ERR_RESET: by a signal; ERR_AGAIN: it is about to
+ * end, and the bridge is woken when it has. */
+int exec_fate(struct bridge *b);
+void exec_left(struct bridge *b);                 /* its stream has ended */
+mono_ns exec_turn(struct engine *e, mono_ns now); /* signals to those that outlive their streams */
 void exec_stop_all(struct engine *e);
 
 /* engine_datagram.c */

@@ -30,8 +30,9 @@ struct child { /* until it has been waited for */
     pid_t pid;
     int fd; /* tells when it has ended */
     struct loop_fd *watch;
-    bool ended, left; /* the program has; its stream has */
-    int signal;       /* the next one, at: */
+    bool ended, left;     /* the program has; its stream has */
+    struct bridge *waits; /* for it to end */
+    int signal;           /* the next one, at: */
     mono_ns signal_at;
 };
 
@@ -58,10 +59,24 @@ static void child_ready(void *arg, unsigned what)
     struct child *c = arg;
     (void)what;
     c->ended = true;
-    if (c->left)
+    if (c->left) {
         child_reap(c);
-    else
-        loop_fd_watch(c->watch, 0);
+        return;
+    }
+    loop_fd_watch(c->watch, 0);
+    if (c->waits)
+        bridge_wake(c->waits);
+    c->waits = NULL;
+}
+
+int exec_fate(struct bridge *b)
+{
+    struct child *c = b->u.child;
+    siginfo_t info = {.si_pid = 0};
+    if (!c || waitid(P_PIDFD, (id_t)c->fd, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+        return 0;
+    c->waits = info.si_pid ? NULL : b;
+    return !info.si_pid ? ERR_AGAIN : info.si_code == CLD_EXITED ? 0 : ERR_RESET;
 }
 
 static void child_signal(struct child *c, mono_ns now)
@@ -79,6 +94,7 @@ void exec_left(struct bridge *b)
     if (!c)
         return;
     c->left = true;
+    c->waits = NULL;
     c->signal = SIGHUP;
     if (c->ended) {
         child_reap(c);

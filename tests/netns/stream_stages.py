@@ -149,11 +149,13 @@ class Stages(Services):
         self.c.signal(signal.SIGSTOP)
         try:
             self.interrupt("open, the peer says nothing", open_it, self.carol / "echo")
+            waits = child(lambda: open_it(self.carol / "echo"))
             began = time.monotonic()
             fd = self.echo(b"x")
             self.assertEqual(os.read(fd, 1), b"x")
             os.close(fd)
             self.assertLess(time.monotonic() - began, 1 * SLOWER, "another peer is not held up")
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(waits, 0)[1]), errno.ETIMEDOUT)
         finally:
             self.c.signal(signal.SIGCONT)
 
