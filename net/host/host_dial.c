@@ -330,7 +330,7 @@ void dial_end(struct host_dial *d, int err)
     tell_tried(d, &why);
     stop_tries(d, NULL);
     struct host_call *calls = dial_close(d);
-    if (p && p->entry->is_friend && !h->stopped) {
+    if (p && peer_is_wanted(p) && !h->stopped) {
         p->redials++;
         peer_dial_later(p, mono_after(h->now, dial_backoff(p->redials)));
     }

@@ -228,7 +228,7 @@ void exchange_flags_changed(struct host_peer *p)
     unsigned flags = peer_is_lan(p) ? EXCHANGE_LAN : 0;
     if (speaks && !p->no_bitswap)
         flags |= EXCHANGE_CAPABLE;
-    if (p->entry->is_friend || p->wanted_by_user)
+    if (peer_is_wanted(p))
         flags |= EXCHANGE_PREFERRED;
     if (p->xp)
         exchange_peer_flags(p->host->exchange, p->xp, flags, p->host->now);

@@ -96,16 +96,33 @@ static void try_again(struct host *h)
 {
     for (struct link *l = h->peers.first; l; l = l->next) {
         struct host_peer *p = LINK_OF(l, struct host_peer, link);
-        if (p->entry->is_friend && !p->conns.count && !p->dial)
+        if (peer_is_wanted(p) && !p->conns.count && !p->dial)
             timer_set(&h->timers, &p->timer, mono_after(h->now, rng_below(&h->rng, LAN_DIAL_SECOND)));
+    }
+}
+
+/* Nothing leaves any more from an address that is not ours now, and the peer cannot know: without this both would take the
+ * connection for good until its pings stay unanswered. An interface that is only down keeps its address, and the connection may
+ * go on when it is up again. `before`: what was ours. */
+static void close_homeless(struct host *h, const struct selfaddrs *before)
+{
+    for (struct link *l = h->conns.first, *next; l; l = next) {
+        next = l->next;
+        struct host_conn *c = LINK_OF(l, struct host_conn, link);
+        if (selfaddrs_is_our_ip(before, &c->local) && !selfaddrs_is_our_ip(&h->self, &c->local))
+            hconn_close(c, ERR_UNREACHABLE);
     }
 }
 
 void host_interfaces(struct host *h, const struct self_iface *ifaces, unsigned count, mono_ns now)
 {
     h->now = now;
+    struct selfaddrs *before = mem_new(sizeof *before);
+    *before = h->self;
     bool changed = selfaddrs_set_ifaces(&h->self, ifaces, count);
     host_changed(h);
+    close_homeless(h, before);
+    free(before);
     if (changed)
         identify_changed(h);
     lan_rebuild(

@@ -86,7 +86,7 @@ void peers_sweep(struct host *h)
     while (h->idle.first) {
         struct host_peer *p = LINK_OF(h->idle.first, struct host_peer, idle);
         chain_remove(&h->idle, &p->idle);
-        if (!p->conns.count && !p->dial && !p->timer.slot && !p->entry->is_friend)
+        if (!p->conns.count && !p->dial && !p->timer.slot && !peer_is_wanted(p))
             peer_free(p);
     }
 }
@@ -148,6 +148,16 @@ bool peer_is_lan(const struct host_peer *p)
     return false;
 }
 
+/* One that was there before may be dead: its peer has come back by another way. The next keepalive would find out later. */
+static void probe_others(struct host_peer *p, const struct host_conn *c)
+{
+    for (struct link *l = p->conns.first; l != &c->of_peer; l = l->next) {
+        struct host_conn *other = LINK_OF(l, struct host_conn, of_peer);
+        if (!other->closing && conn_ping(other->conn, p->host->now) == 0)
+            hconn_touch(other);
+    }
+}
+
 void peer_conn_ready(struct host_peer *p, struct host_conn *c)
 {
     struct host *h = p->host;
@@ -165,6 +175,7 @@ void peer_conn_ready(struct host_peer *p, struct host_conn *c)
         char id[PEER_ID_TEXT_SIZE], addr[MULTIADDR_TEXT];
         host_event(h, "peer.connected", "%s %s", peer_id_text(&p->id, id), multiaddr_text(&c->remote, addr));
     }
+    probe_others(p, c);
     exchange_flags_changed(p);
     host_online_changed(h);
     host_changed(h);
@@ -181,7 +192,7 @@ static void lost(struct host_peer *p)
     p->entry->last_seen = host_wall(h);
     free_protocols(p);
     host_event(h, "peer.disconnected", "%s", peer_id_text(&p->id, id));
-    bool again = p->entry->is_friend || p->entry->lan_until > h->now;
+    bool again = peer_is_wanted(p) || p->entry->lan_until > h->now;
     if (again && !h->stopped)
         peer_dial_later(p, mono_after(h->now, REDIAL_LOST + rng_below(&h->rng, JITTER)));
     peer_release(p);
@@ -216,7 +227,7 @@ void peer_timer_fired(struct host_peer *p)
     peer_release(p);
     if (p->conns.count || p->dial || h->stopped)
         return;
-    if (!dial_peer(p, false) && p->entry->is_friend) {
+    if (!dial_peer(p, false) && peer_is_wanted(p)) {
         p->redials++;
         peer_dial_later(p, mono_after(h->now, dial_backoff(p->redials)));
     }
@@ -224,9 +235,14 @@ void peer_timer_fired(struct host_peer *p)
 
 /* ---- which connections are kept ---- */
 
+bool peer_is_wanted(const struct host_peer *p)
+{
+    return p->entry->is_friend || p->wanted_by_user;
+}
+
 bool peer_is_kept(const struct host_peer *p)
 {
-    if (p->entry->is_friend || p->wanted_by_user || p->raws || p->entry->lan_until > p->host->now)
+    if (peer_is_wanted(p) || p->raws || p->entry->lan_until > p->host->now)
         return true;
     struct exchange_ledger ledger = {0};
     if (p->xp)

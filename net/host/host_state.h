@@ -96,7 +96,7 @@ struct host_peer {
     struct exchange_peer *xp; /* while conns.count */
     struct host_stream *out;  /* our bitswap stream that is in use */
     bool no_bitswap;          /* refused it lately */
-    bool wanted_by_user;      /* `connect`: kept until disconnected */
+    bool wanted_by_user;      /* `connect`: kept, and dialed again, until `disconnect` */
     bool announced;           /* "peer.connected" was told */
     unsigned raws;            /* streams of services */
     char **protocols;         /* by identify */
@@ -227,6 +227,7 @@ void peer_set_protocols(struct host_peer *p, const struct identify *id);
 bool peer_speaks(const struct host_peer *p, const char *protocol);
 struct host_conn *peer_best_conn(const struct host_peer *p); /* NULL: not connected */
 bool peer_is_lan(const struct host_peer *p);
+bool peer_is_wanted(const struct host_peer *p); /* dialed again whenever it is not connected */
 bool peer_is_kept(const struct host_peer *p);
 void peer_timer_fired(struct host_peer *p);
 void peer_dial_later(struct host_peer *p, mono_ns at);

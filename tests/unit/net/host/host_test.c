@@ -284,6 +284,74 @@ Test(host, hostile_bytes_end_a_connection_and_nothing_else)
     net_free(s);
 }
 
+/* The only address of a node is another one from now on, as on another network */
+static void move(struct hostsim *s, int node)
+{
+    struct self_iface iface = {.index = 2, .up = true, .multicast = true, .addr_count = 1};
+    iface.addrs[0] = (struct self_ip){.ip = {10, 99, 0, (uint8_t)node}};
+    host_interfaces(hostsim_host(s, node), &iface, 1, hostsim_now(s));
+}
+
+Test(host, an_address_that_has_gone_takes_its_connections_along)
+{
+    struct hostsim *s = net_new(2, false);
+    cr_assert_eq(hostsim_connect_now(s, 0, 1), 0);
+    hostsim_run(s, 5 * MONO_S);
+    struct self_iface down = {.index = 2, .addr_count = 1};
+    down.addrs[0] = (struct self_ip){.ip = {HOSTSIM_IP(0)}};
+    host_interfaces(hostsim_host(s, 0), &down, 1, hostsim_now(s));
+    cr_assert_eq(connections(s, 0), 1, "down for a moment: it may go on");
+    move(s, 0);
+    hostsim_run(s, 10 * MONO_MS);
+    cr_assert_eq(connections(s, 0), 0);
+    hostsim_run(s, 10 * MONO_S);
+    cr_assert_eq(connections(s, 0), 1, "and it is dialed again");
+    net_free(s);
+}
+
+Test(host, a_peer_that_comes_back_another_way_has_its_old_connection_looked_at)
+{
+    struct hostsim *s = net_new(2, false);
+    cr_assert_eq(hostsim_connect_now(s, 0, 1), 0);
+    hostsim_run(s, 5 * MONO_S);
+    struct host_peer *p = peer_of(s, 1, 0);
+    hostsim_partition(s, 0, 1); /* what the old one says does not arrive any more */
+    move(s, 0);
+    hostsim_run(s, MONO_S);
+    cr_assert_eq(p->conns.count, 1, "the other side cannot know");
+    struct host_conn *old = LINK_OF(p->conns.first, struct host_conn, of_peer);
+    struct host_conn *new = MEM_NEW(struct host_conn);
+    *new = (struct host_conn){.host = hostsim_host(s, 1), .inbound = true, .ready = true};
+    peer_conn_ready(p, new);
+    cr_assert_eq(conn_ping(old->conn, hostsim_now(s)), ERR_AGAIN, "one is under way");
+    peer_conn_gone(p, new);
+    free(new);
+    hostsim_run(s, 11 * MONO_S);
+    cr_assert_eq(p->conns.count, 0, "long before the next keepalive");
+    net_free(s);
+}
+
+Test(host, what_the_user_connected_to_is_dialed_again)
+{
+    struct hostsim *s = net_new(2, false);
+    cr_assert_eq(hostsim_connect_now(s, 0, 1), 0);
+    hostsim_run(s, MONO_S);
+    hostsim_cut(s, 0);
+    hostsim_run(s, 10 * MONO_S);
+    cr_assert_eq(connections(s, 0), 1);
+    hostsim_kill(s, 1);
+    hostsim_run(s, 300 * MONO_S);
+    cr_assert_eq(connections(s, 0), 0);
+    hostsim_start(s, 1);
+    hostsim_run(s, 3600 * MONO_S);
+    cr_assert_eq(connections(s, 0), 1, "also when it was away for long");
+    struct host_call leave = {.verb = HOST_DISCONNECT, .peer = *hostsim_id(s, 1)};
+    cr_assert_eq(hostsim_ask(s, 0, &leave, MONO_S), 0);
+    hostsim_run(s, 3600 * MONO_S);
+    cr_assert_eq(connections(s, 0), 0, "until disconnected");
+    net_free(s);
+}
+
 Test(host, wants_offline_online_and_late)
 {
     struct hostsim *s = net_new(1, false);
