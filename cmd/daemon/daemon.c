@@ -418,7 +418,7 @@ static int open_repo(struct daemon *d, struct why *why)
     if (r == 0)
         r = repo_open(&d->repo, &d->paths, why);
     if (r == 0)
-        r = repo_make_run(&d->paths, why);
+        r = repo_make_run(d->repo, why);
     if (r == 0)
         log_set_level((enum log_level)config_choice(d->config, CONFIG_LOG_LEVEL));
     return r;

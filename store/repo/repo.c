@@ -14,7 +14,7 @@
 
 struct repo {
     struct repo_paths paths;
-    int lock_fd;
+    int lock_fd, run_fd;
 };
 
 /* ---- where ---- */
@@ -101,20 +101,23 @@ static int make_folders(const char *path, struct why *why)
     return 0;
 }
 
-int repo_make_run(const struct repo_paths *p, struct why *why)
+int repo_make_run(struct repo *r, struct why *why)
 {
-    int r = make_folders(p->run, why);
+    const char *run = r->paths.run;
     struct stat st;
-    if (r)
-        return r;
-    if (lstat(p->run, &st) != 0)
-        return why_set(why, err_from_errno(errno), "cannot look at %s: %s", p->run, strerror(errno));
+    int e = make_folders(run, why);
+    if (e)
+        return e;
+    assert(r->run_fd < 0);
+    r->run_fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     /* A folder of ours that others may enter is closed to them before the socket is made in it; one of somebody else's is
      * refused. */
-    bool ours = S_ISDIR(st.st_mode) && st.st_uid == geteuid();
-    if (!ours || ((st.st_mode & 077) && chmod(p->run, 0700) != 0))
+    bool ours = r->run_fd >= 0 && fstat(r->run_fd, &st) == 0 && st.st_uid == geteuid();
+    if (!ours || ((st.st_mode & 077) && fchmod(r->run_fd, 0700) != 0))
         return why_set(why, ERR_DENIED, "%s must be a folder of our own that nobody else may enter (mode 0700): remove it",
-                       p->run);
+                       run);
+    if (flock(r->run_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) /* what cannot lock folders keeps nobody out */
+        return why_set(why, ERR_LOCKED, "another node of yours, with another state folder, answers in %s", run);
     return 0;
 }
 
@@ -321,7 +324,7 @@ int repo_open_with(struct repo **ret, const struct repo_paths *p, const struct r
 {
     struct repo *r = MEM_NEW(struct repo);
     r->paths = *p;
-    r->lock_fd = -1;
+    r->lock_fd = r->run_fd = -1;
     int e = make_folders(p->state, why);
     if (e == 0)
         e = refuse_newer(r, version, why);
@@ -353,6 +356,8 @@ struct repo *repo_close(struct repo *r)
         return NULL;
     if (r->lock_fd >= 0)
         close(r->lock_fd); /* the lock goes with it; the file stays, so that nobody locks a file that is being removed */
+    if (r->run_fd >= 0)
+        close(r->run_fd);
     free(r);
     return NULL;
 }

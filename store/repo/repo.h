@@ -7,7 +7,7 @@
  *   run      $XDG_RUNTIME_DIR/p2p/           $P2P_HOME/run/        control socket; 0700
  *
  * XDG_CONFIG_HOME and XDG_DATA_HOME are honoured. Without XDG_RUNTIME_DIR the run folder is /tmp/p2p-<uid>, refused
- * unless it is ours and 0700. The lock is flock(2): it goes with the process, however that ends. The file `version` holds
+ * unless it is ours and 0700. The locks are flock(2): they go with the process, however that ends. The file `version` holds
  * the number of the state's format; a newer one is refused before anything else is read or written; an older one is brought
  * forward step by step (migrations in repo.c), each step stamped when it is done. Called at start-up, by one thread.
  */
@@ -30,16 +30,16 @@ struct repo_paths {
 
 /* From the environment; makes nothing. ERR_INVALID with a sentence (no HOME, relative P2P_HOME, too long). Any process. */
 int repo_paths(struct repo_paths *ret, struct why *why);
-/* Makes the run folder if need be (0700) and checks that it is a folder of ours that nobody else may enter: 0, ERR_DENIED,
- * ERR_IO … */
-int repo_make_run(const struct repo_paths *p, struct why *why);
-
 struct repo;
 
 /* Makes the folders, takes the lock, checks the version, migrates. 0; ERR_LOCKED (the sentence names the other's pid);
  * ERR_VERSION (newer state, untouched); ERR_CORRUPT (version file unreadable); ERR_DENIED, ERR_NO_SPACE, ERR_IO. */
 int repo_open(struct repo **ret, const struct repo_paths *p, struct why *why);
-struct repo *repo_close(struct repo *r); /* gives the lock back; NULL accepted */
+/* Makes the run folder if need be (0700), checks that it is a folder of ours that nobody else may enter, and locks it: two
+ * nodes with states of their own may be given the same one, and the second would take the first one's sockets away. 0,
+ * ERR_DENIED, ERR_LOCKED, ERR_IO … Once for each repo. */
+int repo_make_run(struct repo *r, struct why *why);
+struct repo *repo_close(struct repo *r); /* gives the locks back; NULL accepted */
 
 const struct repo_paths *repo_where(const struct repo *r);
 /* "<state>/<name>" in `path`; returns path. Asserts that it fits: repo_paths leaves room for names up to 64 bytes. */

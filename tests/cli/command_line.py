@@ -197,6 +197,22 @@ class Strangers(Base):
 
 
 class State(Base):
+    def test_two_states_with_one_run_folder(self):
+        """Nodes of one user that differ in XDG_DATA_HOME alone: the second does not take the first one's socket away."""
+        h = Home(self)
+        del h.env["P2P_HOME"]
+        h.env.update(XDG_RUNTIME_DIR=str(h.dir), XDG_CONFIG_HOME=str(h.dir))
+        (h.dir / "p2p").mkdir()
+        (h.dir / "p2p" / "config").write_text(QUIET_CONFIG)
+        h.env["XDG_DATA_HOME"] = str(h.dir / "one")
+        h.up()
+        first = json.loads(h.ok("status", "--json"))["id"]
+        h.env["XDG_DATA_HOME"] = str(h.dir / "two")
+        self.fails(h.run("up", "--no-mount"), 1, str(h.dir / "p2p"), "another node", "P2P_HOME")
+        self.assertEqual(json.loads(h.ok("status", "--json"))["id"], first)
+        h.env["XDG_DATA_HOME"] = str(h.dir / "one")
+        h.ok("down")
+
     def test_two_nodes_on_one_state(self):
         h = Home(self).up()
         self.fails(h.run("up", "--no-mount"), 1, "another node", str(h.dir))

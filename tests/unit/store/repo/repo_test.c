@@ -97,21 +97,47 @@ Test(repo, paths)
     cr_assert_eq(repo_paths(&p, &why), ERR_NAME_LONG);
 }
 
+static int make_run(const struct repo_paths *p, struct why *why)
+{
+    struct repo *r;
+    cr_assert_eq(repo_open(&r, p, why), 0, "%s", why->text);
+    int e = repo_make_run(r, why);
+    repo_close(r);
+    return e;
+}
+
 Test(repo, run_folder_must_be_private)
 {
     struct repo_paths p;
     struct why why;
     struct stat st;
     cr_assert_eq(repo_paths(&p, &why), 0);
-    cr_assert_eq(repo_make_run(&p, &why), 0, "%s", why.text);
+    cr_assert_eq(make_run(&p, &why), 0, "%s", why.text);
     cr_assert(stat(p.run, &st) == 0 && (st.st_mode & 0777) == 0700);
-    cr_assert_eq(repo_make_run(&p, &why), 0);
+    cr_assert_eq(make_run(&p, &why), 0);
     cr_assert_eq(chmod(p.run, 0755), 0);
-    cr_assert_eq(repo_make_run(&p, &why), 0, "ours: closed to others");
+    cr_assert_eq(make_run(&p, &why), 0, "ours: closed to others");
     cr_assert(stat(p.run, &st) == 0 && (st.st_mode & 0777) == 0700);
     cr_assert(rmdir(p.run) == 0 && mkdir(at("elsewhere"), 0700) == 0 && symlink(at("elsewhere"), p.run) == 0);
-    cr_assert_eq(repo_make_run(&p, &why), ERR_DENIED, "a symlink could lead anywhere");
+    cr_assert_eq(make_run(&p, &why), ERR_DENIED, "a symlink could lead anywhere");
     cr_assert(strstr(why.text, p.run), "%s", why.text);
+}
+
+Test(repo, run_folder_is_of_one_node)
+{
+    struct repo_paths p, q;
+    struct repo *first, *second;
+    struct why why;
+    cr_assert_eq(repo_paths(&p, &why), 0);
+    q = p;
+    snprintf(q.state, sizeof q.state, "%s", at("other-state"));
+    cr_assert(repo_open(&first, &p, &why) == 0 && repo_open(&second, &q, &why) == 0, "%s", why.text);
+    cr_assert_eq(repo_make_run(first, &why), 0, "%s", why.text);
+    cr_assert_eq(repo_make_run(second, &why), ERR_LOCKED);
+    cr_assert(strstr(why.text, p.run), "%s", why.text);
+    repo_close(second);
+    repo_close(first);
+    cr_assert_eq(make_run(&q, &why), 0, "the lock went with the first: %s", why.text);
 }
 
 Test(repo, second_node_is_refused_by_pid)
