@@ -94,7 +94,6 @@ static void run_view(struct daemon *d, struct note *n)
     d->view = n->view;
     n->view = NULL;
     views_publish(d);
-    orders_seen(d, MONO_NEVER);
     socks_seen(d, MONO_NEVER);
 }
 
@@ -380,7 +379,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     tasks_tick(d, now);
     uploads_tick(d, now);
     keeper_tick(d->keeper, now);
-    orders_seen(d, now);
     socks_seen(d, now);
     dnsd_tick(d->dnsd, now);
     if (!d->tasks)
@@ -712,7 +710,6 @@ static int open_control(struct daemon *d, struct why *why)
 
 static void close_control(struct daemon *d)
 {
-    orders_seen(d, MONO_NEVER);
     d->handover = handover_close(d->handover);
     d->socks = socks_free(d->socks);
     d->control = control_close(d->control);

@@ -63,7 +63,6 @@ struct daemon {
     struct handover *handover;
     struct socks *socks;
     struct task *tasks, *ready, **ready_end;
-    struct order *unseen; /* done, to be answered with the next view */
     struct event_log *events;
     struct petnames *petnames;
     struct keeper *keeper;

@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SEEN_WITHIN MONO_S /* views come four times a second when something changes */
-
 void order_finish(struct order *o, int result)
 {
     o->result = result;
@@ -87,29 +85,8 @@ static void on_call(struct mail *mail, void *owner)
             add_providers(o, &c->call);
     }
     int result = c->call.result;
-    enum engine_verb verb = c->call.verb;
     free(c);
-    if (result < 0 || o->d->stopping || (verb != ENGINE_CONNECT && verb != ENGINE_DISCONNECT)) {
-        order_finish(o, result);
-        return;
-    }
-    o->until = mono_after(mono_now(), SEEN_WITHIN);
-    o->next = o->d->unseen;
-    o->d->unseen = o;
-}
-
-void orders_seen(struct daemon *d, mono_ns now)
-{
-    struct order **at = &d->unseen;
-    while (*at) {
-        struct order *o = *at;
-        if (o->until > now) {
-            at = &o->next;
-            continue;
-        }
-        *at = o->next;
-        order_finish(o, 0);
-    }
+    order_finish(o, result);
 }
 
 static void call_engine(struct order *o, const struct engine_call *like)

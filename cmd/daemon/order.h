@@ -19,8 +19,6 @@ struct order {
     struct why why;
     void (*done)(struct order *o); /* called once; may look at everything above; not to free it */
     void *arg;
-    mono_ns until; /* of one that waits to be seen */
-    struct order *next;
 };
 
 /* Carries it out; done() comes now or later. `line` is copied. */
@@ -28,10 +26,6 @@ void order_run(struct daemon *d, const char *line, void (*done)(struct order *o)
 void order_finish(struct order *o, int result); /* for those who carry out: done(), and it is gone */
 /* A peer by petname or id, or by its name below .overlay. ERR_INVALID with a sentence. */
 int order_peer(struct daemon *d, const char *text, struct peer_id *ret, struct why *why);
-
-/* Connecting and disconnecting are answered when the engine's next view shows them, so that who asks next sees them: a view
- * came (`now` MONO_NEVER), or time passed. */
-void orders_seen(struct daemon *d, mono_ns now);
 
 /* The mount's command port leads here. Any thread. */
 int order_post(void *daemon, struct command *take_c);

@@ -141,7 +141,7 @@ void engine_have(struct engine *e, const struct cid *cid);
 /* ---- commands ---- */
 enum engine_verb {
     ENGINE_CONNECT,    /* to `addr` (with /p2p/<id> or without) or, when addr is empty, to `peer` by known addresses */
-    ENGINE_DISCONNECT, /* every connection to `peer` */
+    ENGINE_DISCONNECT, /* every connection to `peer`. A view that shows it comes before the answer, as for CONNECT */
     ENGINE_PING,       /* `peer`, dialing when needed; rtt is the answer */
     ENGINE_FORGET,     /* `peer` leaves the peerstore */
     ENGINE_PROTECT,    /* `peer` is a friend: `on` keeps it connected, redials with back-off, never pruned */

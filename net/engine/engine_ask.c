@@ -191,6 +191,12 @@ static void answer(struct engine_call *call, int result)
     mailbox_reply(call->reply, &call->mail);
 }
 
+static void view_now(struct engine *e)
+{
+    e->view_now = true;
+    (void)engine_view_turn(e, mono_now()); /* when the next one is due: the turn asks again */
+}
+
 void engine_called(struct engine *e, struct host_call *call)
 {
     struct engine_call *asked = call->owner;
@@ -202,6 +208,8 @@ void engine_called(struct engine *e, struct host_call *call)
         free(call);
         return;
     }
+    if (asked->verb == ENGINE_CONNECT || asked->verb == ENGINE_DISCONNECT)
+        view_now(e); /* who asks next sees it */
     asked->peer = call->peer;
     asked->rtt = call->rtt;
     asked->why = call->why;
@@ -230,8 +238,7 @@ static void run_call(struct mail *m, void *owner)
         return;
     }
     if (asked->verb == ENGINE_LOOK) {
-        e->view_now = true;
-        (void)engine_view_turn(e, mono_now()); /* when the next one is due: the turn asks again */
+        view_now(e);
         answer(asked, 0);
         return;
     }
