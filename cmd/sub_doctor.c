@@ -247,21 +247,48 @@ static enum verdict check_ports(struct exam *x)
     return say(x, GOOD, NULL, "the ports to listen on are free");
 }
 
+/* An interface on which peers can be found; it is in the list once for each of its addresses. */
+static bool has_multicast(const struct ifaddrs *i)
+{
+    unsigned want = IFF_UP | IFF_RUNNING | IFF_MULTICAST;
+    return i->ifa_addr && (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6) &&
+           (i->ifa_flags & want) == want && !(i->ifa_flags & IFF_LOOPBACK);
+}
+
+/* On each interface by itself, as the node does: that needs no route. 0 when one could be joined or there is none to join. */
+static int join_mdns(int fd)
+{
+    struct ifaddrs *all = NULL;
+    int number = 0;
+    bool joined = false;
+    if (getifaddrs(&all) < 0)
+        return errno;
+    for (struct ifaddrs *i = all; i && !joined; i = i->ifa_next) {
+        if (!has_multicast(i) || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        struct ip_mreqn group = {.imr_multiaddr.s_addr = inet_addr(MDNS_IP), .imr_ifindex = (int)if_nametoindex(i->ifa_name)};
+        joined = setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group) == 0;
+        number = joined ? 0 : errno;
+    }
+    freeifaddrs(all);
+    return number;
+}
+
 static enum verdict check_mdns(struct exam *x)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     int on = 1;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(MDNS_PORT)};
-    struct ip_mreqn group = {.imr_multiaddr.s_addr = inet_addr(MDNS_IP)};
     if (fd < 0)
         return say(x, BAD, NULL, "no UDP socket: %s", strerror(errno));
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* as every responder does */
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     enum verdict v = GOOD;
+    int number = 0;
     if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0)
         v = say(x, WARN, "stop what has it without sharing: ss -ulpn sport = :5353", "port 5353 (mDNS): %s", strerror(errno));
-    else if (setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group) < 0)
-        v = say(x, WARN, "a network interface with multicast", "cannot join %s: %s", MDNS_IP, strerror(errno));
+    else if ((number = join_mdns(fd)) != 0)
+        v = say(x, WARN, "a network interface with multicast", "cannot join %s: %s", MDNS_IP, strerror(number));
     else
         say(x, GOOD, NULL, "port 5353 can be shared and %s joined", MDNS_IP);
     close(fd);
@@ -275,9 +302,7 @@ static enum verdict check_interfaces(struct exam *x)
         return say(x, WARN, NULL, "cannot list interfaces: %s", strerror(errno));
     struct buf names = BUF_INIT;
     for (struct ifaddrs *i = all; i; i = i->ifa_next) {
-        unsigned want = IFF_UP | IFF_RUNNING | IFF_MULTICAST;
-        if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6) ||
-            (i->ifa_flags & want) != want || (i->ifa_flags & IFF_LOOPBACK) || strstr(buf_cstr(&names), i->ifa_name))
+        if (!has_multicast(i) || strstr(buf_cstr(&names), i->ifa_name))
             continue;
         buf_printf(&names, "%s%s", buf_len(&names) ? ", " : "", i->ifa_name);
     }

@@ -80,6 +80,24 @@ class TwoMachines(unittest.TestCase):
             a.stop()
             self.assertTrue(filecmp.cmp(b.mount / "share/film", film, shallow=False), "held: A is not needed")
 
+    def test_another_address(self):
+        """A's address changes under a connection: what can send nothing any more is given up, and both find each other again."""
+        with Lab(2) as lab:
+            a, b = lab.node(1), lab.node(2)
+            met(a, b)
+            wait_for("connected", lambda: all(n.json("status")["peers_connected"] for n in (a, b)))
+            for args in (("route", "del", "default"), ("addr", "del", f"{lab.ip(1)}/24", "dev", "eth0"),
+                         ("addr", "add", "10.77.0.99/24", "dev", "eth0")):
+                subprocess.run(["ip", "-n", lab.name(1), *args], check=True)
+            wait_for("A closed its connection", lambda: any(e["kind"] == "peer.disconnected" for e in a.json_lines("events")), 10)
+            (a.mount / "share" / "new").write_bytes(b"told from another address")
+            cid = a.cid(a.mount / "share" / "new")
+            remotes = lambda: [p.get("remote", "") for p in b.json_lines("peers")]
+            wait_for("B meets the new address", lambda: any("/10.77.0.99/" in r for r in remotes()))
+            self.assertEqual((b.mount / "ipfs" / cid).read_bytes(), b"told from another address")
+            doctor = {row["check"]: row for row in a.json_lines("doctor", check=False)}
+            self.assertEqual(doctor["mdns"]["verdict"], "good", "a network without a default route")
+
     def test_kill_9_loses_nothing_synced(self):
         with Lab(1) as lab:
             a = lab.node(1)
