@@ -12,22 +12,27 @@ static const struct cli_option options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+/* 1: it is there; 0: it is not; ERR_USAGE, which was said */
 static int size_option(struct cli *c, const char *name, uint64_t *ret)
 {
     const char *text = cli_value(c, name);
-    if (!text || size_parse(span_str(text), ret) == 0)
+    if (!text)
         return 0;
+    if (size_parse(span_str(text), ret) == 0)
+        return 1;
     return cli_fail(c, ERR_USAGE, NULL, "--%s: '%s' is not a size", name, text);
 }
 
 static int run(struct cli *c)
 {
     struct cli_fetch f = {.fd = STDOUT_FILENO};
+    uint64_t length = 0;
     int r = size_option(c, "offset", &f.offset);
-    if (r == 0)
-        r = size_option(c, "length", &f.length);
+    if (r >= 0)
+        r = size_option(c, "length", &length);
     if (r < 0)
         return r;
+    f.length = r ? &length : NULL;
     struct api a;
     r = api_open(&a, c);
     if (r < 0)

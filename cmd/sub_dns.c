@@ -33,7 +33,7 @@ static int run(struct cli *c)
 const struct cli_command sub_dns = {
     .name = "dns",
     .operands = "[NAME]",
-    .summary = "the addresses that stand for peers below .overlay, or what a name is",
+    .summary = "the addresses of peers below .overlay, or what a name stands for",
     .details = "With a name: its address, on which ports it is listened on, and which could not be had.\n"
                "How to make the system ask the node for names: man 7 p2p-dns.",
     .most = 1,

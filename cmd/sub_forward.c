@@ -64,7 +64,7 @@ static int run(struct cli *c)
 const struct cli_command sub_forward = {
     .name = "forward",
     .operands = "[KIND FROM [PEER/SERVICE]]",
-    .summary = "lead a local port or socket to a peer's service; without operands: list",
+    .summary = "lead a local port or socket to a peer's service; or list them",
     .details =
         "KIND and FROM: tcp [IP:]PORT, udp [IP:]PORT, unix PATH. Each connection dials the peer anew, so it may come and go.\n"
         "It stays until --remove, over restarts.",

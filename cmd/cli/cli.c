@@ -331,15 +331,16 @@ int cli_main(const struct cli_command *const *commands, int argc, char **argv)
     const char *word = argv[1];
     if (strcmp(word, "--version") == 0)
         word = "version";
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-        c.command = argc > 2 ? find_command(&c, argv[2]) : NULL;
+    bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+    word = help ? argv[2] : word;
+    c.command = word ? find_command(&c, word) : NULL;
+    if (word && !c.command) {
+        cli_fail(&c, ERR_USAGE, "p2p --help", "there is no command '%s'", word);
+        return err_exit(ERR_USAGE);
+    }
+    if (help) {
         cli_usage(&c, c.command);
         return err_exit(cli_flush(&c));
-    }
-    c.command = find_command(&c, word);
-    if (!c.command) {
-        cli_fail(&c, ERR_USAGE, "p2p --help", "there is no command '%s'", argv[1]);
-        return err_exit(ERR_USAGE);
     }
     int r = run(&c, argc - 1, argv + 1);
     for (unsigned i = 0; i < CLI_OPTIONS_MAX; i++)

@@ -56,7 +56,7 @@ int cli_fetch(struct api *a, const struct cli_fetch *f, uint64_t *ret_bytes)
     char offset[24], length[24];
     uint64_t bytes = 0;
     snprintf(offset, sizeof offset, "%" PRIu64, f->offset);
-    snprintf(length, sizeof length, "%" PRIu64, f->length);
+    snprintf(length, sizeof length, "%" PRIu64, f->length ? *f->length : 0);
     api_target(
         &target, "/v1/cat",
         (struct api_param[]){{"path", f->path}, {"offset", f->offset ? offset : NULL}, {"length", f->length ? length : NULL}},

@@ -10,8 +10,9 @@
 #include "cmd/cli/cli_progress.h"
 
 struct cli_fetch {
-    const char *path;        /* as the control socket understands it */
-    uint64_t offset, length; /* length 0: to the end */
+    const char *path; /* as the control socket understands it */
+    uint64_t offset;
+    const uint64_t *length; /* NULL: to the end */
     int fd;
     struct progress *progress; /* may be NULL */
 };

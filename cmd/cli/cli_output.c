@@ -74,7 +74,7 @@ void cli_cell(struct buf *out, const struct cli_column *col, json_t *row, bool f
 
 static void print_json(json_t *v)
 {
-    json_dumpf(v, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_dumpf(v, stdout, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15)) /* 0.1, not 0.10000000000000001 */;
     putchar('\n');
 }
 

@@ -104,14 +104,14 @@ static int cat_step(struct task *t)
 
 void api_cat(struct ctl_request *q)
 {
-    uint64_t offset = 0, length = 0;
+    uint64_t offset = 0, length = UINT64_MAX;
     struct target target;
     if (ctl_u64(q, "offset", &offset) < 0 || ctl_u64(q, "length", &length) < 0 || !target_begin(&target, q))
         return;
     struct cat *c = MEM_NEW(struct cat);
     c->target = target;
     c->offset = offset;
-    c->end = length && length < UINT64_MAX - offset ? offset + length : UINT64_MAX;
+    c->end = length < UINT64_MAX - offset ? offset + length : UINT64_MAX;
     task_start(&c->task, q, cat_step, cat_done);
     target_ask(&c->target, &c->task);
 }

@@ -155,7 +155,7 @@ static void reply(struct ctl_request *q, int status, json_t *take_v)
         json_decref(take_v);
         return;
     }
-    char *text = json_dumps(take_v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = json_dumps(take_v, CTL_JSON | JSON_ENCODE_ANY);
     json_decref(take_v);
     struct evbuffer *body = evbuffer_new();
     evbuffer_add_printf(body, "%s\n", text ? text : "{}");
@@ -248,7 +248,7 @@ void ctl_write(struct ctl_request *q, struct span data)
 
 void ctl_line(struct ctl_request *q, json_t *take_v)
 {
-    char *text = json_dumps(take_v, JSON_COMPACT);
+    char *text = json_dumps(take_v, CTL_JSON);
     json_decref(take_v);
     if (!text)
         return;
@@ -343,7 +343,7 @@ static void describe(struct ctl_request *q, const char *path)
     const char *about = ctl_param(q, "path");
     if (!about)
         about = ctl_param(q, "peer");
-    snprintf(q->what, sizeof q->what, "%s %s", path, about ? about : "");
+    snprintf(q->what, sizeof q->what, "%s", about ? about : path);
 }
 
 static void failures(struct ctl_request *q)

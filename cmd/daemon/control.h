@@ -23,6 +23,7 @@
 #define CTL_HEAD_MAX     (UINT32_C(64) << 10)
 #define CTL_REQUESTS_MAX 256
 #define CTL_WHAT_SIZE    256
+#define CTL_JSON         (JSON_COMPACT | JSON_REAL_PRECISION(15)) /* 0.1, not 0.10000000000000001 */
 
 struct ctl_request {
     struct evhttp_request *http; /* NULL: answered, or the client has gone */
@@ -32,7 +33,7 @@ struct ctl_request {
     struct evkeyvalq query;
     struct span body;         /* borrowed until the handler returns */
     const char *rest;         /* of the path, behind the route's prefix */
-    char what[CTL_WHAT_SIZE]; /* path and parameters, for people */
+    char what[CTL_WHAT_SIZE]; /* it is about, for people: a path, a peer, or its own name */
     pid_t pid;
     mono_ns since;
     bool began;

@@ -16,19 +16,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char readme[] =
-    "This is p2pfs: files, by their hash, from whoever has them.\n"
-    "\n"
-    "status    is it working, and if not, what to do\n"
-    "ipfs/     what never changes, by its hash        cat ipfs/<cid>/readme.txt\n"
-    "share/    what you share and keep                cp -r photos share/      ln -s ../ipfs/<cid> share/film\n"
-    "peers/    people and machines                    ls -lt peers             ln -s <peer id> peers/alice\n"
-    "streams/  live connections: offer, forward, open cat peers/alice/streams/clock\n"
-    "\n"
-    "cat asks, echo tells, cp gives, ln -s keeps or names, rm lets go. ls never waits for the network.\n"
-    "The CID of a file you share:  getfattr -n user.p2p.cid share/x   or   p2p cid share/x\n"
-    "What waits for the network now:  cat .p2p/waiting      Stop anything with Ctrl-C.\n"
-    "More:  man p2p,  man p2p-mount\n";
+static const char readme[] = "This is p2pfs: files, by their hash, from whoever has them.\n"
+                             "\n"
+                             "status    is it working, and if not, what to do\n"
+                             "ipfs/     what never changes, by its hash   cat ipfs/<cid>/readme.txt\n"
+                             "share/    what you share and keep           cp -r photos share/\n"
+                             "                                            ln -s ../ipfs/<cid> share/film\n"
+                             "peers/    people and machines               ls -lt peers\n"
+                             "                                            ln -s <peer id> peers/alice\n"
+                             "streams/  offers, forwards, what is open    cat peers/alice/streams/clock\n"
+                             "\n"
+                             "cat asks, echo tells, cp gives, ln -s keeps or names, rm lets go.\n"
+                             "ls never waits for the network.\n"
+                             "The CID of what you share:       p2p cid share/x\n"
+                             "                                 getfattr -n user.p2p.cid share/x\n"
+                             "What waits for the network now:  cat .p2p/waiting\n"
+                             "Stop anything with Ctrl-C.\n"
+                             "More:  man p2p,  man p2p-mount\n";
 
 static void make_readme(struct mount *m, struct span peer, struct buf *out)
 {

@@ -87,6 +87,8 @@ class WithoutNode(Base):
         self.assertEqual(h.run().returncode, 2)
         self.assertIn("p2p up [OPTION…] [DIR]", h.ok("up", "--help"))
         self.assertIn("p2p up", h.ok("help", "up"))
+        self.fails(h.run("help", "nonsense"), 2, "no command 'nonsense'")
+        self.assertEqual([line for line in h.ok("help").splitlines() if len(line) > 80], [])
 
     def test_every_command_says_that_no_node_runs(self):
         h = Home(self)
@@ -369,6 +371,10 @@ class WithNode(Base):
         self.fails(h.run("connect", "/ip4/127.0.0.1/tcp/1"), 4, "cannot connect to /ip4/127.0.0.1/tcp/1")
         self.fails(h.run("disconnect", "12D3KooWMR8TVHfvTGVe8d4gHKRAwJHVPGFQy6Z4Kkb9kQodeAUn"), 3, "it is not connected")
         self.fails(h.run("ls", cid), 1, cid + " is not a directory")
+        (h.dir / "folder").mkdir()
+        folder = h.ok("add", "folder").split()[0]
+        self.fails(h.run("cat", folder), 1, f"p2p: {folder} is a directory")
+        self.assertEqual(h.ok("cat", cid, "--length=0"), "")
         self.fails(h.run("cat", "/ipfs/"), 2, "'/ipfs/' names no CID")
         self.fails(h.run("connect", "no peer"), 2, "no peer")
         self.fails(h.run("limits", "nonsense", "1"), 2, "nonsense")
