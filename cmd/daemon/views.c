@@ -25,7 +25,7 @@ static void put_text(json_t *v, const char *key, const char *text)
 }
 
 /* One sentence: "working", or what is wrong and what to do. */
-static void state_sentence(struct daemon *d, const struct blockstore_stats *s, char out[320])
+static void state_sentence(struct daemon *d, const struct blockstore_stats *s, int share_fault, char out[320])
 {
     char a[UNITS_TEXT_SIZE], b[UNITS_TEXT_SIZE];
     unsigned keeping = keeper_count(d->keeper);
@@ -38,6 +38,9 @@ static void state_sentence(struct daemon *d, const struct blockstore_stats *s, c
         snprintf(out, 320,
                  "what is kept (%s) fills the quota of %s: nothing new fits. Try: p2p limits quota SIZE, or p2p unpin",
                  size_text(s->live_bytes, a), size_text(s->quota_bytes, b));
+    else if (share_fault)
+        snprintf(out, 320, "a file in share/ cannot be stored: %s; it is tried again. Try: rm it, or %s", err_text(share_fault),
+                 share_fault == ERR_QUOTA ? "p2p limits quota SIZE" : "make room on the disk");
     else if (d->view && !d->view->online)
         snprintf(out, 320, "offline: no network is up; what is held works");
     else if (s->damaged)
@@ -113,7 +116,7 @@ json_t *view_status(struct daemon *d)
     if (d->dnsd)
         dnsd_state(d->dnsd, state, sizeof state);
     put_text(v, "dns", d->dnsd ? state : "off");
-    state_sentence(d, &stats, state);
+    state_sentence(d, &stats, mount.fault, state);
     put_text(v, "state", state);
     return v;
 }

@@ -362,6 +362,9 @@ struct mount *mount_stop(struct mount *m)
 
 void mount_stats(const struct mount *m, struct mount_stats *ret)
 {
-    *ret = (struct mount_stats){
-        .requests = m->stat_requests, .parked = m->stat_parked, .handles = m->stat_handles, .inodes = m->stat_inodes};
+    *ret = (struct mount_stats){.requests = m->stat_requests,
+                                .parked = m->stat_parked,
+                                .handles = m->stat_handles,
+                                .inodes = m->stat_inodes,
+                                .fault = m->stat_fault};
 }

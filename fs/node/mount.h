@@ -157,6 +157,7 @@ void mount_cid_of(struct mount *m, const char *path, struct mailbox *reply,
 /* Figures, atomic, any thread */
 struct mount_stats {
     uint64_t requests, parked, handles, inodes;
+    int fault; /* 0, or ERR_*: why what was written into share/ cannot be stored */
 };
 void mount_stats(const struct mount *m, struct mount_stats *ret);
 

@@ -108,6 +108,7 @@ struct mount {
 
     /* figures, written here, read anywhere */
     _Atomic uint64_t stat_requests, stat_parked, stat_handles, stat_inodes;
+    _Atomic int stat_fault;
 };
 
 /* ---- kinds ---- */

@@ -269,8 +269,10 @@ void share_tick(struct mount *m, mono_ns now)
     if (now < m->next_tick)
         return;
     m->next_tick = mono_after(now, HOLDS_EVERY);
+    int fault = tree_fault(m->share);
     for (struct share_file *f = m->files, *next; f; f = next) {
         next = f->next; /* finishing frees at most f itself */
+        fault = f->failing ? f->error : fault;
         bool idle = f->writers > 0 && now - f->last_write >= IDLE_SETTLE;
         if (now >= f->retry || (idle && share_file_dirty(f))) {
             f->retry = MONO_NEVER;
@@ -280,6 +282,7 @@ void share_tick(struct mount *m, mono_ns now)
                 share_file_let_go(f);
         }
     }
+    m->stat_fault = fault;
     if (tree_fault(m->share) != 0)
         tree_retry(m->share);
     share_put_retry(m);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """File systems that cannot write past the page cache, or only say that they can, or have no holes: files are written, read, killed over,
-removed and collected on them as on any other."""
-import os, pathlib, sys, time, unittest
+removed and collected on them as on any other. And a quota that is used up: the status says so, and what to do about it."""
+import errno, os, pathlib, sys, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -84,6 +84,27 @@ class PoorDisk(unittest.TestCase):
                     self.assertLess(freed, 1 << 20)
                 else:
                     self.assertGreaterEqual(freed, 4 << 20)
+
+
+class Quota(unittest.TestCase):
+    def test_status_says_that_a_file_cannot_be_stored(self):
+        solo.need(shim=False)
+        with solo.Solo() as node:
+            node.start(False, "-o", "quota=8M")
+            with self.assertRaises(OSError) as refused, open(node.share / "big", "wb", buffering=0) as f:
+                for _ in range(16):
+                    f.write(os.urandom(1 << 20))
+                os.fsync(f.fileno())
+            self.assertEqual(refused.exception.errno, errno.EDQUOT)
+            self.says(node, lambda state: "quota" in state and "Try: rm it, or p2p limits quota SIZE" in state)
+            (node.share / "big").unlink()
+            self.says(node, lambda state: state == "working")
+
+    def says(self, node, check):
+        end = time.monotonic() + 20
+        while not check(node.status()["state"]):
+            self.assertLess(time.monotonic(), end, node.status()["state"])
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":
