@@ -207,6 +207,7 @@ static int run(struct cli *c)
         .dir = c->count ? c->operands[0] : NULL,
         .overrides = cli_value(c, "option"),
         .no_mount = cli_has(c, "no-mount"),
+        .verbose = c->verbose,
     };
     char full[PATH_MAX];
     if (o.dir && *o.dir != '/') { /* the daemon leaves this folder */
@@ -217,7 +218,7 @@ static int run(struct cli *c)
         memcpy(full + len + 1, o.dir, strlen(o.dir) + 1);
         o.dir = full;
     }
-    log_set_level(c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    log_set_level(LOG_LEVEL_INFO); /* until the config was read */
     return cli_has(c, "foreground") ? run_foreground(c, &o) : run_background(c, &o);
 }
 

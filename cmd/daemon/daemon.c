@@ -260,6 +260,12 @@ static int load_config(struct daemon *d, struct config **ret, struct why *why)
     return r;
 }
 
+static void set_log_level(const struct daemon *d)
+{
+    enum log_level level = (enum log_level)config_choice(d->config, CONFIG_LOG_LEVEL);
+    log_set_level(d->options->verbose ? LOG_LEVEL_DEBUG : level);
+}
+
 /* "auto": half of what the disk has free at the start, what we hold already counted as free. */
 static uint64_t quota_of(struct daemon *d)
 {
@@ -284,7 +290,7 @@ static void done_call(struct mail *mail, void *owner)
 
 static void apply_config(struct daemon *d)
 {
-    log_set_level((enum log_level)config_choice(d->config, CONFIG_LOG_LEVEL));
+    set_log_level(d);
     budget_set_limit(d->budget, config_u64(d->config, CONFIG_MEMORY));
     blockstore_set_quota(d->store, quota_of(d));
     struct engine_call *call = MEM_NEW(struct engine_call);
@@ -418,7 +424,7 @@ static int open_repo(struct daemon *d, struct why *why)
     if (r == 0)
         r = repo_make_run(d->repo, why);
     if (r == 0)
-        log_set_level((enum log_level)config_choice(d->config, CONFIG_LOG_LEVEL));
+        set_log_level(d);
     return r;
 }
 
@@ -727,11 +733,11 @@ static const struct part {
 static void serve(struct daemon *d)
 {
     daemon_event(d, "node.up", "%s", d->id);
-    log_info("node.up", "id=%s mount=%s", d->id, d->mount ? d->mount_dir : "none");
     views_publish(d);
     protect_friends(d);
     arm_tick(d);
     d->options->ready(d->options->arg, &(struct daemon_ready){d->id, d->mount ? d->mount_dir : ""});
+    log_info("node.up", "id=%s mount=%s", d->id, d->mount ? d->mount_dir : "none"); /* into the log that ready() opened */
     if (sdnotify("READY=1\nSTATUS=working\n") < 0)
         log_warn("sdnotify", "state=ready error=unreachable");
     event_base_dispatch(d->base);

@@ -23,6 +23,7 @@ struct daemon_options {
     const char *dir;       /* mount point; NULL: the config's */
     const char *overrides; /* `key=value` lines over the config file's; NULL: none */
     bool no_mount;
+    bool verbose;                                           /* log-level debug, whatever the config says */
     void (*ready)(void *arg, const struct daemon_ready *r); /* everything works; called once */
     void *arg;
 };

@@ -260,6 +260,15 @@ class State(Base):
         self.assertEqual(p.returncode, 0, err)
         self.assertFalse((h.dir / "run" / "control").exists())
 
+    def test_log(self):
+        h = Home(self, QUIET_CONFIG + "log-level = warn\n").up("-v")
+        h.ok("limits", "upload", "1M")  # reads the config again
+        h.ok("down")
+        log = (h.dir / "state" / "log").read_text()
+        self.assertIn(" info node.up id=", log)
+        self.assertIn(" debug config read again", log)
+        self.assertEqual(log.splitlines()[-1].split()[1:3], ["info", "node.down"])
+
     def test_kill_and_start_again(self):
         h = Home(self)
         p = subprocess.Popen([P2P, "up", "--foreground", "--no-mount", "-q"], env=h.env, stderr=subprocess.DEVNULL)
