@@ -96,7 +96,9 @@ static void no_log(enum fuse_log_level level, const char *fmt, va_list ap)
 int session_new(struct session **ret, const struct session_options *o, struct why *why)
 {
     if (access("/dev/fuse", R_OK | W_OK) != 0)
-        return why_set(why, ERR_DENIED, "/dev/fuse cannot be opened: load the fuse module, or give this container the device");
+        return why_set(why, ERR_DENIED, "/dev/fuse cannot be opened (%s): %s", strerror(errno),
+                       errno == EACCES ? "it must be readable and writable for you"
+                                       : "load the fuse module, or give this container the device");
     fuse_set_log_func(no_log);
     struct session *s = MEM_NEW(struct session);
     s->o = *o;
