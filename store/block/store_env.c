@@ -210,6 +210,26 @@ static int sync_folder(const struct store_env *e)
     return rc;
 }
 
+/* A new file gets its name when its first pages are on the disk: LMDB writes them without a sync, and what it finds in their
+ * place after a power cut it does not take for a new file. */
+static int make_file(const struct store_env *e, const char *path)
+{
+    char aside[PATH_MAX + 4];
+    MDB_env *mdb;
+    (void)snprintf(aside, sizeof aside, "%s.new", path); /* has the room */
+    if (unlink(aside) != 0 && errno != ENOENT)           /* of a start that did not come so far */
+        return errno;
+    int rc = mdb_env_create(&mdb);
+    if (rc)
+        return rc;
+    if ((rc = mdb_env_open(mdb, aside, MDB_NOSUBDIR | MDB_NOLOCK, 0600)) == 0)
+        rc = mdb_env_sync(mdb, 1);
+    mdb_env_close(mdb);
+    if (rc == 0 && rename(aside, path) != 0)
+        rc = errno;
+    return rc ? rc : sync_folder(e);
+}
+
 static int env_create(struct store_env *e, uint64_t map)
 {
     int rc = mdb_env_create(&e->mdb);
@@ -286,11 +306,11 @@ static int env_open(struct store_env *e, struct why *why)
     if (r)
         return r;
     uint64_t map = map_size(e->dir);
-    int rc = env_create(e, map);
+    int rc = is_new ? make_file(e, path) : 0;
+    if (rc == 0)
+        rc = env_create(e, map);
     while (rc == ENOMEM && map / 2 >= MAP_LEAST) /* a limit on address space */
         rc = env_create(e, map /= 2);
-    if (rc == 0 && is_new && (rc = sync_folder(e)))
-        store_env_close(e);
     if (rc)
         return why_set(why, store_error(rc), "cannot open the block store in %s: %s", e->dir, mdb_strerror(rc));
     if ((r = check_length(e, why)) == 0 && (r = check_format(e, why)) == 0)

@@ -143,8 +143,10 @@ static bool file_number(const char *path, uint32_t *ret)
     unsigned number;
     if (strcmp(name, "data.mdb") == 0)
         *ret = DISK_DATA_FILE;
+    else if (strcmp(name, "data.mdb.new") == 0)
+        *ret = DISK_NEW_FILE;
     else if (sscanf(name, "segment-%8x", &number) == 1)
-        *ret = number + 1;
+        *ret = DISK_SEGMENTS + number;
     else
         return false;
     return true;
@@ -426,7 +428,15 @@ int fcntl64(int fd, int command, ...)
 int rename(const char *from, const char *to)
 {
     NEXT(int, "rename", const char *, const char *);
-    return below_root(to) && strike(DISK_NAME) == FAIL ? -1 : next(from, to);
+    uint32_t old, new;
+    if (!below_root(to))
+        return next(from, to);
+    if (strike(DISK_NAME) == FAIL)
+        return -1;
+    int rc = next(from, to);
+    if (rc == 0 && file_number(from, &old) && file_number(to, &new))
+        record((struct disk_record){.change = DISK_RENAMED, .file = new, .size = old}, NULL, 0);
+    return rc;
 }
 
 int unlink(const char *path)

@@ -54,10 +54,14 @@ enum disk_change {
     DISK_PUNCHED, /* `size` bytes at `at` */
     DISK_MADE,    /* it was not there */
     DISK_REMOVED,
-    DISK_FOLDER, /* the folder was synced: names are durable */
+    DISK_FOLDER,  /* the folder was synced: names are durable */
+    DISK_RENAMED, /* from `size`, the number of a file */
 };
 
-#define DISK_DATA_FILE 0 /* data.mdb; segment-N is N + 1 */
+/* Numbers of files */
+#define DISK_DATA_FILE 0 /* data.mdb */
+#define DISK_NEW_FILE  1 /* data.mdb.new */
+#define DISK_SEGMENTS  2 /* segment-0, and those behind it */
 
 struct disk_record {
     uint32_t change;

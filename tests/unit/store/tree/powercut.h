@@ -83,8 +83,10 @@ static inline void file_path(const char *dir, uint32_t file, char path[128])
 {
     if (file == DISK_DATA_FILE)
         snprintf(path, 128, "%s/data.mdb", dir);
+    else if (file == DISK_NEW_FILE)
+        snprintf(path, 128, "%s/data.mdb.new", dir);
     else
-        snprintf(path, 128, "%s/segment-%08x", dir, (unsigned)(file - 1));
+        snprintf(path, 128, "%s/segment-%08x", dir, (unsigned)(file - DISK_SEGMENTS));
 }
 
 static inline void do_change(int fd, const struct disk_record *d)
@@ -103,6 +105,19 @@ static inline void do_write(int fd, const struct disk_record *d, const uint8_t *
         put_bytes(fd, data, d->len, d->at);
     else if (luck != LUCK_NONE && luck != LUCK_LAST)
         put_part(fd, d, data, luck, rng);
+}
+
+static inline void do_rename(int fds[POWERCUT_FILES], const struct disk_record *d, const char *dir)
+{
+    char from[128], to[128];
+    CHECK(d->size < POWERCUT_FILES);
+    if (fds[d->size] < 0)
+        return;
+    file_path(dir, d->size, from);
+    file_path(dir, d->file, to);
+    CHECK_EQ(rename(from, to), 0);
+    fds[d->file] = fds[d->size];
+    fds[d->size] = -1;
 }
 
 /* The files after the first `cut` bytes of the record, which end with a whole one. */
@@ -126,7 +141,8 @@ static inline void powercut_make(const struct recording *r, size_t cut, enum luc
             CHECK_EQ(unlink(path), 0);
             close(*fd);
             *fd = -1;
-        }
+        } else if (d.change == DISK_RENAMED && named)
+            do_rename(fds, &d, dir);
         if (*fd < 0) /* its name did not come so far */
             continue;
         bool sure = at < c.synced[d.file] || d.synced;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A child works on a tree and on pinned blocks and dies in the middle: killed from outside, between two writes of the store, or
- * between or within two writes to the disk; or it comes to its end, and then the power fails at some earlier moment (powercut.h).
+ * between or within two writes to the disk; or it comes to its end, and then the power fails at some earlier moment (powercut.h),
+ * in the first such round also at every one while the store is made.
  * Afterwards the store must be sound by a full recount, what was pinned must be there, and the tree must be exactly as it was
  * after one of its operations, not an earlier one than the last sync that was answered. Operations come from a seed, so the
  * parent does them again in another store and compares root CIDs. At last everything is removed: then nothing may be left.
@@ -16,7 +17,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define OPERATIONS 1500u
+#define OPERATIONS   1500u
 #define CUTS         8 /* of one recording */
 #define PIN_EVERY    16
 #define STORE_WRITES 12000 /* about as many as a child makes */
@@ -335,6 +336,16 @@ static uint32_t synced_at(const struct watched *w, uint64_t recorded)
     return synced;
 }
 
+#define FIRST_CUTS 24 /* while a store is made */
+
+static size_t cut_after(const struct recording *r, uint64_t records)
+{
+    size_t at = 0;
+    for (; records > 0; records--)
+        at += sizeof(struct disk_record) + record_at(r, at).len;
+    return at;
+}
+
 /* Between two records: any is as likely, however long it is. */
 static size_t random_cut(const struct recording *r, struct rng *rng)
 {
@@ -342,10 +353,7 @@ static size_t random_cut(const struct recording *r, struct rng *rng)
     uint64_t count = 0;
     for (; at < r->len; count++)
         at += sizeof(struct disk_record) + record_at(r, at).len;
-    at = 0;
-    for (uint64_t left = rng_below(rng, count + 1); left > 0; left--)
-        at += sizeof(struct disk_record) + record_at(r, at).len;
-    return at;
+    return cut_after(r, rng_below(rng, count + 1));
 }
 
 /* In memory when there is room: a sync that waits for a disk would show nothing more. */
@@ -355,21 +363,31 @@ static void make_dir(struct bed *b)
     CHECK(mkdtemp(b->dir));
 }
 
-static void cut_power(const char *record, uint64_t seed, const struct watched *w, const struct cid *roots, struct rng *rng)
+struct history {
+    uint64_t seed;
+    const struct watched *watched;
+    const struct cid *roots;
+};
+
+static void cut_at(const struct recording *r, size_t cut, enum luck luck, const struct history *h, struct rng *rng)
+{
+    struct bed b = {.budget = budget_new(BUDGET_MIN)};
+    uint32_t synced = synced_at(h->watched, cut);
+    make_dir(&b);
+    powercut_make(r, cut, luck, rng, b.dir);
+    printf("  cut at %zu of %zu, luck %d, %u synced:", cut, r->len, (int)luck, synced);
+    fflush(stdout);
+    printf(" as after %u\n", check_after(&b, h->seed, synced, h->roots));
+    bed_free(&b);
+}
+
+static void cut_power(const char *record, const struct history *h, bool first, struct rng *rng)
 {
     struct recording r = recording_read(record);
-    for (int i = 0; i < CUTS; i++) {
-        struct bed b = {.budget = budget_new(BUDGET_MIN)};
-        size_t cut = random_cut(&r, rng);
-        enum luck luck = (enum luck)(i % LUCKS);
-        uint32_t synced = synced_at(w, cut);
-        make_dir(&b);
-        powercut_make(&r, cut, luck, rng, b.dir);
-        printf("  cut at %zu of %zu, luck %d, %u synced:", cut, r.len, (int)luck, synced);
-        fflush(stdout);
-        printf(" as after %u\n", check_after(&b, seed, synced, roots));
-        bed_free(&b);
-    }
+    for (unsigned i = 0; i < CUTS; i++)
+        cut_at(&r, random_cut(&r, rng), (enum luck)(i % LUCKS), h, rng);
+    for (unsigned i = 0; first && i < FIRST_CUTS * LUCKS; i++)
+        cut_at(&r, cut_after(&r, 1 + i / LUCKS), (enum luck)(i % LUCKS), h, rng);
     free(r.bytes);
 }
 
@@ -390,7 +408,7 @@ static pid_t start(struct bed *b, uint64_t seed, enum death death, struct rng *r
     return pid;
 }
 
-static void round_of(uint64_t seed)
+static void round_of(uint64_t seed, bool first)
 {
     static const char *const told[] = {"killed", "died in the store", "died in a disk write", "lost power"};
     struct bed b = {.budget = budget_new(BUDGET_MIN)};
@@ -416,7 +434,7 @@ static void round_of(uint64_t seed)
     fflush(stdout);
     printf(", as after %u\n", check_after(&b, seed, synced, roots));
     if (death == NO_POWER)
-        cut_power(record, seed, w, roots, &rng);
+        cut_power(record, &(struct history){seed, w, roots}, first, &rng);
     unlink(record);
     bed_free(&b);
     free(roots);
@@ -429,6 +447,6 @@ int main(int argc, char **argv)
     unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : wish ? (unsigned)strtoul(wish, NULL, 10) : 40;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     for (unsigned i = 0; i < rounds; i++)
-        round_of(seed + i);
+        round_of(seed + i, i < DEATHS);
     return 0;
 }
