@@ -21,6 +21,8 @@
 #define PULL_BYTES       ((size_t)256 << 10) /* of output at once */
 #define FLUSH_BYTES      ((size_t)1 << 20)   /* sent for one connection in one go */
 #define READ_BYTES       ((size_t)512 << 10) /* received for one connection in one go */
+#define READ_LEAST       ((size_t)16 << 10)
+#define READ_TIME        (MONO_MS / 2) /* the same, for those whose bytes are much work: the others have their turn */
 #define NOTSENT_LOWAT    (256 << 10)
 #define HURRY_BYTES      (8 << 10) /* of both of these, in a hurry: 64 ms at 1 Mbit/s */
 #define HURRY_FOR        (10 * MONO_S)
@@ -40,7 +42,8 @@ struct tcp_conn {
     int fd;
     struct loop_fd *watch;
     void *owner;
-    struct buf out; /* pulled, not taken by the kernel yet */
+    struct buf out;   /* pulled, not taken by the kernel yet */
+    size_t read_most; /* at once */
     bool dialing, paused, ended, blocked;
     bool in_call;        /* a callback for it is running: it may not be closed */
     mono_ns hurry_until; /* 0: it is in none */
@@ -187,16 +190,27 @@ static void end_input(struct tcp_conn *c, int err)
     c->tcp->cb.ended(c->tcp->cb.arg, c->owner, err);
 }
 
+/* How much is read at once, so that the next piece of that size is not more work than a turn allows */
+static void learn_work(struct tcp_conn *c, size_t n, mono_ns took)
+{
+    if (took > READ_TIME && c->read_most > READ_LEAST)
+        c->read_most /= 2;
+    else if (n == c->read_most && took < READ_TIME / 2 && c->read_most < READ_BYTES)
+        c->read_most *= 2;
+}
+
 static void read_some(struct tcp_conn *c)
 {
     const struct tcp_callbacks *cb = &c->tcp->cb;
-    for (size_t total = 0; total < READ_BYTES && !c->paused;) {
+    mono_ns now = mono_now(), until = mono_after(now, READ_TIME);
+    for (size_t total = 0; total < READ_BYTES && !c->paused && now < until;) {
         size_t room = 0;
         uint8_t *at = cb->reserve(cb->arg, c->owner, &room);
         if (!at) {
             end_input(c, ERR_NO_MEMORY);
             return;
         }
+        room = room < c->read_most ? room : c->read_most;
         ssize_t n = recv(c->fd, at, room, MSG_DONTWAIT);
         if (n < 0) {
             bool go_on = cb->commit(cb->arg, c->owner, 0);
@@ -213,6 +227,9 @@ static void read_some(struct tcp_conn *c)
         if (!go_on)
             tcp_conn_pause(c, true);
         total += (size_t)n;
+        mono_ns before = now;
+        now = mono_now();
+        learn_work(c, (size_t)n, now - before);
         if ((size_t)n < room)
             return; /* the socket is empty: spare the call that says so */
     }
@@ -312,6 +329,7 @@ static struct tcp_conn *conn_add(struct tcp *t, int fd, bool dialing)
     c->tcp = t;
     c->fd = fd;
     c->dialing = dialing;
+    c->read_most = READ_BYTES;
     c->watch = loop_fd_new(t->loop, fd, conn_ready, c);
     c->next = t->conns;
     if (c->next)

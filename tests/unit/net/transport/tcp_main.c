@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The loop and TCP over loopback: bytes both ways with back-pressure, refusals, a taken port, the end, running out of
+ * The loop and TCP over loopback: bytes both ways with back-pressure, turns, refusals, a taken port, the end, running out of
  * descriptors. One thread; the test drives the loop by its turn.
  */
 #include "net/transport/ifaces.h"
@@ -21,11 +21,14 @@
     } while (0)
 
 #define TOTAL ((size_t)8 << 20)
+#define LONG  (3 * MONO_MS) /* longer than one connection may read in its turn */
 
 struct side {
     struct tcp_conn *c;
     size_t sent, received, to_send;
-    bool ended, hold;
+    bool ended, hold, toils;
+    unsigned commits, commits_most; /* in this turn; in any */
+    size_t piece;                   /* the largest of the second half of TOTAL */
     int err;
     uint8_t room[65536];
 };
@@ -84,6 +87,11 @@ static bool on_commit(void *arg, void *owner, size_t n)
     for (size_t i = 0; i < n; i++)
         CHECK(s->room[i] == byte_at(s->received + i));
     s->received += n;
+    s->commits += n > 0;
+    if (s->received > TOTAL / 2 && n > s->piece)
+        s->piece = n;
+    for (mono_ns until = mono_now() + LONG; s->toils && n > 0 && mono_now() < until;)
+        ;
     return !s->hold;
 }
 
@@ -120,6 +128,9 @@ static mono_ns turn(void *arg)
     struct world *w = arg;
     mono_ns now = mono_now();
     CHECK(now < w->give_up);
+    if (w->listener.commits > w->listener.commits_most)
+        w->listener.commits_most = w->listener.commits;
+    w->listener.commits = 0;
     if (tcp_deadline(w->tcp) <= now)
         tcp_expire(w->tcp, now);
     if (w->until(w))
@@ -194,6 +205,26 @@ static void moves_bytes_with_back_pressure(struct world *w, const struct multiad
     tcp_conn_close(w->dialer.c);
     run(w, listener_ended);
     CHECK(w->listener.err == 0);
+    tcp_conn_close(w->listener.c);
+}
+
+/* Bytes that are much work to take: after a while others have their turn, though there are more */
+static void takes_turns(struct world *w, const struct multiaddr *addr)
+{
+    dial(w, addr);
+    run(w, is_connected);
+    w->listener.hold = true;
+    w->dialer.to_send = TOTAL;
+    tcp_conn_flush(w->dialer.c);
+    run(w, is_stuck);
+    CHECK(w->dialer.sent > w->listener.received + 4 * sizeof w->listener.room); /* so many wait */
+    w->listener.hold = false;
+    w->listener.toils = true;
+    tcp_conn_pause(w->listener.c, false);
+    run(w, all_came);
+    CHECK(w->listener.commits_most == 1);
+    CHECK(w->listener.piece <= sizeof w->listener.room / 4); /* what is read at once was learnt */
+    tcp_conn_close(w->dialer.c);
     tcp_conn_close(w->listener.c);
 }
 
@@ -276,6 +307,7 @@ int main(void)
     CHECK(multiaddr_from_text(span_str("/ip4/127.0.0.1/tcp/0"), &any, NULL) == 0);
     CHECK(tcp_listen(w.tcp, &any, &bound) == 0);
     moves_bytes_with_back_pressure(&w, &bound);
+    takes_turns(&w, &bound);
     refuses(&w, &bound);
     says_when_a_port_is_taken(&w, &bound);
     survives_without_descriptors(&w, &bound);
