@@ -242,6 +242,8 @@ static int next_of_frame(struct yamux *y, struct yamux_event *ev)
     }
     if (f->rst) {
         (void)tell(ev, YAMUX_RESET, s);
+        if (s->ack_due && ++y->vain > YAMUX_VAIN_MAX)
+            (void)yamux_fail(y, ERR_LIMIT, YAMUX_GOAWAY_PROTOCOL); /* told after this event */
         stream_free(y, s);
         return 1;
     }

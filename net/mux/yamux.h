@@ -19,7 +19,7 @@
  * growth of all windows stays within window_total and the memory budget grants it. Frames for streams we have forgotten are
  * ignored. Peers that overrun a window, or break the framing, get a go-away and the session ends.
  *
- * Bounds: streams, unacknowledged opens, queued pongs and resets, bytes in send queues. Received bytes are not kept here.
+ * Bounds: streams, unacknowledged opens, queued pongs and resets, streams opened in vain, bytes in send queues. Received bytes are not kept here.
  */
 #ifndef NET_MUX_YAMUX_H
 #define NET_MUX_YAMUX_H
@@ -36,6 +36,7 @@ struct budget;
 #define YAMUX_UNACKED_MAX 256           /* opens the peer has not acknowledged: go's accept backlog */
 #define YAMUX_PONGS_MAX   64            /* pings not yet answered, before we hang up */
 #define YAMUX_RESETS_MAX  4096          /* resets not yet sent, before we hang up */
+#define YAMUX_VAIN_MAX    1024 /* streams that the peer reset before we could answer, more than others, before we hang up */
 #define YAMUX_BATCH_PARTS 64
 
 enum yamux_goaway { YAMUX_GOAWAY_NORMAL, YAMUX_GOAWAY_PROTOCOL, YAMUX_GOAWAY_INTERNAL };

@@ -176,6 +176,7 @@ static void gather_control(struct gather *g)
         s->in_control = false;
         unsigned flags = (s->syn_due ? FLAG_SYN : 0u) | (s->ack_due ? FLAG_ACK : 0u);
         uint32_t grant = (uint32_t)(s->window - s->credit - s->unconsumed);
+        y->vain -= s->ack_due && y->vain;
         s->syn_due = s->ack_due = false;
         if (s->fin_received)
             grant = 0;

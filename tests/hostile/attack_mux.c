@@ -335,7 +335,7 @@ static const struct attack mux_table[] = {
     {"stream-garbage", "mux", GETS(GOT_RESET) | GETS_CLOSED, stream_garbage, "random bytes on a stream"},
     {"stream-huge-token", "mux", GETS(GOT_RESET) | GETS_CLOSED, stream_huge_token, "a protocol name of 256 MiB"},
     {"ping-odd", "mux", 0, ping_odd, "31 bytes to the echo"},
-    {"reset-flood", "reset-flood", 0, reset_flood, "100,000 streams opened and reset"},
+    {"reset-flood", "reset-flood", GETS_CLOSED, reset_flood, "100,000 streams opened and reset"},
     {"open-flood", "open-flood", 0, open_flood, "100,000 streams opened"},
     {"open-flood-deaf", "open-flood-deaf", 0, open_flood_deaf, "10^6 streams opened, their resets not read"},
     {"mux-pings", "mux-pings", 0, mux_pings, "10^6 Yamux pings"},

@@ -219,6 +219,36 @@ Test(yamux, pings_go_ahead_of_data)
     buf_done(&told);
 }
 
+static int open_and_reset(struct yamux *y, uint32_t first, unsigned count)
+{
+    struct buf in = BUF_INIT, told = BUF_INIT;
+    for (uint32_t i = 0; i < count; i++) {
+        frame(&in, WINDOW, SYN, first + 2 * i, 0);
+        frame(&in, WINDOW, RST, first + 2 * i, 0);
+    }
+    int r = feed(y, buf_span(&in), 1 << 20, &told);
+    buf_done(&in);
+    buf_done(&told);
+    return r;
+}
+
+Test(yamux, streams_in_vain)
+{
+    struct yamux *y = yamux_new(&yamux_defaults, 0);
+    struct buf in = BUF_INIT, told = BUF_INIT;
+    cr_assert_eq(open_and_reset(y, 1, YAMUX_VAIN_MAX), 0);
+    /* one that is answered makes up for one of them */
+    frame(&in, WINDOW, SYN, 20001, 0);
+    cr_assert_eq(feed(y, buf_span(&in), 1 << 20, &told), 0);
+    expect_output(y, "000200010000000000000001"
+                     "0001000200004e2100000000");
+    cr_assert_eq(open_and_reset(y, 30001, 1), 0);
+    cr_assert_eq(open_and_reset(y, 30003, 1), ERR_LIMIT);
+    yamux_free(y);
+    buf_done(&in);
+    buf_done(&told);
+}
+
 Test(yamux, keepalive_and_death)
 {
     struct yamux_config cfg = yamux_defaults;
