@@ -78,7 +78,14 @@ static int list(void)
     return 0;
 }
 
-static void report(const struct attack *a, const struct hostile *h)
+static double cpu_used(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t); /* a clock that every process has */
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void report(const struct attack *a, const struct hostile *h, double cpu)
 {
     const struct tally *t = &h->tally;
     bool expected = true;
@@ -88,8 +95,9 @@ static void report(const struct attack *a, const struct hostile *h)
         if (a->expect && i != GOT_REFUSED && t->outcome[i] && !(a->expect & GETS(i)))
             expected = false;
     }
-    printf(",\"units\":%llu,\"sent\":%llu,\"received\":%llu,\"open\":%u,\"expected\":%s}\n", (unsigned long long)t->units,
-           (unsigned long long)t->sent, (unsigned long long)t->received, t->open_most, expected ? "true" : "false");
+    printf(",\"units\":%llu,\"sent\":%llu,\"received\":%llu,\"open\":%u,\"cpu\":%.3f,\"expected\":%s}\n",
+           (unsigned long long)t->units, (unsigned long long)t->sent, (unsigned long long)t->received, t->open_most, cpu,
+           expected ? "true" : "false");
     (void)fflush(stdout); /* nobody reads it: nothing to do about it */
 }
 
@@ -97,11 +105,12 @@ static void run(const struct attack *a, struct hostile *h, mono_ns time)
 {
     h->tally = (struct tally){0};
     h->until = mono_after(mono_now(), time);
+    double cpu = cpu_used();
     do {
         a->run(h);
         hostile_sleep(h, mono_now() + PACE);
     } while (!hostile_over(h));
-    report(a, h);
+    report(a, h, cpu_used() - cpu);
 }
 
 static bool parse_target(const char *text, struct target *t)

@@ -4,10 +4,14 @@
 
 Node 1 has a file, node 2 reads it through its mount, and namespace 3 attacks one of them from many addresses (hostile_main.c
 has the attacks). After each group of attacks: both nodes are alive and answer, their budget was kept, memory and descriptors
-are bounded, and every byte arrived. What the node did is printed, and what share of its speed the transfer kept, against the
-transfers right before and after the attack. The link to node 2 is slow enough (LINK) that two cores have room for attacker and
-nodes together, so that what is lost is what the node let the attacker take; it may be a tenth, and more only when
-a second measurement does not confirm it. "raw" is the same without the link's limit: there they share the cores too.
+are bounded, and every byte arrived. What the node did is printed, and what share of its speed the transfer kept: the median
+of the transfers during the attack against the median of those right before and after it. What is to be seen is what the node lets
+the attacker take, not what it costs to run an attacker on the same two cores. So the link to node 2 is slow enough (LINK) that there is
+room; the attacker runs when nobody else wants the processor (SCHED_IDLE); and its processor time is printed ("attacker", of one core)
+beside what the node spent because of it ("node": its own time during the attack less what it spends on so many bytes without one).
+A tenth of the speed may be lost. When it seems more, attack and quiet are measured in turn some times more, and all of them count: what
+others do on the machine falls on both. When others keep it busy ("others", cores, without those that are nice) a node that works more
+waits more, on whatever it works: then the speed may be a third, and it is the node's time that is bounded (COST). "raw" is the same without the link's limit: there all share the cores.
 
 The short form: a second or so for each group, transfers too short to tell more than a third of the speed from all of it.
 By hand: P2P_TEST_HOSTILE=12 (MiB) P2P_TEST_HOSTILE_SECONDS=1 and more, P2P_TEST_HOSTILE_RAW=256 (MiB) hostile_test.py [Hostile.test_GROUP …]
@@ -23,7 +27,10 @@ SIZE = int(os.environ.get("P2P_TEST_HOSTILE", "2")) << 20
 SECONDS = float(os.environ.get("P2P_TEST_HOSTILE_SECONDS", "0.3" if SHORT else "1"))
 RAW = int(os.environ.get("P2P_TEST_HOSTILE_RAW", "0")) << 20
 LINK = "200mbit"
-KEPT = 0.33 if SHORT else 0.9  # of the honest transfer's speed
+KEPT_LEAST = 0.33
+KEPT = KEPT_LEAST if SHORT else 0.9  # of the honest transfer's speed
+COST, BUSY = 0.3, 0.5  # of a core; cores
+MEASURES = 6           # at most, when it seems that more is lost
 LIARS_COST = 4         # a liar costs a block or so before it is known for one, so these transfers are longer
 MEMORY = int(os.environ.get("P2P_TEST_HOSTILE_MEMORY", "64")) << 20
 SLACK = 48 << 20       # code, stacks, allocator, mount: what a node is beside its budget
@@ -50,10 +57,6 @@ class Watch(threading.Thread):
         self.proc = pathlib.Path("/proc") / str(node.process.pid)
         self.anon = self.used = self.files = 0
         self.start()
-
-    def cpu(self):
-        fields = (self.proc / "stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def run(self):
         while not self.stop.is_set():
@@ -89,7 +92,8 @@ class Hostile(unittest.TestCase):
             cls.rows = []
             cls.link(True)
             cls.transfer(SIZE)  # the first one has to learn
-            cls.quiet = cls.transfer(SIZE)
+            cls.quiet_cpu = []  # seconds a byte, of both nodes, without an attack
+            cls.quiet = cls.quiet_transfer()
             cls.quiet_raw = cls.raw() if RAW else 0
         except BaseException:
             cls.stack.__exit__(*sys.exc_info())
@@ -99,7 +103,7 @@ class Hostile(unittest.TestCase):
     def tearDownClass(cls):
         ends = [(n.stop(60), n.tail()) for n in cls.nodes]
         cls.stack.close()
-        print(f"\n{'attacks':18}{'kept':>6}{'raw':>6}{'cpu':>6}{'budget':>8}{'anon':>7}{'fds':>5}  what the node did", file=sys.stderr)
+        print(f"\n{'attacks':18}{'kept':>6}{'raw':>6}{'times':>6}{'node':>6}{'attacker':>9}{'others':>7}{'budget':>8}{'anon':>7}{'fds':>5}  what the node did", file=sys.stderr)
         for row in cls.rows:
             print(row, file=sys.stderr)
         for code, tail in ends:
@@ -147,6 +151,29 @@ class Hostile(unittest.TestCase):
         return len(data) / took / 1e6
 
     @classmethod
+    def cpu(cls):
+        """Seconds of each node's processor time."""
+        used = []
+        for n in cls.nodes:
+            fields = pathlib.Path(f"/proc/{n.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            used.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+        return used
+
+    @classmethod
+    def others(cls):
+        """Seconds of processor time of all that are not nice, without the nodes and us; the attacker is among them."""
+        user, _, system, _, _, irq, soft, *_ = (int(v) / os.sysconf("SC_CLK_TCK")
+                                                for v in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:])
+        return user + system + irq + soft - sum(cls.cpu()) - sum(os.times()[:4])
+
+    @classmethod
+    def quiet_transfer(cls):
+        before = cls.cpu()
+        speed = cls.transfer(SIZE)
+        cls.quiet_cpu.append([(a - b) / SIZE for a, b in zip(cls.cpu(), before)])
+        return speed
+
+    @classmethod
     def raw(cls):
         cls.link(False)
         try:
@@ -159,23 +186,39 @@ class Hostile(unittest.TestCase):
         held = b"".join(pattern(64 << 20, "held")) if group == "slow-readers" else b"held"
         (target.mount / "share" / "held").write_bytes(held)
         root = target.cid(target.mount / "share" / "held")
-        m = self.measure(group, attacks, target, root)
-        kept = m["kept"]
-        if kept < KEPT and not SANITIZED:
-            m = self.measure(group, attacks, target, root)
+        machine, start = self.others(), time.monotonic()
+        ms = [self.measure(group, attacks, target, root)]
+        while not SANITIZED and self.kept(ms) < KEPT and len(ms) < MEASURES:
+            ms.append(self.measure(group, attacks, target, root))
+        attacker = sum(d["cpu"] for m in ms for d in m["done"])
+        others = max(0, self.others() - machine - attacker) / (time.monotonic() - start)
         for n in self.nodes:
             n.run("gc", timeout=300)
-        raw = f"{m['raw']:6.2f}" if RAW else f"{'':6}"
-        w = m["watches"][self.nodes.index(target)]
-        what = "; ".join(self.words(d, len(attacks) > 1) for d in m["done"])
-        self.rows.append(f"{group:18}{m['kept']:6.2f}{raw}{m['cpu']:6.2f}{w.used >> 20:6} M{w.anon >> 20:5} M{w.files:5}  {what}")
-        if not SANITIZED:
-            self.assertGreater(m["kept"], KEPT, f"the honest transfer is starved; the first time it kept {kept:.2f}")
+        t, last = self.nodes.index(target), ms[-1]
+        own = statistics.mean(c[t] for c in self.quiet_cpu)
+        node = max(0, sum(m["cpu"][t] - own * m["bytes"] for m in ms) / sum(m["seconds"] for m in ms))
+        attacker /= sum(m["seconds"] for m in ms)
+        raw = f"{last['raw']:6.2f}" if RAW else f"{'':6}"
+        used, anon, files = (max(getattr(m["watches"][t], a) for m in ms) for a in ("used", "anon", "files"))
+        what = "; ".join(self.words(d, len(attacks) > 1) for d in last["done"])
+        self.rows.append(f"{group:18}{self.kept(ms):6.2f}{raw}{len(ms):6}{node:6.2f}{attacker:9.2f}{others:7.2f}"
+                         f"{used >> 20:6} M{anon >> 20:5} M{files:5}  {what}")
+        if SANITIZED:
+            return
+        speeds = f"the honest transfer is starved: {[(m['quiet'], m['during']) for m in ms]}"
+        self.assertGreater(self.kept(ms), KEPT if others < BUSY else KEPT_LEAST, speeds)
+        if not SHORT:
+            self.assertLess(node, COST, "the node's time")
+
+    @staticmethod
+    def kept(ms):
+        during, quiet = ([v for m in ms for v in m[k]] for k in ("during", "quiet"))
+        return statistics.median(during) / statistics.median(quiet)
 
     def start(self, attacks, target, root):
         address = target.address().split("/")
         seconds = 600 if len(attacks) == 1 else max(SECONDS, 0.3 * len(attacks))
-        command = ["nice", "-n", "10", HOSTILE, "run", "--seconds", seconds, "--from", "10.77.0.100", "--sources", SOURCES,
+        command = ["chrt", "--idle", "0", HOSTILE, "run", "--seconds", seconds, "--from", "10.77.0.100", "--sources", SOURCES,
                    "--root", root, f"{address[2]}:{address[4]}", *[a for a, _ in attacks]]
         hostile = self.lab.popen(3, command, stdout=subprocess.PIPE, text=True)
         self.assertEqual(hostile.stdout.readline(), "begun\n")
@@ -185,29 +228,30 @@ class Hostile(unittest.TestCase):
         cls = type(self)
         before, before_raw, during = cls.quiet, cls.quiet_raw, []
         watches = [Watch(n) for n in self.nodes]
-        used = [w.cpu() for w in watches]
-        start = time.monotonic()
+        size = SIZE * LIARS_COST if group.startswith("liar") else SIZE
+        used, start = self.cpu(), time.monotonic()
         hostile = self.start(attacks, target, root)
         alone = len(attacks) == 1
         while len(during) < (1 if SANITIZED else 2) or (time.monotonic() < start + SECONDS if alone else hostile.poll() is None):
-            during.append(self.transfer(SIZE * LIARS_COST if group.startswith("liar") else SIZE))
+            during.append(self.transfer(size))
+        cpu, seconds = [a - b for a, b in zip(self.cpu(), used)], time.monotonic() - start
         raw = self.raw() if RAW and hostile.poll() is None else 0
         if alone:
             hostile.terminate()
         out, _ = hostile.communicate(timeout=60)
-        cpu = max(w.cpu() - u for w, u in zip(watches, used)) / (time.monotonic() - start)
         for w in watches:
             w.end()
         done = [json.loads(line) for line in out.splitlines()]
         self.check(attacks, hostile, watches, done)
-        cls.quiet = self.transfer(SIZE)
+        cls.quiet = self.quiet_transfer()
         cls.quiet_raw = self.raw() if RAW else 0
-        return {"kept": 2 * statistics.median(during) / (before + cls.quiet), "cpu": cpu, "watches": watches, "done": done,
-                "raw": 2 * raw / (before_raw + cls.quiet_raw) if RAW else 0}
+        return {"during": during, "quiet": [before, cls.quiet], "cpu": cpu, "seconds": seconds, "bytes": size * len(during),
+                "watches": watches, "done": done, "raw": 2 * raw / (before_raw + cls.quiet_raw) if RAW else 0}
 
     def check(self, attacks, hostile, watches, done):
         self.assertEqual(hostile.returncode, 0)
         self.assertEqual([d["attack"] for d in done], [a for a, _ in attacks])
+        self.assertEqual([d["attack"] for d in done if not d["rounds"]], [], "each attack came to something")
         for n, w in zip(self.nodes, watches):
             self.assertIsNone(n.process.poll(), f"node {n.index} lives")
             self.assertGreater(w.used, 0, "it was sampled")
