@@ -19,6 +19,7 @@
 #include "cmd/daemon/task.h"
 #include "cmd/daemon/views.h"
 #include "net/service/service_line.h"
+#include "store/base/footprint.h"
 #include "store/base/log.h"
 #include "store/repo/identity.h"
 
@@ -362,17 +363,17 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
 static void arm_tick(struct daemon *d)
 {
-    mono_ns wait = d->tasks || d->uploads ? TICK_BUSY : TICK_IDLE;
+    mono_ns wait = d->tasks || d->uploads || budget_tight(d->budget) ? TICK_BUSY : TICK_IDLE;
     struct timeval tv = {(time_t)(wait / MONO_S), (suseconds_t)(wait % MONO_S / MONO_US)};
     event_add(d->tick_event, &tv);
 }
 
-/* Blocks go from thread to thread, and each thread's part of the heap would keep the most that it ever had: what is free in the
- * middle goes back to the kernel, which a free() alone does not do. */
-static void give_back_memory(void)
+/* What malloc keeps lies beside the charges to the budget: others get less for it. */
+static void give_back_memory(struct daemon *d, mono_ns now)
 {
     if (mallinfo2().fordblks > FREE_MOST)
-        malloc_trim(0);
+        footprint_trim();
+    budget_look(d->budget, now);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -389,7 +390,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     dnsd_tick(d->dnsd, now);
     if (!d->tasks)
         blockcache_trim(d->cache, 0); /* the store shows them now */
-    give_back_memory();
+    give_back_memory(d, now);
     if (now - d->texts_at >= TEXTS_EVERY) {
         d->texts_at = now;
         views_publish_texts(d);
@@ -457,6 +458,7 @@ static int open_store(struct daemon *d, struct why *why)
     char dir[PATH_MAX], names[PATH_MAX];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     d->budget = budget_new(config_u64(d->config, CONFIG_MEMORY));
+    budget_set_gauge(d->budget, footprint_private);
     d->workers = workers_new(cores < 2 ? 2 : cores > (long)WORKERS_MOST ? WORKERS_MOST : (unsigned)cores);
     int r = repo_dir(d->repo, "blocks", dir, why);
     if (r == 0)
@@ -750,6 +752,7 @@ int daemon_run(const struct daemon_options *o, struct why *why)
     struct daemon *d = MEM_NEW(struct daemon);
     d->options = o;
     d->started = mono_now();
+    footprint_tame();
     size_t opened = 0;
     int r = 0;
     while (r == 0 && opened < sizeof parts / sizeof *parts)

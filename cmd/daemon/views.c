@@ -160,8 +160,10 @@ json_t *view_limits(struct daemon *d)
     add_limit(rows, "memory", size_text_exact(budget_limit(d->budget), a), budget_used(d->budget));
     for (enum budget_class c = 0; c < BUDGET_CLASSES; c++) { /* of it, the share that each kind of use is sure of */
         snprintf(n, sizeof n, "memory.%s", budget_class_name(c));
-        add_limit(rows, n, size_text_exact(budget_share(d->budget, c), a), budget_class_used(d->budget, c));
+        uint64_t share = budget_share(d->budget, c) & ~UINT64_C(0xffff); /* a number for people */
+        add_limit(rows, n, size_text_exact(share, a), budget_class_used(d->budget, c));
     }
+    add_limit(rows, "memory.other", "none", budget_beside(d->budget));
     add_limit(rows, "quota", s.quota_bytes ? size_text_exact(s.quota_bytes, a) : "none", s.bytes);
     add_limit(rows, "upload", up ? size_text_exact(up, a) : "none", d->view ? d->view->rate_out : 0);
     add_limit(rows, "download", down ? size_text_exact(down, a) : "none", d->view ? d->view->rate_in : 0);

@@ -103,8 +103,8 @@ static struct block *force_block(struct exchange *x, struct exchange_stream *s, 
 {
     const struct exchange_peer *p = s->peer;
     unsigned most = p->ledger.blocks_received ? FORCED_MAX : 1;
-    uint64_t limit = budget_limit(x->budget);
-    if (p->partial || x->forced >= most || budget_used(x->budget) + size > limit - limit / FORCED_LEAVES)
+    uint64_t room = budget_room(x->budget);
+    if (p->partial || x->forced >= most || budget_used(x->budget) + size > room - room / FORCED_LEAVES)
         return NULL;
     struct block *b = block_new_always(x->budget, BUDGET_NET, size);
     if (!b)
@@ -124,7 +124,7 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
         return true;
     }
     bool first = p->partial == 0; /* one block per peer always may, else a crowd of slow ones could shut out the rest */
-    if (!first && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_limit(x->budget) / PARTIAL_PART))
+    if (!first && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_room(x->budget) / PARTIAL_PART))
         return false;
     struct block *b = block_new(size ? x->budget : NULL, BUDGET_NET, size); /* an empty one has no byte to wait for */
     if (!b)

@@ -238,7 +238,7 @@ void serve_appeared(struct exchange *x, const struct cid *cid)
 
 static uint64_t total_max(const struct exchange *x)
 {
-    return budget_limit(x->budget) / SERVE_TOTAL_PART;
+    return budget_room(x->budget) / SERVE_TOTAL_PART;
 }
 
 void serve_sent(struct exchange *x, struct exchange_peer *p, uint64_t bytes)
