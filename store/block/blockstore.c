@@ -260,6 +260,10 @@ static int apply_group(struct blockstore *bs, struct store_txn *txn)
 {
     for (unsigned i = 0; i < bs->group_count; i++) {
         struct store_op *op = bs->group[i];
+        if (i > 0 && store_txn_full(txn)) {
+            opqueue_put_back(bs, i);
+            return 0;
+        }
         bool wrote_before = txn->wrote;
         txn->wrote = false;
         txn->need = 0;
@@ -297,7 +301,7 @@ static int try_group(struct blockstore *bs)
     r = apply_group(bs, &txn);
     if (r == 0 && (txn.wrote || poked))
         r = touch_apply(bs, &txn);
-    if (r >= 0 && txn.wrote && bs->group_most > 1 && txn.t.pending[LANE_LIVE] > 0)
+    if (r >= 0 && txn.wrote && bs->group_most > 1 && txn.t.pending[LANE_LIVE] > 0 && !store_txn_full(&txn))
         r = cascade_step(&txn, GROUP_LINKS);
     if (r < 0 || !txn.wrote) {
         store_txn_abort(&txn);
@@ -488,9 +492,9 @@ static int work_step(struct blockstore *bs, struct store_txn *txn)
 {
     mono_ns until = mono_after(mono_now(), STEP_TIME);
     int r = touch_apply(bs, txn);
-    while (r >= 0 && txn->t.pending[LANE_LIVE] > 0 && mono_now() < until)
+    while (r >= 0 && txn->t.pending[LANE_LIVE] > 0 && mono_now() < until && !store_txn_full(txn))
         r = cascade_step(txn, GROUP_LINKS);
-    while (r >= 0 && bs->evict.active && !bs->evict.finished && mono_now() < until)
+    while (r >= 0 && bs->evict.active && !bs->evict.finished && mono_now() < until && !store_txn_full(txn))
         r = evict_step(bs, txn, STEP_BLOCKS);
     if (r >= 0 && txn->t.pins_incomplete > 0 && txn->t.wanted == 0 && txn->t.pending[LANE_LIVE] == 0)
         r = pins_all_complete(txn);

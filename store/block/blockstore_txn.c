@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stddef.h>
 
+#define PAGE       4096                 /* LMDB's, on the machines that we know */
 #define FULL_BELOW (UINT32_C(64) << 10) /* free bytes */
 
 static int txn_source_get(struct block_source *self, const struct cid *cid, struct span *ret)
@@ -36,6 +37,9 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     txn->wrote = false;
     txn->hard = 0;
     txn->need = 0;
+    memset(txn->writes, 0, sizeof txn->writes);
+    txn->writes_all = 0;
+    txn->big_bytes = 0;
     txn->source.get = txn_source_get;
     txn->source.missing_count = 0;
     int fault = bs->commit_error;
@@ -113,10 +117,37 @@ static int written(struct store_txn *txn, int rc)
     return r;
 }
 
+static void count_write(struct store_txn *txn, MDB_dbi db, size_t value)
+{
+    assert(db < STORE_DBIS);
+    txn->writes[db]++;
+    txn->writes_all++;
+    if (value > PAGE / 2)
+        txn->big_bytes += (value + 2 * PAGE - 1) / PAGE * PAGE;
+}
+
+/* A write takes a page at most, now and then two; all writes to one database no more than it has. */
+bool store_txn_full(const struct store_txn *txn)
+{
+    size_t most = txn->bs->group_bytes_most;
+    if (txn->big_bytes + (size_t)txn->writes_all * PAGE < most) /* as a rule */
+        return false;
+    size_t bytes = txn->big_bytes;
+    for (MDB_dbi db = 0; db < STORE_DBIS; db++) {
+        MDB_stat stat;
+        if (!txn->writes[db] || mdb_stat(txn->mdb, db, &stat) != 0)
+            continue;
+        size_t pages = stat.ms_branch_pages + stat.ms_leaf_pages;
+        bytes += (pages < txn->writes[db] ? pages : txn->writes[db]) * PAGE;
+    }
+    return bytes >= most;
+}
+
 static int put(struct store_txn *txn, MDB_dbi db, MDB_val *k, MDB_val *v, unsigned flags)
 {
     if (txn->hard)
         return txn->hard;
+    count_write(txn, db, v->mv_size);
     int rc = fault_point();
     if (rc == 0)
         rc = mdb_put(txn->mdb, db, k, v, flags);
@@ -141,6 +172,7 @@ int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key)
 {
     if (txn->hard)
         return txn->hard;
+    count_write(txn, db, 0);
     MDB_val k = store_val(key);
     int rc = fault_point();
     if (rc == 0)

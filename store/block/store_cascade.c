@@ -10,9 +10,9 @@
 
 #include <stdlib.h>
 
-/* Links a run: one pass over the block's bytes each. 4096 CIDs are 600 KB for the moment of the run; blocks of our own making
- * have at most 1024 links. */
-#define RUN_MAX 4096
+/* Links a run: one pass over the block's bytes each. A run is never cut, and each link may be another of LMDB's pages; blocks
+ * of our own making have at most 1024 links. */
+#define RUN_MAX 512
 
 struct run {
     struct cid *children;
@@ -163,7 +163,7 @@ int cascade_step(struct store_txn *txn, unsigned links)
 {
     unsigned did = 0;
     for (int lane = 0; lane < LANES; lane++)
-        while (did < links && txn->t.pending[lane] > 0) {
+        while (did < links && txn->t.pending[lane] > 0 && !store_txn_full(txn)) {
             int r = cascade_first(txn, lane);
             if (r < 0)
                 return r;

@@ -78,6 +78,8 @@ struct store_env {
     char dir[PATH_MAX - 64];
 };
 
+#define STORE_DBIS (2 + STORE_DBS + BLOCKSTORE_RECORD_DBS) /* LMDB gives handles from 2 on; 0 and 1 are its own */
+
 /* One per row of LMDB's reader table; LMDB's default is 126. */
 #define READERS_MAX 96
 
@@ -116,12 +118,17 @@ struct store_txn {
     int hard;      /* ERR_*: LMDB refused; the transaction can only be aborted */
     uint64_t need; /* bytes a put did not find room for under the quota */
     struct block_source source;
+    /* what it wrote: LMDB has a copy of each such page, and keeps for ever the memory of the most that it had */
+    uint32_t writes[STORE_DBIS], writes_all;
+    size_t big_bytes; /* of values that have pages of their own */
 };
 
 int store_txn_begin(struct blockstore *bs, struct store_txn *txn);
 int store_txn_commit(struct store_txn *txn); /* commits or aborts; counters go to bs->t on success */
 void store_txn_abort(struct store_txn *txn);
 int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct span value); /* keys ascend */
+bool store_txn_full(
+    const struct store_txn *txn); /* it has as many pages as it should: whoever can go on in the next one, does */
 
 /* ---- keys ---- */
 
@@ -175,8 +182,8 @@ struct blockstore {
     size_t lazy_most;                    /* bytes of lazy operations that are worth a commit */
     struct store_op *group[GROUP_OPS_MAX];
     unsigned group_count;
-    unsigned group_most; /* halves and more when a commit fails, doubles when one succeeds */
-    size_t group_bytes_most;
+    unsigned group_most;            /* halves and more when a commit fails, doubles when one succeeds */
+    size_t group_bytes_most;        /* of a group's data; and of the pages of a transaction */
     struct store_op *room_made_for; /* for this one eviction has been tried */
     bool room_wanted;               /* the first pending operation waits for the eviction */
     bool careful;                   /* the present group: every operation in a nested transaction */
