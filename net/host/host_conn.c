@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #define STARVED_PAUSE (50 * MONO_MS)
+#define CONN_BESIDE   (sizeof(struct host_conn) + sizeof(struct host_peer) + 3072) /* the exchange's part, the socket's */
 
 static struct host_conn *conn_make(struct host *h, void *owner, const struct multiaddr *remote, const struct multiaddr *local,
                                    const struct host_dial *dial)
@@ -251,7 +252,7 @@ void hconn_expire(struct host_conn *c)
 static void charge(struct host_conn *c)
 {
     struct budget *b = c->host->config.budget;
-    size_t held = conn_memory(c->conn) + c->raw_held;
+    size_t held = conn_memory(c->conn) + c->raw_held + CONN_BESIDE;
     if (held < c->charged)
         budget_give(b, BUDGET_NET, c->charged - held);
     if (held > c->charged && !budget_take(b, BUDGET_NET, held - c->charged)) {

@@ -17,7 +17,7 @@
 enum yamux_frame_type { FRAME_DATA, FRAME_WINDOW, FRAME_PING, FRAME_GOAWAY, FRAME_TYPES };
 enum yamux_flags { FLAG_SYN = 1, FLAG_ACK = 2, FLAG_FIN = 4, FLAG_RST = 8 };
 
-#define YAMUX_BUCKETS    256 /* of the table; the peer chooses its numbers, but there are few of them */
+#define YAMUX_BUCKETS    32 /* of the table; the peer chooses its numbers, but there are few of them */
 #define YAMUX_CHUNK_MIN  1024
 #define YAMUX_SPARES_MAX 4       /* empty chunks kept for the next write */
 #define YAMUX_RTT_ROUNDS 4       /* a window used up within so many round trips is too small */
