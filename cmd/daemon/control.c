@@ -64,6 +64,7 @@ void ctl_unref(struct ctl_request *q)
     if (--q->refs > 0)
         return;
     evhttp_clear_headers(&q->query);
+    budget_give(q->d->budget, BUDGET_READ, q->charged);
     free(q);
 }
 
@@ -358,6 +359,24 @@ static void failures(struct ctl_request *q)
     ctl_fail(q, ERR_NOT_FOUND, NULL, "no failure of request %.40s is known", q->rest);
 }
 
+/* It is here already: others wait for it, and the request is never refused for it. */
+static void take_body(struct ctl_request *q, struct evbuffer *in)
+{
+    size_t len = evbuffer_get_length(in);
+    q->body = span_of(len ? evbuffer_pullup(in, -1) : NULL, len);
+    q->charged = len;
+    budget_take_always(q->d->budget, BUDGET_READ, len);
+}
+
+/* Who needs it longer has a copy: one of them is enough. */
+static void drop_body(struct ctl_request *q)
+{
+    struct evbuffer *in = q->http ? evhttp_request_get_input_buffer(q->http) : NULL;
+    q->body = SPAN_NONE;
+    if (in)
+        evbuffer_drain(in, evbuffer_get_length(in));
+}
+
 static void dispatch(struct control *c, struct ctl_request *q)
 {
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(q->http);
@@ -368,9 +387,7 @@ static void dispatch(struct control *c, struct ctl_request *q)
         return;
     }
     describe(q, path);
-    struct evbuffer *in = evhttp_request_get_input_buffer(q->http);
-    size_t len = evbuffer_get_length(in);
-    q->body = span_of(len ? evbuffer_pullup(in, -1) : NULL, len);
+    take_body(q, evhttp_request_get_input_buffer(q->http));
     const struct ctl_route *r = route_for(path);
     if (strncmp(path, "/v1/failures/", 13) == 0) {
         q->rest = path + 13;
@@ -397,7 +414,7 @@ static void on_request(struct evhttp_request *http, void *arg)
     }
     struct ctl_request *q = ctl_ref(request_new(c, http, pid));
     dispatch(c, q);
-    q->body = SPAN_NONE;
+    drop_body(q);
     ctl_unref(q);
 }
 

@@ -31,7 +31,8 @@ struct ctl_request {
     unsigned refs;
     uint64_t id;
     struct evkeyvalq query;
-    struct span body;         /* borrowed until the handler returns */
+    struct span body;         /* borrowed until the handler returns; who keeps the request may have a copy */
+    size_t charged;           /* for it, to BUDGET_READ */
     const char *rest;         /* of the path, behind the route's prefix */
     char what[CTL_WHAT_SIZE]; /* it is about, for people: a path, a peer, or its own name */
     pid_t pid;

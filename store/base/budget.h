@@ -24,7 +24,7 @@
 
 enum budget_class {
     BUDGET_WRITE, /* dirty chunks of files that are being written */
-    BUDGET_READ,  /* blocks on their way to readers of the mount and of the control socket */
+    BUDGET_READ,  /* what comes by the control socket, blocks on their way to readers */
     BUDGET_NET,   /* connection buffers, blocks that arrive from or leave for peers */
     BUDGET_STORE, /* the open write transaction, queues to the committer */
     BUDGET_TABLE, /* tables: peers, wants, listings, handles */
