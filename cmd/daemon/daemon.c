@@ -50,7 +50,6 @@
 struct note {
     struct mail mail;
     void (*run)(struct daemon *d, struct note *n);
-    struct engine_view *view;
     char *kind, *text;
     struct buf bytes;
     struct cid cid;
@@ -59,7 +58,6 @@ struct note {
 
 static void note_free(struct note *n)
 {
-    engine_view_free(n->view);
     free(n->kind);
     free(n->text);
     buf_done(&n->bytes);
@@ -91,18 +89,21 @@ static void note_try(struct daemon *d, struct note *take_n)
 
 static void run_view(struct daemon *d, struct note *n)
 {
+    (void)n;
     engine_view_free(d->view);
-    d->view = n->view;
-    n->view = NULL;
+    d->view = atomic_exchange(&d->next_view, NULL);
     views_publish(d);
     socks_seen(d, MONO_NEVER);
 }
 
+/* One note is under way while next_view is there: views of thousands of peers must not queue. */
 static void tell_view(void *arg, struct engine_view *take_v)
 {
-    struct note *n = note_new(run_view);
-    n->view = take_v;
-    note_try(arg, n);
+    struct daemon *d = arg;
+    struct engine_view *not_seen = atomic_exchange(&d->next_view, take_v);
+    if (!not_seen)
+        mailbox_reply(d->mail, &note_new(run_view)->mail);
+    engine_view_free(not_seen);
 }
 
 static void run_event(struct daemon *d, struct note *n)
@@ -527,6 +528,7 @@ static void close_loop(struct daemon *d)
         event_base_free(d->base);
     mailbox_free(d->mail);
     engine_view_free(d->view);
+    engine_view_free(atomic_exchange(&d->next_view, NULL));
     buf_done(&d->saved_peers);
 }
 

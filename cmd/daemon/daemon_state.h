@@ -67,10 +67,11 @@ struct daemon {
     struct petnames *petnames;
     struct keeper *keeper;
     struct uploads *uploads;
-    unsigned dns_dials;       /* dnsd_dial.h */
-    struct dnsd *dnsd;        /* NULL before it is opened and after */
-    struct engine_view *view; /* the newest; NULL before the first */
-    struct buf saved_peers;   /* newest peerstore, not written yet */
+    unsigned dns_dials;                    /* dnsd_dial.h */
+    struct dnsd *dnsd;                     /* NULL before it is opened and after */
+    struct engine_view *view;              /* the newest; NULL before the first */
+    struct engine_view *_Atomic next_view; /* from the engine, not looked at yet */
+    struct buf saved_peers;                /* newest peerstore, not written yet */
     bool saving_peers;
 };
 
