@@ -96,7 +96,6 @@ struct mount {
     struct buf texts[MOUNT_TEXTS];
     struct buf events;
     bool online;
-
     uint64_t requests[OPS]; /* of the kernel, since the start */
 
     /* streams */

@@ -133,7 +133,7 @@ struct host {
     struct selfaddrs self;
     struct exchange *exchange;
     struct host_sources *sources;
-    struct mdns *mdns; /* NULL: off */
+    struct mdns *mdns;                    /* NULL: off */
     struct chain raw_ready;               /* to be told HOST_STREAM_READY */
     size_t raw_kept;                      /* bytes of raw streams that were reset after they had finished, not taken yet */
     struct buf raw_spare;                 /* memory for the next stream that has something to hold */
@@ -247,5 +247,4 @@ bool lan_pull(struct host *h, struct host_action *ret);
 
 #include "net/host/host_dial.h"
 #include "net/host/host_stream.h"
-
 #endif

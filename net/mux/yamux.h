@@ -19,7 +19,8 @@
  * growth of all windows stays within window_total and the memory budget grants it. Frames for streams we have forgotten are
  * ignored. Peers that overrun a window, or break the framing, get a go-away and the session ends.
  *
- * Bounds: streams, unacknowledged opens, queued pongs and resets, streams opened in vain, bytes in send queues. Received bytes are not kept here.
+ * Bounds: streams, unacknowledged opens, queued pongs and resets, streams opened in vain, bytes in send queues. Received bytes
+ * are not kept here.
  */
 #ifndef NET_MUX_YAMUX_H
 #define NET_MUX_YAMUX_H
