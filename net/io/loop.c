@@ -3,6 +3,8 @@
  * Each descriptor has two libevent events (read, write), so that turning writing on and off leaves reading alone. libevent
  * may call an event of a batch after another callback of the same batch deleted it? No: event_del takes it off the active
  * queue. So freeing any loop_fd inside a callback is safe, and ready() is the last thing a callback does.
+ *
+ * The timer is a descriptor of our own: libevent would set its own anew before each wait, we only when the deadline changes.
  */
 #include "net/io/loop.h"
 
@@ -13,6 +15,8 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 struct loop_mailbox {
     struct mailbox *mb;
@@ -22,8 +26,9 @@ struct loop_mailbox {
 
 struct loop {
     struct event_base *base;
-    struct event *timer;
-    mono_ns armed; /* what the timer stands at; MONO_NEVER: off */
+    int timer_fd;
+    struct event *timer; /* it fired */
+    mono_ns armed;       /* what the timer stands at; MONO_NEVER: off */
     mono_ns (*turn)(void *arg);
     void *turn_arg;
     bool stop;
@@ -40,9 +45,11 @@ struct loop_fd {
 
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
 {
-    (void)fd;
     (void)what;
     struct loop *l = arg;
+    uint64_t count;
+    ssize_t got = read(fd, &count, sizeof count);
+    (void)got;             /* it was set anew meanwhile: harmless */
     l->armed = MONO_NEVER; /* the turn after this batch does the work */
 }
 
@@ -51,16 +58,21 @@ int loop_new(struct loop **ret)
     struct event_config *cfg = event_config_new();
     if (!cfg)
         abort();
-    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
     struct event_base *base = event_base_new_with_config(cfg);
     event_config_free(cfg);
-    if (!base)
+    int timer_fd = base ? timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC) : -1;
+    if (timer_fd < 0) {
+        if (base)
+            event_base_free(base);
         return ERR_IO;
+    }
     struct loop *l = MEM_NEW(struct loop);
     l->base = base;
     l->armed = MONO_NEVER;
-    l->timer = event_new(base, -1, 0, timer_fired, l);
-    if (!l->timer)
+    l->timer_fd = timer_fd;
+    l->timer = event_new(base, timer_fd, EV_READ | EV_PERSIST, timer_fired, l);
+    if (!l->timer || event_add(l->timer, NULL) != 0)
         abort();
     *ret = l;
     return 0;
@@ -74,6 +86,7 @@ struct loop *loop_free(struct loop *l)
         event_free(l->boxes[i].ev);
     event_free(l->timer);
     event_base_free(l->base);
+    close(l->timer_fd);
     free(l);
     return NULL;
 }
@@ -88,19 +101,12 @@ static void arm(struct loop *l, mono_ns deadline)
 {
     if (deadline == l->armed)
         return;
+    struct itimerspec at = {0}; /* off */
+    if (deadline != MONO_NEVER)
+        at.it_value = (struct timespec){.tv_sec = (time_t)(deadline / MONO_S), .tv_nsec = (long)(deadline % MONO_S)};
+    if (timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
+        abort(); /* our mistake */
     l->armed = deadline;
-    if (deadline == MONO_NEVER) {
-        (void)event_del(l->timer); /* fails only for an event that was never assigned */
-        return;
-    }
-    mono_ns now = mono_now();
-    mono_ns left = deadline > now ? deadline - now : 0;
-    if (left > 3600 * MONO_S)
-        left = 3600 * MONO_S; /* a long sleep in hops: the turn says the deadline again */
-    left += MONO_US - 1;      /* never early by rounding */
-    struct timeval tv = {.tv_sec = (time_t)(left / MONO_S), .tv_usec = (suseconds_t)(left % MONO_S / MONO_US)};
-    if (event_add(l->timer, &tv) != 0)
-        abort(); /* no memory for a heap slot */
 }
 
 int loop_run(struct loop *l)
@@ -110,9 +116,10 @@ int loop_run(struct loop *l)
         mono_ns deadline = l->turn ? l->turn(l->turn_arg) : MONO_NEVER;
         if (l->stop)
             return 0;
-        arm(l, deadline);
         int flags = EVLOOP_ONCE;
-        if (deadline <= mono_now())
+        if (deadline > mono_now())
+            arm(l, deadline);
+        else
             flags |= EVLOOP_NONBLOCK; /* looks once between turns that are due; without ONCE it stays while anything is ready */
         if (event_base_loop(l->base, flags | EVLOOP_NO_EXIT_ON_EMPTY) < 0)
             return ERR_IO;

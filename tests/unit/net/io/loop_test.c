@@ -7,6 +7,7 @@
 struct world {
     struct loop *loop;
     unsigned turns, told;
+    mono_ns next;
 };
 
 static void told(void *arg, unsigned what)
@@ -44,4 +45,27 @@ Test(loop, turns_go_on_beside_what_is_ready, .timeout = 10)
     loop_free(w.loop);
     close(fds[0]);
     close(fds[1]);
+}
+
+static mono_ns thrice(void *arg)
+{
+    struct world *w = arg;
+    mono_ns now = mono_now();
+    cr_assert_geq(now, w->next, "never early");
+    if (++w->turns == 4)
+        loop_stop(w->loop);
+    return w->next = now + (w->turns == 2 ? 300 * MONO_US : 5 * MONO_MS); /* sooner, then later than it stood at */
+}
+
+/* They are kept when nothing else happens, to less than a millisecond */
+Test(loop, deadlines, .timeout = 10)
+{
+    struct world w = {.turns = 0};
+    mono_ns begin = mono_now();
+    cr_assert_eq(loop_new(&w.loop), 0);
+    loop_set_turn(w.loop, thrice, &w);
+    cr_assert_eq(loop_run(w.loop), 0);
+    cr_assert_eq(w.turns, 4);
+    cr_assert_geq(mono_now() - begin, 2 * 5 * MONO_MS + 300 * MONO_US);
+    loop_free(w.loop);
 }
