@@ -11,10 +11,12 @@
 /* A read takes what came; the room for it follows the traffic between these. Two Noise frames are enough to keep the
  * cipher busy, and beyond that the caches lose. */
 #define READ_MIN     4096
-#define READ_MAX     ((size_t)128 * 1024)
+#define READ_MAX     ((size_t)2 * NOISE_FRAME_MAX)
 #define READ_IDLE    (5 * MONO_S)        /* without bytes: the room is given back at the next tick */
 #define FRAME_SLIVER ((size_t)16 * 1024) /* less room than this is not worth a Noise frame of its own */
 #define NOISE_MEMORY 4096                /* of the two cipher contexts and keys, about */
+
+static_assert(CONN_FRAME_DATA == YAMUX_DATA_MAX && CONN_FRAME_WIRE == NOISE_FRAME_MAX, "the header's numbers");
 
 static const char *const security_ids[] = {"/noise"};
 static const char *const muxer_ids[] = {"/yamux/1.0.0"};
@@ -24,7 +26,7 @@ static const struct multistream_table muxer_table = {muxer_ids, 1};
 static const struct conn_limits default_limits = {
     .streams_in = 256,
     .streams_out = 256,
-    .send_queue = (size_t)256 * 1024,
+    .send_queue = 4 * CONN_FRAME_DATA, /* so that what fills it goes out in full frames */
     .send_total = (size_t)4 * 1024 * 1024,
     .hold_max = (size_t)1024 * 1024,
     .window_max = 16u * 1024 * 1024,
@@ -332,13 +334,22 @@ int conn_next(struct conn *c, struct conn_event *ret)
 
 /* ---- bytes ---- */
 
+/* Under load a read ends where a frame does, if those that come are full: what would be begun had to be moved for the next. */
+static size_t read_room(const struct conn *c)
+{
+    size_t missing = noise_missing(&c->recv);
+    return c->read_size < READ_MAX || !missing ? c->read_size : missing + NOISE_FRAME_MAX;
+}
+
 uint8_t *conn_input_reserve(struct conn *c, size_t *ret_room)
 {
     assert(!c->telling);
-    uint8_t *at = buf_try_reserve(&c->recv, c->read_size);
+    c->reserved = read_room(c);
+    uint8_t *at = buf_try_reserve(&c->recv, c->reserved);
     if (!at)
-        at = buf_try_reserve(&c->recv, c->read_size = READ_MIN);
-    c->reserved = at ? c->read_size : 0;
+        at = buf_try_reserve(&c->recv, c->reserved = c->read_size = READ_MIN);
+    if (!at)
+        c->reserved = 0;
     *ret_room = c->reserved;
     return at;
 }
@@ -348,7 +359,7 @@ void conn_input_commit(struct conn *c, size_t n, mono_ns now)
     assert(n <= c->reserved);
     c->now = now;
     if (n == c->reserved && c->read_size < READ_MAX)
-        c->read_size *= 2; /* there was more */
+        c->read_size = c->read_size * 2 < READ_MAX ? c->read_size * 2 : READ_MAX; /* there was more */
     c->reserved = 0;
     if (c->state == CONN_STATE_DEAD || n == 0)
         return;

@@ -37,6 +37,9 @@
 struct budget;
 struct conn;
 
+#define CONN_FRAME_DATA ((size_t)65507) /* bytes of a stream that fill one frame */
+#define CONN_FRAME_WIRE ((size_t)65537) /* which then has this many on the wire */
+
 enum conn_role { CONN_DIALER, CONN_LISTENER };
 
 /* What we speak to peers that open streams: borrowed, may change between calls. An entry that ends in '*' stands for all
@@ -49,7 +52,7 @@ struct conn_protocols {
 struct conn_limits {      /* 0 in a field: the default */
     unsigned streams_in;  /* 256: more are reset */
     unsigned streams_out; /* 256: more are ERR_LIMIT */
-    size_t send_queue;    /* 256 KiB for each stream */
+    size_t send_queue;    /* four full frames for each stream */
     size_t send_total;    /* 4 MiB for all its streams; beyond that conn_write takes nothing */
     size_t hold_max;      /* 1 MiB: unconsumed bytes of all streams, beside windows that have grown */
     uint32_t window_max;  /* 16 MiB: what a stream's receive window may grow to from 256 KiB */

@@ -345,6 +345,14 @@ static bool frame_read(const struct buf *in, struct span *ret_message)
     return true;
 }
 
+size_t noise_missing(const struct buf *in)
+{
+    struct span s = buf_span(in), message;
+    if (s.len < 2 || frame_read(in, &message))
+        return 0;
+    return 2 + ((size_t)s.data[0] << 8 | s.data[1]) - s.len;
+}
+
 int noise_handshake(struct noise *n, struct buf *in, struct buf *out)
 {
     if (n->phase == NOISE_START) {

@@ -54,5 +54,6 @@ void noise_encrypt(struct noise *n, const struct span *parts, unsigned count, st
 /* Takes one frame from `in` and decrypts it where it lies. 1: *ret_plain, valid until `in` is appended to or its owner
  * touches it; 0: the frame is not complete; ERR_VERIFY: forged, or shorter than its tag. */
 int noise_decrypt(struct noise *n, struct buf *in, struct span *ret_plain);
+size_t noise_missing(const struct buf *in); /* of the frame that has begun in it; 0: none has, or it is complete */
 
 #endif

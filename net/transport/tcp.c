@@ -18,7 +18,7 @@
 #define LISTEN_BACKLOG   256
 #define ACCEPT_BATCH     32                  /* accepted in one go, so that others get their turn */
 #define ACCEPT_PAUSE     (1 * MONO_S)        /* after descriptors ran out */
-#define PULL_BYTES       ((size_t)256 << 10) /* of output at once */
+#define PULL_BYTES       ((size_t)4 * 65537) /* of output at once: full Noise frames */
 #define FLUSH_BYTES      ((size_t)1 << 20)   /* sent for one connection in one go */
 #define READ_BYTES       ((size_t)512 << 10) /* received for one connection in one go */
 #define READ_LEAST       ((size_t)16 << 10)

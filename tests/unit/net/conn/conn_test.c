@@ -464,8 +464,8 @@ Test(conn, flow_control)
         run(&p, 10000);
     }
     /* what the window took, and the queue behind it; the listener would not have read that far */
-    cr_assert_eq(sent, 512 * 1024);
-    cr_assert_eq(conn_unsent(p.d.c, id), 256 * 1024);
+    cr_assert_eq(sent, 256 * 1024 + 4 * CONN_FRAME_DATA);
+    cr_assert_eq(conn_unsent(p.d.c, id), 4 * CONN_FRAME_DATA);
     cr_assert(!conn_wants_input(p.l.c));
     cr_assert_eq(conn_consume(p.l.c, p.l.stream, 256 * 1024), 0);
     cr_assert(conn_wants_input(p.l.c));
@@ -523,6 +523,44 @@ Test(conn, output_keeps_to_its_bound)
 }
 
 /* Many streams at once, both ways, in random pieces. */
+Test(conn, under_load_reads_end_where_frames_do)
+{
+    struct pair p;
+    ready(&p);
+    uint32_t id;
+    size_t room;
+    struct buf bytes = BUF_INIT, frames = BUF_INIT;
+    (void)buf_reserve(&bytes, 2 * CONN_FRAME_DATA);
+    buf_commit(&bytes, 2 * CONN_FRAME_DATA);
+    memset(bytes.base, 'x', buf_len(&bytes));
+    cr_assert_eq(conn_open(p.d.c, echo, 1, p.now, &id), 0);
+    run(&p, SIZE_MAX);
+    for (int i = 0; i < 20; i++) { /* the room follows the traffic */
+        cr_assert_eq(conn_write(p.d.c, id, buf_span(&bytes)), (int)buf_len(&bytes));
+        run(&p, SIZE_MAX);
+    }
+    cr_assert_eq(conn_write(p.d.c, id, buf_span(&bytes)), (int)buf_len(&bytes));
+    cr_assert_eq(conn_output(p.d.c, &frames, 2 * CONN_FRAME_WIRE), 2 * CONN_FRAME_WIRE, "full ones");
+    uint8_t *at = conn_input_reserve(p.l.c, &room);
+    cr_assert_eq(room, 2 * CONN_FRAME_WIRE);
+    memcpy(at, frames.base, 1000);
+    conn_input_commit(p.l.c, 1000, p.now);
+    pump(&p.l);
+    at = conn_input_reserve(p.l.c, &room);
+    cr_assert_eq(room, CONN_FRAME_WIRE - 1000 + CONN_FRAME_WIRE, "what is missing, and one more");
+    memcpy(at, frames.base + 1000, room);
+    conn_input_commit(p.l.c, room, p.now);
+    buf_clear(&p.l.told);
+    pump(&p.l);
+    cr_assert(span_starts(buf_span(&p.l.told), "data(1,xxx"));
+    (void)conn_input_reserve(p.l.c, &room);
+    cr_assert_eq(room, 2 * CONN_FRAME_WIRE, "nothing is left");
+    conn_input_commit(p.l.c, 0, p.now);
+    buf_done(&bytes);
+    buf_done(&frames);
+    done(&p);
+}
+
 Test(conn, many_streams)
 {
     enum { STREAMS = 100, BYTES = 20000 };
