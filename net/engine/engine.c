@@ -228,6 +228,7 @@ static void engine_release(struct engine *e)
     tally_done(&e->peer_tally);
     tally_done(&e->ip_tally);
     buf_done(&e->bridge_scratch);
+    bridge_spare_free(e);
     engine_jobs_close(e);
     loop_free(e->loop);
     mailbox_free(e->answers);

@@ -185,6 +185,8 @@ static void fd_ready(void *arg, unsigned what)
     }
     if (what & LOOP_WRITE)
         b->full = false;
+    if (what & LOOP_READ)
+        b->dry = false;
     if (b->held)
         datagrams_drain(b);
     else
@@ -417,6 +419,9 @@ bool bridge_take(struct bridge *b, size_t most)
 {
     struct engine *e = b->e;
     buf_clear(&e->bridge_scratch);
+    if (b->dry)
+        return true;
+    b->dry = true; /* if it has less than is asked for */
     ssize_t n = recv(b->fd, buf_reserve(&e->bridge_scratch, most), most, MSG_DONTWAIT);
     if (n == 0 || (n < 0 && has_left(b))) {
         return end_of_file(b);
@@ -426,11 +431,12 @@ bool bridge_take(struct bridge *b, size_t most)
     } else if (n > 0) {
         buf_commit(&e->bridge_scratch, (size_t)n);
         if (b->raw)
-            (void)host_raw_write(e->host, b->raw, buf_span(&e->bridge_scratch),
-                                 mono_now()); /* there is room, or its end is near */
+            bridge_lend(b);
         bridge_went(b, (size_t)n);
-        if ((size_t)n == most)
+        if ((size_t)n == most) {
+            b->dry = false;
             bridge_wake(b);
+        }
     }
     return true;
 }

@@ -22,7 +22,7 @@
 #include "net/service/turns.h"
 #include "store/base/tokens.h"
 
-#define BRIDGE_QUANTUM ((size_t)256 << 10)
+#define BRIDGE_QUANTUM (4 * HOST_RAW_FRAME)
 
 enum bridge_state { BRIDGE_DIALING, BRIDGE_TARGET, BRIDGE_OPEN };
 
@@ -70,6 +70,7 @@ struct bridge {
         deadline;   /* of TARGET, a look at who DIALING is for, of a stream that lingers, of an idle flow; MONO_NEVER */
     uint64_t moved; /* bytes, without those that have not left yet, when the deadline was set */
     bool held;      /* its service's rate is used up: it waits for its turn (offer_state) */
+    bool dry;       /* fd has no more to read now */
     size_t paid;    /* taken off the rate before it moved */
     union {
         struct file_read *file;
@@ -118,6 +119,10 @@ void bridge_came(struct bridge *b, size_t n); /* n bytes were moved from the pee
 void bridge_went(struct bridge *b, size_t n);
 void bridge_dropped(struct bridge *b, uint64_t n); /* n datagrams more */
 bool bridge_take(struct bridge *b, size_t most);   /* fd → stream; false: the bridge is gone */
+
+/* engine_lend.c */
+void bridge_lend(struct bridge *b);       /* what the engine's scratch has → stream; there is room, or its end is near */
+void bridge_spare_free(struct engine *e); /* when nothing is lent any more */
 
 /* engine_target.c, engine_exec.c: theirs */
 void target_start(struct engine *e, struct service_offer *o, struct host_raw *raw);

@@ -8,7 +8,7 @@
  *   engine_jobs.c  blocks: read, verify, store
  *   engine_view.c  what is told to the listener; engine_view_service.c: of services
  *   engine_service.c, engine_bridge.c, engine_target.c, engine_ends.c,
- *   engine_exec.c, engine_datagram.c, engine_forward.c   streams of services (engine_bridge.h)
+ *   engine_exec.c, engine_datagram.c, engine_forward.c, engine_lend.c   streams of services (engine_bridge.h)
  *
  * Everything but `inbox`, `answers`, `open_wants` and what engine_start wrote once belongs to the engine's thread.
  */
@@ -74,10 +74,10 @@ struct engine {
     struct services *services;
     struct bridge *bridges, *bridges_last;
     unsigned bridge_count;
-    _Atomic uint64_t bridge_number;       /* the newest that was given */
-    uint64_t service_changes, ended_last; /* ended_last: number of the bridge that ended last */
-    struct buf bridge_scratch;
-    struct turns *turns; /* which of them moves bytes next */
+    _Atomic uint64_t bridge_number;          /* the newest that was given */
+    uint64_t service_changes, ended_last;    /* ended_last: number of the bridge that ended last */
+    struct buf bridge_scratch, bridge_spare; /* to read into; what takes its place when it is lent, charged */
+    struct turns *turns;                     /* which of them moves bytes next */
     struct tally peer_tally, ip_tally;
     struct child *children;          /* programs of exec offers */
     mono_ns exec_at;                 /* one of them gets a signal */

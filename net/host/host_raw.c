@@ -395,6 +395,17 @@ int host_raw_write(struct host *h, struct host_raw *r, struct span data, mono_ns
     return n == ERR_NOT_FOUND ? ERR_CLOSED : n;
 }
 
+int host_raw_lend(struct host *h, struct host_raw *r, const struct loan *l, mono_ns now)
+{
+    h->now = now;
+    if (!r->s)
+        return ERR_CLOSED;
+    int n = conn_lend(r->s->conn->conn, r->s->number, l);
+    if (n > 0)
+        hconn_touch(r->s->conn);
+    return n == ERR_NOT_FOUND ? ERR_CLOSED : n;
+}
+
 size_t host_raw_room(const struct host_raw *r)
 {
     return r->s ? conn_write_room(r->s->conn->conn, r->s->number) : 0;

@@ -23,6 +23,7 @@
 #define HOST_RAW_HOLD_MAX ((size_t)8 << 20)
 #define HOST_RAW_KEPT_MAX ((size_t)4 << 20) /* of all streams that were reset after they had finished */
 #define HOST_RAW_STREAMS  2048              /* of one connection, in each direction */
+#define HOST_RAW_FRAME    CONN_FRAME_DATA   /* bytes that fill one frame of the connection */
 
 void host_raw_own(struct host *h, struct host_raw *r, void *owner); /* READY follows if anything came already */
 /* Streams with the same key share one turn of their connection. */
@@ -33,11 +34,13 @@ bool host_raw_finished(const struct host_raw *r); /* the peer finished, and ever
 bool host_raw_is_over(const struct host_raw *r);  /* its END comes when everything was consumed */
 int host_raw_write(struct host *h, struct host_raw *r, struct span data, mono_ns now); /* taken, ≥ 0 (READY when there is
                                                                         room again after less); ERR_CLOSED */
-size_t host_raw_room(const struct host_raw *r);                                        /* what host_raw_write would take now */
-void host_raw_want_room(struct host_raw *r);                                           /* READY when there is some */
-size_t host_raw_unsent(const struct host_raw *r);                                      /* taken, and still here */
-void host_raw_finish(struct host *h, struct host_raw *r, mono_ns now);                 /* our end, after what was written */
-void host_raw_reset(struct host *h, struct host_raw *r, mono_ns now); /* gone at once, without HOST_STREAM_END */
+/* The same, but the bytes stay where they are until they are sent or the stream is gone. > 0: the loan was taken */
+int host_raw_lend(struct host *h, struct host_raw *r, const struct loan *l, mono_ns now);
+size_t host_raw_room(const struct host_raw *r);                        /* what host_raw_write would take now */
+void host_raw_want_room(struct host_raw *r);                           /* READY when there is some */
+size_t host_raw_unsent(const struct host_raw *r);                      /* taken, and still here */
+void host_raw_finish(struct host *h, struct host_raw *r, mono_ns now); /* our end, after what was written */
+void host_raw_reset(struct host *h, struct host_raw *r, mono_ns now);  /* gone at once, without HOST_STREAM_END */
 
 const struct peer_id *host_raw_peer(const struct host_raw *r);
 const struct multiaddr *host_raw_remote(const struct host_raw *r); /* of its connection */

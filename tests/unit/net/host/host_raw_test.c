@@ -194,6 +194,39 @@ Test(host_raw, what_is_not_there_and_what_is_not_allowed_look_alike)
     done(s);
 }
 
+static void count_done(void *arg)
+{
+    ++*(int *)arg;
+}
+
+Test(host_raw, a_loan_ends_once_when_it_was_sent_or_the_stream_is_gone)
+{
+    struct hostsim *s = two();
+    struct end *ours = open_stream(s, "echo"), *theirs = ours - 1;
+    static const char lent[] = "these bytes stay where they are";
+    int ended = 0;
+    const struct loan loan = {.data = span_str(lent), .done = count_done, .arg = &ended};
+    cr_assert_eq(host_raw_lend(hostsim_host(s, 0), ours->raw, &loan, hostsim_now(s)), (int)strlen(lent));
+    cr_assert_eq(host_raw_unsent(ours->raw), strlen(lent));
+    cr_assert_eq(ended, 0);
+    hostsim_run(s, MONO_S);
+    cr_assert_str_eq(buf_cstr(&theirs->came), lent);
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(host_raw_lend(hostsim_host(s, 0), ours->raw, &loan, hostsim_now(s)), (int)strlen(lent));
+    host_raw_reset(hostsim_host(s, 0), ours->raw, hostsim_now(s));
+    ours->raw = NULL;
+    hostsim_run(s, MONO_S);
+    cr_assert_eq(ended, 2);
+    cr_assert_eq(theirs->err, ERR_RESET);
+    int taken = 0;
+    struct end *again = open_stream(s, "echo");
+    host_raw_finish(hostsim_host(s, 0), again->raw, hostsim_now(s));
+    const struct loan late = {.data = span_str(lent), .done = count_done, .arg = &taken};
+    cr_assert_eq(host_raw_lend(hostsim_host(s, 0), again->raw, &late, hostsim_now(s)), ERR_CLOSED);
+    cr_assert_eq(taken, 0, "it was not taken");
+    done(s);
+}
+
 Test(host_raw, a_reset_is_told_as_one)
 {
     struct hostsim *s = two();
