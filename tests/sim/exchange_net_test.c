@@ -532,6 +532,52 @@ Test(exchange_net, full_disk_ends_a_walk_and_not_a_read)
     simnet_free(n);
 }
 
+/* Reads leaves in their order as a mount does: a window of read-ahead that doubles up to 32 MiB. Seconds. */
+static double read_through(struct simnet *n, int node, const struct cid *leaves, unsigned count)
+{
+    mono_ns begun = simnet_now(n);
+    unsigned asked = 0, window = 0;
+    struct sim_want **ahead = mem_array(count, sizeof *ahead);
+    for (unsigned i = 0; i < count; i++) {
+        if (asked <= i + window / 2) {
+            window = window ? window < 32 ? window * 2 : 32 : 4;
+            for (; asked < count && asked < i + window; asked++)
+                ahead[asked] = simnet_want(n, node, WANT_BLOCK, WANT_AHEAD, &leaves[asked], &leaves[0], 60 * MONO_S);
+        }
+        struct sim_want *w = simnet_want(n, node, WANT_BLOCK, WANT_NOW, &leaves[i], &leaves[0], 60 * MONO_S);
+        cr_assert(simnet_run_until(n, w, 30 * MONO_S));
+        cr_assert_eq(w->want.result, 0);
+        w->want.block = block_unref(w->want.block); /* it was read */
+        ahead[i]->want.block = block_unref(ahead[i]->want.block);
+    }
+    free(ahead);
+    return (double)(simnet_now(n) - begun) / (double)MONO_S;
+}
+
+Test(exchange_net, a_reader_gets_the_sum_of_limited_peers)
+{
+    enum { LEAVES = 160, PEERS = 4, RATE = 20000000, SIZE = 1 << 20 };
+    struct simnet *n = simnet_new(23);
+    const struct sim_link_options fast = {.delay = MONO_MS / 20, .rate = 400u << 20, .flags = EXCHANGE_LAN};
+    struct cid leaves[LEAVES];
+    uint8_t *data = mem_new(SIZE);
+    int b = simnet_node(n, NULL);
+    for (int p = 0; p < PEERS; p++) {
+        int a = simnet_node(n, &(struct sim_node_options){.upload_rate = RATE});
+        for (unsigned i = 0; i < LEAVES; i++) {
+            data[0] = (uint8_t)i;
+            leaves[i] = simnet_put(n, a, CODEC_RAW, span_of(data, SIZE));
+        }
+        simnet_link(n, b, a, &fast);
+    }
+    free(data);
+    simnet_run(n, 100 * MONO_MS);
+    double seconds = read_through(n, b, leaves, LEAVES);
+    double burst = PEERS * RATE / 4.0, sum = ((double)LEAVES * SIZE - burst) / (PEERS * RATE);
+    cr_assert_lt(seconds, sum / 0.9, "%.2f s where the four together need %.2f", seconds, sum);
+    simnet_free(n);
+}
+
 Test(exchange_net, read_goes_before_keep)
 {
     struct simnet *n = simnet_new(22);
