@@ -16,7 +16,7 @@ import argparse, hashlib, json, os, pathlib, random, shutil, statistics, subproc
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "interop")]
 from lab import Lab, Loopback, need, wait_for, write_pattern
-import interop_kubo
+import interop_helia, interop_kubo
 
 MIB = 1 << 20
 QUIET = "mdns = off\n"
@@ -138,6 +138,32 @@ class Kubos:
             k.daemon.wait()
 
 
+HELIA_MIB = 16  # its node gives up a block that takes long
+
+
+def helia_once(lab):
+    """MB/s of one file from Helia to Helia, or None."""
+    try:
+        folder = interop_helia.helia_folder()
+    except unittest.SkipTest as e:
+        left_out["Helia"] = str(e)
+        return None
+    one, two = (interop_helia.Helia(lab, i, folder) for i in (1, 2))
+    source = lab.dir / "helia-source"
+    write_pattern(source, HELIA_MIB * MIB, 300)
+    try:
+        cid = one("add", path=str(source))["cid"]
+        two("dial", address=one.address)
+        return rate(HELIA_MIB, timed(lambda: two("cat", cid=cid, out="/dev/null")))
+    except AssertionError as e:
+        left_out["Helia"] = str(e).splitlines()[0]
+        return None
+    finally:
+        for node in (one, two):
+            node.process.kill()
+            node.process.wait()
+
+
 class Ssh:
     """An sshd of our own in namespace `index`, with keys and configuration of its own, and what copies from it into namespace `client`."""
 
@@ -241,9 +267,10 @@ def both_ways(folder, mib=512):
     return rate(mib, max(seconds))
 
 
-def two_cores(tcp, aead, sha):
-    """MB/s of two cores that do nothing but seal, send, receive, open and hash each byte once; without disk, mount and our own code."""
-    return 2 / (tcp[1] + 2 / aead + 1 / sha) if tcp and aead and sha else None
+def two_cores(tcp, aead, sha=None, hops=1):
+    """MB/s of two cores that do nothing but seal and open each byte, send and receive it `hops` times, and hash it if `sha` is given; without
+    disk, mount and our own code."""
+    return 2 / (hops * tcp[1] + 2 / aead + (1 / sha if sha else 0)) if tcp and aead else None
 
 
 def iperf(lab, index, client, ip, seconds=3):
@@ -327,8 +354,9 @@ def loopback():
         tcp, aead, sha = iperf_cost(lab, 1, 2, "127.0.0.1"), cipher_speed("chacha20-poly1305"), cipher_speed("sha256")
         limits = {"iperf3": tcp and tcp[0], "one core's SHA-256": sha, "one core's ChaCha20-Poly1305": aead,
                   "two cores for cipher, hash and TCP": two_cores(tcp, aead, sha)}
-        rows.append(Row(f"{mib} MiB node → node, loopback", speed["ours"], aim=500,
-                        others={**{names[n]: v for n, v in speed.items() if n in names}, **limits}))
+        others = {names[n]: v for n, v in speed.items() if n in names}
+        others[f"Helia, {HELIA_MIB} MiB, once"] = helia_once(lab)
+        rows.append(Row(f"{mib} MiB node → node, loopback", speed["ours"], aim=500, others={**others, **limits}))
         if kubo:
             kubo.stop()
     return rows
