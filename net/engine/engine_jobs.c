@@ -218,8 +218,7 @@ static void stored(void *arg, struct block *b, int result)
     e->jobs--;
     struct cid cid = b->cid;
     blockcache_unpin(e->cache, &cid);
-    if (result < 0)
-        blockcache_drop(e->cache, &cid); /* not held after all: do not serve what a restart would not have */
+    blockcache_drop(e->cache, &cid); /* what is held is what the store has: it may fail to take it, and collect it later */
     host_stored(e->host, &cid, result, mono_now());
 }
 

@@ -137,6 +137,25 @@ class TwoMachines(unittest.TestCase):
                 self.assertGreater(got.get(n.id, 0), 8 << 20, f"node {n.index} had a share in it: {got}")
             self.assertLess(sum(got.values()), 1.1 * (96 << 20), "hardly anything came twice")
 
+    def test_what_was_collected_is_fetched_again(self):
+        """What has just come is in memory too: it does not count as held when the store has let it go."""
+        with Lab(2) as lab:
+            a, b = lab.node(1), lab.node(2)
+            met(a, b)
+            source = lab.dir / "f"
+            write_pattern(source, 3 << 20, 5)
+            subprocess.run(["cp", source, a.mount / "share/f"], check=True)
+            cid = a.cid(a.mount / "share/f")
+            b.run("pin", cid)
+            b.run("unpin", cid)
+            b.run("gc")
+            self.assertEqual(b.json("status")["store_blocks"], 0)
+            b.run("stat", cid, timeout=30)
+            b.run("pin", cid, timeout=30)
+            self.assertEqual(b.json("status")["store_blocks"], 4, "kept is what is in the store")
+            a.kill()
+            self.assertTrue(filecmp.cmp(b.mount / "ipfs" / cid, source, shallow=False))
+
     def test_goodbye(self):
         """A node that stops says so: the other one does not go on listing it as of this network."""
         with Lab(2) as lab:
