@@ -78,8 +78,10 @@ static void on_dialed(struct mail *take_m, void *owner)
 {
     struct engine_dial *dial = (struct engine_dial *)take_m;
     struct daemon *d = owner;
+    char id[PEER_ID_TEXT_SIZE];
     if (d && dial->result < 0) /* who connected sees its socket closed; the reason stands in the events */
-        daemon_event(d, "stream.failed", "%s", dial->why.text[0] ? dial->why.text : err_text(dial->result));
+        daemon_event(d, "stream.failed", "%s/%s: %s", peer_id_text(&dial->peer, id), dial->service,
+                     dial->why.text[0] ? dial->why.text : err_text(dial->result));
     free(dial);
 }
 

@@ -201,7 +201,10 @@ int stream_opening(struct mount *m, struct request *r, const struct stream_open 
         *ret_end = o->end;
         o->end = NULL;
     } else if (o->open.why.text[0]) {
-        text_add_event(m, "stream.failed", o->open.why.text);
+        struct buf line = BUF_INIT;
+        buf_printf(&line, "%s/%s: %s", o->open.peer ? o->open.peer : "", o->open.service, o->open.why.text);
+        text_add_event(m, "stream.failed", buf_cstr(&line));
+        buf_done(&line);
     }
     r->state = NULL; /* the next phase of the request may have one of its own */
     opening_free(o);

@@ -137,9 +137,29 @@ static void close_fd(struct bridge *b, bool broken)
     b->fd = b->other_fd = -1;
 }
 
+static bool closed_altogether(const struct bridge *b)
+{
+    struct pollfd p = {.fd = b->fd};
+    return b->unix_end && poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+}
+
+/* A program at a unix socket would take a break for an end: the events tell it */
+static void tell_break(const struct bridge *b, int err)
+{
+    bool told = !b->unix_end || b->inbound || b->ended || b->shut || closed_altogether(b);
+    if (err >= 0 || b->state != BRIDGE_OPEN || told || b->e->stopping)
+        return;
+    char id[PEER_ID_TEXT_SIZE];
+    struct buf line = BUF_INIT;
+    buf_printf(&line, "%s/%s: %s", peer_id_text(&b->peer, id), b->service, err_text(err));
+    engine_event(b->e, "stream.broke", buf_cstr(&line));
+    buf_done(&line);
+}
+
 void bridge_end(struct bridge *b, int err)
 {
     struct engine *e = b->e;
+    tell_break(b, err);
     e->ended_last = b->number;
     unlink_bridge(b);
     uncount(b);
@@ -291,12 +311,6 @@ static void serve_held(struct engine *e, struct service_offer *o)
 }
 
 /* ---- a descriptor ---- */
-
-static bool closed_altogether(const struct bridge *b)
-{
-    struct pollfd p = {.fd = b->fd};
-    return b->unix_end && poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
-}
 
 static void shut_fd(struct bridge *b)
 {

@@ -118,10 +118,15 @@ class Ends(Services):
             with self.subTest(way=way):
                 self.assertIn(what(way)[1], ends)
 
+    def events(self, kind, service):
+        return [e for e in self.b.json_lines("events") if e["kind"] == kind and f"{self.a.id}/{service}: " in e["text"]]
+
     def test_the_target_breaks(self):
         name = self.target("reset")
         self.broken(lambda way: self.sees(way, name))
+        wait_for("what a unix socket does not tell is an event", lambda: len(self.events("stream.broke", name)) == 2)
         self.assertEqual(self.dial(name)[1], 4)
+        self.assertEqual(len(self.events("stream.broke", name)), 2, "those who were told need none")
 
     def test_the_target_is_not_there(self):
         self.offer("nobody", "tcp", self.free_port(1))
@@ -138,6 +143,8 @@ class Ends(Services):
         for way in ("sock", "unix"):
             self.assertIn(self.sees(way, "secret")[1], ("end", "ECONNRESET", "EPIPE"))
         self.assertEqual(self.dial("secret")[1], 6)
+        wait_for("the events tell which", lambda: self.events("stream.failed", "secret"))
+        self.assertIn("no such service", next(r["fault"] for r in self.b.json_lines("forward") if r["service"] == "secret"))
 
     def held(self, name, node):
         """Streams of every kind, open when `node` is killed; what each saw."""

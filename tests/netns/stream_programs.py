@@ -106,6 +106,13 @@ class Programs(Services):
         options = self.sshd() + ["-o", f"ProxyCommand={P2P} dial alice/ssh"]
         self.ssh_all(options, "alice")
 
+    def test_ssh_by_socket(self):
+        self.need("socat")
+        options = self.sshd()
+        wait_for("it is listed", lambda: "ssh.sock" in os.listdir(self.alice))
+        options += ["-o", f"ProxyCommand=socat - UNIX-CONNECT:{self.alice}/ssh.sock"]
+        self.assertEqual(self.use("ssh", *options, "root@alice", "cat; echo done", input=b"by socket\n"), b"by socket\ndone\n")
+
     def test_ssh_by_forward(self):
         options = self.sshd() + ["-o", f"Port={self.forward('tcp', 'ssh')}"]
         self.ssh_all(options, "127.0.0.1")  # a name would need /etc/hosts

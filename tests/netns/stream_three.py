@@ -76,6 +76,25 @@ class Three(Services):
         wait_for("carol no longer sees it", lambda: "petname" not in self.listed(self.c))
         self.assertFalse(self.may(self.c, "petname"))
 
+    def test_a_forward_is_for_this_machine(self):
+        """Unless it is told to listen elsewhere: by --listen, and by an address in the ctl file."""
+        self.a.run("offer", "hello", "exec", "/bin/echo", "hello")
+        self.a.run("offer", "hello", "-a", self.b.id)
+        script = ("import socket, sys\ntry: print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 10).recv(100).decode(), end='')\n"
+                  "except ConnectionRefusedError: print('refused')\n")
+        get = lambda index, ip, port: subprocess.run(self.lab.enter(index) + [sys.executable, "-c", script, ip, port], capture_output=True,
+                                                     text=True, timeout=30).stdout
+        port, there = self.free_port(2), self.lab.ip(2)
+        for make, undo, reached in (
+                (lambda: self.b.run("forward", "tcp", port, "alice/hello"), f"tcp {port}", "refused\n"),
+                (lambda: self.b.run("forward", "tcp", port, "alice/hello", "-l", there), f"tcp {there}:{port}", "hello\n"),
+                (lambda: (self.b.mount / "streams/forward/ctl").write_text(f"tcp {there}:{port} alice/hello"), f"tcp {there}:{port}", "hello\n")):
+            make()
+            self.assertEqual(get(3, there, port), reached, undo)
+            self.assertEqual(get(2, "127.0.0.1" if reached == "refused\n" else there, port), "hello\n", undo)
+            (self.b.mount / "streams/forward/ctl").write_text(f"remove {undo}")
+            self.assertEqual(get(3, there, port), "refused\n", undo)
+
     def test_between_two_others(self):
         """bob's forward leads to carol; alice, connected to both, has none of its bytes and is not told of it."""
         data = self.lab.dir / "data"
