@@ -68,6 +68,7 @@ class Ages(Services):
         wait_for("it is listed", lambda: "hold" in os.listdir(self.alice))
         s.connect(os.readlink(self.alice / "hold.sock"))
         self.assertEqual(self.target.stdout.readline(), "came\n")
+        wait_for("it is open on both sides", lambda: ("hold", "open") in [(r["service"], r["state"]) for r in self.streams()])
         return s
 
     def fill(self, s):
