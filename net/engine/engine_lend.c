@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What bridges read into. Much is lent to the stream and sealed from where it lies, while another piece of memory takes its place;
- * two pieces take turns, so that the caches have them. Little is copied, and all when the budget has no second piece. */
+ * What bridges read into. Much is lent to the stream and sealed from where it lies, while another piece of memory takes its
+ * place; two pieces take turns, so that the caches have them. Little is copied, and all when the budget has no second piece. */
 #include "net/engine/engine_bridge.h"
 
 #include "store/base/budget.h"

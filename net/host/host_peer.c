@@ -240,7 +240,7 @@ bool peer_is_wanted(const struct host_peer *p)
     return p->entry->is_friend || p->wanted_by_user;
 }
 
-bool peer_is_kept(const struct host_peer *p)
+static bool peer_is_kept(const struct host_peer *p)
 {
     if (peer_is_wanted(p) || p->raws || p->entry->lan_until > p->host->now)
         return true;

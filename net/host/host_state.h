@@ -228,7 +228,6 @@ bool peer_speaks(const struct host_peer *p, const char *protocol);
 struct host_conn *peer_best_conn(const struct host_peer *p); /* NULL: not connected */
 bool peer_is_lan(const struct host_peer *p);
 bool peer_is_wanted(const struct host_peer *p); /* dialed again whenever it is not connected */
-bool peer_is_kept(const struct host_peer *p);
 void peer_timer_fired(struct host_peer *p);
 void peer_dial_later(struct host_peer *p, mono_ns at);
 void peers_tidy(struct host *h); /* idle, redundant and too many connections */
@@ -247,4 +246,5 @@ bool lan_pull(struct host *h, struct host_action *ret);
 
 #include "net/host/host_dial.h"
 #include "net/host/host_stream.h"
+
 #endif
