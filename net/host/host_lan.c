@@ -94,8 +94,10 @@ void host_listening(struct host *h, const struct multiaddr *bound, unsigned coun
 /* Peers that could not be reached may be now */
 static void try_again(struct host *h)
 {
+    peerstore_forgive(h->store);
     for (struct link *l = h->peers.first; l; l = l->next) {
         struct host_peer *p = LINK_OF(l, struct host_peer, link);
+        p->redials = 0;
         if (peer_is_wanted(p) && !p->conns.count && !p->dial)
             timer_set(&h->timers, &p->timer, mono_after(h->now, rng_below(&h->rng, LAN_DIAL_SECOND)));
     }

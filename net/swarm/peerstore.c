@@ -273,6 +273,15 @@ void peerstore_failed(struct peer_entry *e, const struct multiaddr *addr, mono_n
     a->retry_at = mono_after(now, dial_backoff(a->failures));
 }
 
+void peerstore_forgive(struct peerstore *ps)
+{
+    for (struct peer_entry *e = peerstore_newest(ps); e; e = e->older)
+        for (unsigned i = 0; i < e->addr_count; i++) {
+            e->addrs[i]->failures = 0;
+            e->addrs[i]->retry_at = 0;
+        }
+}
+
 void peer_addr_get(const struct peer_addr *a, struct multiaddr *ret)
 {
     ret->len = a->len;

@@ -71,6 +71,7 @@ bool peerstore_learn(struct peerstore *ps, struct peer_entry *e, const struct mu
                      mono_ns now);
 void peerstore_succeeded(struct peerstore *ps, struct peer_entry *e, const struct multiaddr *addr, mono_ns now, wall_ns wall);
 void peerstore_failed(struct peer_entry *e, const struct multiaddr *addr, mono_ns now);
+void peerstore_forgive(struct peerstore *ps); /* our network is another one: what failed from the old one may do now */
 void peer_addr_get(const struct peer_addr *a, struct multiaddr *ret);
 
 void peerstore_expire(struct peerstore *ps, mono_ns now);        /* drops addresses whose time is over; every minute or so */

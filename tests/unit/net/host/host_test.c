@@ -284,12 +284,16 @@ Test(host, hostile_bytes_end_a_connection_and_nothing_else)
     net_free(s);
 }
 
+static void interface(struct hostsim *s, int node, bool up, struct self_ip ip)
+{
+    struct self_iface iface = {.index = 2, .up = up, .multicast = true, .addr_count = 1, .addrs = {ip}};
+    host_interfaces(hostsim_host(s, node), &iface, 1, hostsim_now(s));
+}
+
 /* The only address of a node is another one from now on, as on another network */
 static void move(struct hostsim *s, int node)
 {
-    struct self_iface iface = {.index = 2, .up = true, .multicast = true, .addr_count = 1};
-    iface.addrs[0] = (struct self_ip){.ip = {10, 99, 0, (uint8_t)node}};
-    host_interfaces(hostsim_host(s, node), &iface, 1, hostsim_now(s));
+    interface(s, node, true, (struct self_ip){.ip = {10, 99, 0, (uint8_t)node}});
 }
 
 Test(host, an_address_that_has_gone_takes_its_connections_along)
@@ -297,9 +301,7 @@ Test(host, an_address_that_has_gone_takes_its_connections_along)
     struct hostsim *s = net_new(2, false);
     cr_assert_eq(hostsim_connect_now(s, 0, 1), 0);
     hostsim_run(s, 5 * MONO_S);
-    struct self_iface down = {.index = 2, .addr_count = 1};
-    down.addrs[0] = (struct self_ip){.ip = {HOSTSIM_IP(0)}};
-    host_interfaces(hostsim_host(s, 0), &down, 1, hostsim_now(s));
+    interface(s, 0, false, (struct self_ip){.ip = {HOSTSIM_IP(0)}});
     cr_assert_eq(connections(s, 0), 1, "down for a moment: it may go on");
     move(s, 0);
     hostsim_run(s, 10 * MONO_MS);
@@ -328,6 +330,21 @@ Test(host, a_peer_that_comes_back_another_way_has_its_old_connection_looked_at)
     free(new);
     hostsim_run(s, 11 * MONO_S);
     cr_assert_eq(p->conns.count, 0, "long before the next keepalive");
+    net_free(s);
+}
+
+Test(host, back_on_a_network_nobody_is_put_off)
+{
+    struct hostsim *s = net_new(2, false);
+    cr_assert_eq(hostsim_connect_now(s, 0, 1), 0);
+    interface(s, 0, false, (struct self_ip){.ip = {HOSTSIM_IP(0)}});
+    hostsim_partition(s, 0, 1);
+    hostsim_run(s, 3600 * MONO_S);
+    cr_assert_eq(connections(s, 0), 0);
+    hostsim_partition(s, 0, 0);
+    interface(s, 0, true, (struct self_ip){.ip = {HOSTSIM_IP(0)}});
+    hostsim_run(s, 2 * MONO_S);
+    cr_assert_eq(connections(s, 0), 1, "after an hour of failures, at once");
     net_free(s);
 }
 
