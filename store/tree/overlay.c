@@ -7,10 +7,13 @@
 
 #define LEVELS 16 /* one in four goes a level up: good for 4^16 entries */
 
+/* In one piece: what follows the links are the bytes of the key, and room for as many bytes as the first value has. */
 struct node {
     struct overlay_entry entry; /* first: an entry is its node */
-    void *key, *value;          /* what its spans borrow */
-    struct node *next[];        /* as many as the node is high */
+    void *longer;               /* a later value that found no room; NULL: none */
+    uint32_t room;
+    uint32_t high;
+    struct node *next[]; /* as many as the node is high */
 };
 
 struct overlay {
@@ -30,8 +33,7 @@ struct overlay *overlay_new(void)
 
 static void node_free(struct node *n)
 {
-    free(n->key);
-    free(n->value);
+    free(n->longer);
     free(n);
 }
 
@@ -79,8 +81,13 @@ const struct overlay_entry *overlay_next(const struct overlay_entry *e)
     return next ? &next->entry : NULL;
 }
 
-/* The node of the key, made when there is none */
-static struct node *touch(struct overlay *o, struct span key)
+static uint8_t *node_room(struct node *n)
+{
+    return (uint8_t *)&n->next[n->high] + n->entry.key.len;
+}
+
+/* The node of the key, made when there is none, with room for `room` bytes then */
+static struct node *touch(struct overlay *o, struct span key, size_t room)
 {
     struct node **links[LEVELS];
     trace(o, key, links);
@@ -92,9 +99,11 @@ static struct node *touch(struct overlay *o, struct span key)
         high++;
     for (; o->height < high; o->height++)
         links[o->height] = &o->head[o->height];
-    n = mem_new(sizeof *n + high * sizeof *n->next);
-    n->key = mem_copy(key.data, key.len);
-    n->entry.key = span_of(n->key, key.len);
+    n = mem_new(sizeof *n + high * sizeof *n->next + key.len + room);
+    n->high = high;
+    n->room = (uint32_t)room;
+    n->entry.key = span_of(&n->next[high], key.len);
+    memcpy(&n->next[high], key.data, key.len);
     for (unsigned i = 0; i < high; i++) {
         n->next[i] = *links[i];
         *links[i] = n;
@@ -105,20 +114,23 @@ static struct node *touch(struct overlay *o, struct span key)
 
 void overlay_set(struct overlay *o, struct span key, struct span value, uint64_t seq)
 {
-    void *copy = mem_copy(value.data, value.len); /* before the old one goes: value may point into it */
-    struct node *n = touch(o, key);
-    free(n->value);
-    n->value = copy;
-    n->entry.value = span_of(copy, value.len);
+    struct node *n = touch(o, key, value.len);
+    void *before = n->longer; /* value may point into it, or into the room */
+    n->longer = value.len > n->room ? mem_copy(value.data, value.len) : NULL;
+    uint8_t *at = n->longer ? n->longer : node_room(n);
+    if (!n->longer && value.len)
+        memmove(at, value.data, value.len);
+    free(before);
+    n->entry.value = span_of(at, value.len);
     n->entry.deleted = false;
     n->entry.seq = seq;
 }
 
 void overlay_delete(struct overlay *o, struct span key, uint64_t seq)
 {
-    struct node *n = touch(o, key);
-    free(n->value);
-    n->value = NULL;
+    struct node *n = touch(o, key, 0);
+    free(n->longer);
+    n->longer = NULL;
     n->entry.value = SPAN_NONE;
     n->entry.deleted = true;
     n->entry.seq = seq;

@@ -100,19 +100,52 @@ static int change_apply(struct store_op *op, struct store_txn *txn)
 
 /* ---- on the owner's thread ---- */
 
+#define STEPS_FIRST 512 /* what most come to: a file is made, or goes */
+#define SPARES_MOST 64  /* 40 KiB */
+
 static void change_free(struct change *c)
 {
-    if (c->tree->budget)
-        budget_give(c->tree->budget, BUDGET_STORE, c->charged);
+    struct tree *t = c->tree;
+    if (t->budget)
+        budget_give(t->budget, BUDGET_STORE, c->charged);
+    if (t->spares < SPARES_MOST && c->steps.cap == STEPS_FIRST) {
+        c->next = t->spare;
+        t->spare = c;
+        t->spares++;
+        return;
+    }
     buf_done(&c->steps);
     store_guard_unref(c->guard);
     free(c);
 }
 
+static struct change *change_alloc(struct tree *t)
+{
+    struct change *c = t->spare;
+    if (!c) {
+        c = MEM_NEW(struct change);
+        buf_reserve(&c->steps, STEPS_FIRST);
+        return c;
+    }
+    t->spare = c->next;
+    t->spares--;
+    struct buf steps = c->steps;
+    buf_clear(&steps);
+    *c = (struct change){.steps = steps};
+    return c;
+}
+
 static void tree_destroy(struct tree *t)
 {
+    while (t->spare) {
+        struct change *c = t->spare;
+        t->spare = c->next;
+        buf_done(&c->steps);
+        free(c);
+    }
     publishing_reset(&t->publishing);
     overlay_free(t->overlay);
+    buf_done(&t->value);
     free(t);
 }
 
@@ -224,7 +257,7 @@ int change_begin(struct tree *t, size_t bytes, enum change_kind kind, struct cha
     size_t cost = change_cost(bytes);
     if (!change_take(t, kind, cost))
         return ERR_AGAIN;
-    struct change *c = MEM_NEW(struct change);
+    struct change *c = change_alloc(t);
     c->op = (struct store_op){.mail.run = change_answered, .apply = change_apply, .reply = t->reply, .lazy = true};
     c->tree = t;
     c->db = t->db;

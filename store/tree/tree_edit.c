@@ -14,11 +14,11 @@
 
 void edit_put_node(struct change *c, uint64_t id, const struct tree_record *r)
 {
-    struct buf value = BUF_INIT;
+    struct buf *value = &c->tree->value;
     struct tree_key key = tree_key_id(c->tree_id, RECORD_NODE, id);
-    tree_record_encode(r, &value);
-    change_set(c, &key, buf_span(&value));
-    buf_done(&value);
+    buf_clear(value);
+    tree_record_encode(r, value);
+    change_set(c, &key, buf_span(value));
 }
 
 static void get_again(struct change *c, uint64_t id, struct tree_record *ret)
@@ -32,14 +32,14 @@ static void put_name(struct change *c, struct tree_place at, uint64_t id, enum t
 {
     struct tree_key entry = tree_key_entry(c->tree_id, at.parent, at.name);
     struct tree_key listed = tree_key_listed(c->tree_id, at.parent, id);
-    struct buf value = BUF_INIT;
-    tree_put_u64(&value, id);
-    change_set(c, &entry, buf_span(&value));
-    buf_clear(&value);
-    buf_add_u8(&value, (uint8_t)type);
-    buf_add_span(&value, at.name);
-    change_set(c, &listed, buf_span(&value));
-    buf_done(&value);
+    struct buf *value = &c->tree->value;
+    buf_clear(value);
+    tree_put_u64(value, id);
+    change_set(c, &entry, buf_span(value));
+    buf_clear(value);
+    buf_add_u8(value, (uint8_t)type);
+    buf_add_span(value, at.name);
+    change_set(c, &listed, buf_span(value));
 }
 
 static void del_listed(struct change *c, uint64_t parent, uint64_t id)

@@ -7,8 +7,10 @@
 
 static void put_number(struct buf *out, uint64_t v, unsigned bytes)
 {
-    while (bytes-- > 0)
-        buf_add_u8(out, (uint8_t)(v >> (8 * bytes)));
+    uint8_t *at = buf_reserve(out, bytes);
+    for (unsigned i = 0; i < bytes; i++)
+        at[i] = (uint8_t)(v >> (8 * (bytes - 1 - i)));
+    buf_commit(out, bytes);
 }
 
 void tree_put_u64(struct buf *out, uint64_t v)
@@ -52,7 +54,8 @@ static void key_add(struct tree_key *k, uint64_t v, unsigned bytes)
 
 struct tree_key tree_key(uint32_t tree, enum record_kind kind)
 {
-    struct tree_key k = {.len = 0};
+    struct tree_key k;
+    k.len = 0; /* only that: nobody looks at bytes behind it */
     key_add(&k, tree, 4);
     key_add(&k, (uint64_t)kind, 1);
     return k;

@@ -30,7 +30,7 @@ struct publishing {
 struct change {
     struct store_op op; /* first: the mail is the change */
     struct tree *tree;
-    struct change *next; /* in the list of failed ones */
+    struct change *next; /* in the list of failed, or of spare ones */
     MDB_dbi db;
     uint32_t tree_id;
     uint64_t seq, next_id;
@@ -50,11 +50,14 @@ struct tree {
     MDB_dbi db;
 
     struct overlay *overlay;
-    uint64_t seq; /* of the last change */
+    struct buf value; /* of the record that is being set */
+    uint64_t seq;     /* of the last change */
     uint64_t next_id;
 
     unsigned pending;                    /* changes and syncs with the committer */
     struct change *failed, **failed_end; /* in order; the next retry takes all */
+    struct change *spare;                /* done with, with their buffers: for the next ones */
+    unsigned spares;
     int fault;
     bool closed;
 

@@ -6,12 +6,14 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#define KEYS 500
+#define KEYS      500
+#define VALUE_MAX 40
 
 /* A plain array says what the overlay must say. */
 struct model {
     bool there[KEYS], deleted[KEYS];
-    uint32_t value[KEYS];
+    uint8_t value[KEYS][VALUE_MAX];
+    size_t len[KEYS];
     uint64_t seq[KEYS];
 };
 
@@ -40,7 +42,7 @@ static void compare(const struct overlay *o, const struct model *m)
         cr_assert_eq(f->deleted, m->deleted[i]);
         cr_assert_eq(f->seq, m->seq[i]);
         if (!f->deleted)
-            cr_assert(span_eq(f->value, span_of(&m->value[i], 4)));
+            cr_assert(span_eq(f->value, span_of(m->value[i], m->len[i])));
         e = overlay_next(e);
     }
     cr_assert_null(e);
@@ -60,11 +62,12 @@ Test(overlay, behaves_as_an_array)
         struct span k = key_of(i, key);
         switch (rng_below(&rng, 4)) {
         case 0:
-            m->value[i] = (uint32_t)rng_u64(&rng);
+            m->len[i] = rng_below(&rng, VALUE_MAX + 1); /* shorter and longer than what was there */
+            memset(m->value[i], (int)rng_below(&rng, 256), m->len[i]);
             m->there[i] = true;
             m->deleted[i] = false;
             m->seq[i] = seq;
-            overlay_set(o, k, span_of(&m->value[i], 4), seq);
+            overlay_set(o, k, span_of(m->value[i], m->len[i]), seq);
             break;
         case 1:
             m->there[i] = m->deleted[i] = true;
@@ -91,6 +94,13 @@ Test(overlay, a_value_of_its_own)
     overlay_set(o, span_str("a"), span_str("long value"), 1);
     struct span own = overlay_find(o, span_str("a"))->value;
     overlay_set(o, span_str("a"), span_sub(own, 5, 5), 2);
+    cr_expect(span_eq_str(overlay_find(o, span_str("a"))->value, "value"));
+    overlay_set(o, span_str("a"), span_str("a value that is longer"), 3);
+    own = overlay_find(o, span_str("a"))->value;
+    overlay_set(o, span_str("a"), span_sub(own, 2, 15), 4); /* still too long for the first one's place */
+    cr_expect(span_eq_str(overlay_find(o, span_str("a"))->value, "value that is l"));
+    own = overlay_find(o, span_str("a"))->value;
+    overlay_set(o, span_str("a"), span_sub(own, 0, 5), 5);
     cr_expect(span_eq_str(overlay_find(o, span_str("a"))->value, "value"));
     overlay_free(o);
     cr_expect_null(overlay_free(NULL));
