@@ -149,10 +149,10 @@ static void tell_ended(void *arg)
     mailbox_reply(d->mail, &note_new(run_ended)->mail);
 }
 
-static void tell_have(void *arg, const struct cid *cid)
+static void tell_have(void *arg, const struct cid *cids, unsigned count)
 {
     struct daemon *d = arg;
-    engine_have(d->engine, cid);
+    engine_have(d->engine, cids, count);
 }
 
 /* ---- the peerstore's file: written on a worker, the newest wins ---- */

@@ -30,7 +30,7 @@ static void on_put(void *arg, struct block *b, int result)
     if (result < 0)
         s->failure = result;
     else if (s->d->engine)
-        engine_have(s->d->engine, &b->cid);
+        engine_have(s->d->engine, &b->cid, 1);
     if (s->ended && s->putting == 0)
         destroy(s);
     else if (s->task)

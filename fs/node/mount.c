@@ -266,6 +266,7 @@ static void free_mount(struct mount *m)
     for (unsigned i = 0; i < MOUNT_TEXTS; i++)
         buf_done(&m->texts[i]);
     buf_done(&m->events);
+    buf_done(&m->haves);
     if (m->epoll >= 0)
         close(m->epoll);
     budget_unwatch(m->o.budget, m->room_fd);

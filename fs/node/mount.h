@@ -127,8 +127,8 @@ struct mount_options {
     struct want_port want;
     struct command_port command;
     struct stream_port stream; /* .post NULL: none */
-    /* a block was written by us: told to the engine so that waiting peers get it; called on the mount's thread */
-    void (*have)(void *arg, const struct cid *cid);
+    /* blocks were written by us: told to the engine so that waiting peers get them; called on the mount's thread */
+    void (*have)(void *arg, const struct cid *cids, unsigned count);
     /* share/ began or stopped to keep this root (ln -s ../ipfs/<cid>): the daemon fetches what is missing */
     void (*keep)(void *arg, const struct cid *root, bool kept);
     /* the mount was ended from outside (fusermount3 -u, umount) */

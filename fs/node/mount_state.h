@@ -94,7 +94,7 @@ struct mount {
     struct peer_table *peers;
     struct service_table *services;
     struct buf texts[MOUNT_TEXTS];
-    struct buf events;
+    struct buf events, haves; /* haves: CIDs of blocks that were stored, of which the owner was not told yet */
     bool online;
     uint64_t requests[OPS]; /* of the kernel, since the start */
 

@@ -264,8 +264,18 @@ void share_file_finish(struct share_file *f)
     pending_run(f->m->pending, &r);
 }
 
+/* All of a turn at once: each telling may wake a thread, which then is in the way of the next. */
+static void tell_haves(struct mount *m)
+{
+    size_t count = buf_len(&m->haves) / sizeof(struct cid);
+    if (count > 0 && m->o.have)
+        m->o.have(m->o.arg, (const struct cid *)buf_span(&m->haves).data, (unsigned)count);
+    buf_clear(&m->haves);
+}
+
 void share_tick(struct mount *m, mono_ns now)
 {
+    tell_haves(m);
     if (now < m->next_tick)
         return;
     m->next_tick = mono_after(now, HOLDS_EVERY);

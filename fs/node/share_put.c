@@ -26,7 +26,7 @@
 void hold_add(struct hold_list *l, const struct cid *cid)
 {
     if (l->count == l->cap) {
-        l->cap = l->cap ? l->cap * 2 : 8;
+        l->cap = l->cap ? l->cap * 2 : 1; /* a small file has one */
         l->rows = mem_grow(l->rows, l->cap, HOLD_ROW);
     }
     uint8_t *row = l->rows + l->count++ * HOLD_ROW;
@@ -171,8 +171,8 @@ static void on_put(void *arg, struct block *b, int result)
             pending_wake(m->pending, f);
         return;
     }
-    if (result == 0 && m->o.have && !(f && f->temporary))
-        m->o.have(m->o.arg, &p->block->cid);
+    if (result == 0 && !(f && f->temporary))
+        buf_add(&m->haves, &p->block->cid, sizeof p->block->cid);
     put_settled(p, result);
 }
 

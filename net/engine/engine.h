@@ -135,8 +135,8 @@ struct engine *engine_stop(struct engine *e); /* settles every want with ERR_CAN
 
 /* ---- asking for blocks ---- */
 struct want_port engine_want_port(struct engine *e);
-/* A block was stored by somebody else on this machine: peers that wait for it get it. */
-void engine_have(struct engine *e, const struct cid *cid);
+/* Blocks were stored by somebody else on this machine: peers that wait for them get them. */
+void engine_have(struct engine *e, const struct cid *cids, unsigned count);
 
 /* ---- commands ---- */
 enum engine_verb {

@@ -162,25 +162,27 @@ struct want_port engine_want_port(struct engine *e)
 
 struct have_mail {
     struct mail mail;
-    struct cid cid;
+    unsigned count;
+    struct cid cids[];
 };
 
 static void run_have(struct mail *m, void *owner)
 {
     struct have_mail *h = (struct have_mail *)m;
     struct engine *e = owner;
-    if (e && !e->stopping)
-        host_have(e->host, &h->cid, mono_now());
+    for (unsigned i = 0; e && !e->stopping && i < h->count; i++)
+        host_have(e->host, &h->cids[i], mono_now());
     free(h);
 }
 
-void engine_have(struct engine *e, const struct cid *cid)
+void engine_have(struct engine *e, const struct cid *cids, unsigned count)
 {
-    struct have_mail *h = MEM_NEW(struct have_mail);
+    struct have_mail *h = mem_new(sizeof *h + count * sizeof *cids);
     h->mail.run = run_have;
-    h->cid = *cid;
+    h->count = count;
+    memcpy(h->cids, cids, count * sizeof *cids);
     if (mailbox_post(e->inbox, &h->mail) < 0)
-        free(h); /* a flood of writes: peers that wait for this block ask again */
+        free(h); /* a flood of writes: peers that wait for these blocks ask again */
 }
 
 /* ---- commands ---- */
