@@ -217,11 +217,11 @@ static int create(struct mount *m, struct request *r, struct inode *i)
         return rc;
     found_of(m, &n, &f);
     struct inode *made = inode_get(m->inodes, &f.key);
-    struct handle *h = share_handle(m, made, r->flags);
+    struct handle *h = share_handle(m, made, &n, r->flags);
     struct request_entry e = {.node = made->number, .attr = f.attr, .entry_timeout = TIMEOUT, .attr_timeout = TIMEOUT};
     made->lookups++;
     prune_note(m, made, &f.attr, r->node, r->name);
-    if (request_create(r, &e, (uint64_t)(uintptr_t)h, share_cache_flag(h)))
+    if (request_create(r, &e, (uint64_t)(uintptr_t)h, share_open_flags(m, h)))
         return 0;
     inode_hold(made);
     share_release_handle(m, h);

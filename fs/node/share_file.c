@@ -16,19 +16,24 @@ struct share_file *share_file_of(const struct inode *i)
 
 struct share_file *share_file_get(struct mount *m, struct inode *i)
 {
+    struct tree_node n;
+    if (i->data)
+        return i->data;
+    return tree_get(m->share, share_id(i), &n) < 0 ? NULL : share_file_make(m, i, &n);
+}
+
+struct share_file *share_file_make(struct mount *m, struct inode *i, const struct tree_node *n)
+{
     struct share_file *f = i->data;
     if (f)
         return f;
-    struct tree_node n;
-    if (tree_get(m->share, share_id(i), &n) < 0)
-        return NULL;
     f = MEM_NEW(struct share_file);
     f->m = m;
     f->inode = i;
-    f->id = n.id;
-    f->content = n.content;
-    f->mtime = f->changed = n.mtime;
-    f->temporary = n.temporary;
+    f->id = n->id;
+    f->content = n->content;
+    f->mtime = f->changed = n->mtime;
+    f->temporary = n->temporary;
     f->retry = MONO_NEVER;
     f->guard = store_guard_new();
     inode_hold(i);

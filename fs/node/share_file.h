@@ -46,8 +46,10 @@ struct share_file {
     struct hold_list holds;    /* blocks that only this file's next record will refer to */
 };
 
-struct share_file *share_file_get(struct mount *m, struct inode *i); /* makes it */
-bool share_file_dirty(const struct share_file *f);                   /* the tree does not have its bytes */
+/* Made when there is none: of what the tree has (NULL: it cannot be read, or the node is gone), or of what was read of it. */
+struct share_file *share_file_get(struct mount *m, struct inode *i);
+struct share_file *share_file_make(struct mount *m, struct inode *i, const struct tree_node *n);
+bool share_file_dirty(const struct share_file *f); /* the tree does not have its bytes */
 uint64_t share_file_size(const struct share_file *f);
 /* Without a name: nobody will see its bytes again once it is closed. */
 bool share_file_is_gone(const struct share_file *f);

@@ -29,11 +29,9 @@ static int room_for(struct mount *m, uint64_t bytes)
     return 0;
 }
 
-struct handle *share_handle(struct mount *m, struct inode *i, unsigned flags)
+struct handle *share_handle(struct mount *m, struct inode *i, const struct tree_node *n, unsigned flags)
 {
-    struct share_file *f = share_file_get(m, i);
-    if (!f)
-        return NULL;
+    struct share_file *f = share_file_make(m, i, n);
     /* What is only written gains nothing from the page cache but a copy. While somebody writes past it everybody reads past it,
      * so that no page keeps what was there before. */
     bool direct = f->direct > 0 || (f->handles == 0 && (flags & O_ACCMODE) == O_WRONLY);
@@ -45,9 +43,16 @@ struct handle *share_handle(struct mount *m, struct inode *i, unsigned flags)
     return h;
 }
 
-unsigned share_cache_flag(const struct handle *h)
+/* Closing what is only written is not asked (OPEN_NO_FLUSH: a request less for each small file): write(2) has said already
+ * what there was to say, and what the disk says afterwards is fsync's. Reads are cancelled by FLUSH (dag_cancel_left). While
+ * the disk fails, close(2) is one more place to hear of it. */
+unsigned share_open_flags(struct mount *m, const struct handle *h)
 {
-    return h->direct ? OPEN_DIRECT : OPEN_KEEP;
+    struct blockstore_stats s;
+    bool reads = (h->flags & O_ACCMODE) == O_RDWR;
+    blockstore_stats(m->o.store, &s);
+    bool silent = !reads && (!writes(h->flags) || (h->direct && s.fault == 0));
+    return (h->direct ? OPEN_DIRECT : OPEN_KEEP) | (silent ? OPEN_NO_FLUSH : 0);
 }
 
 static void drop_handle(struct mount *m, struct handle *h)
@@ -56,8 +61,8 @@ static void drop_handle(struct mount *m, struct handle *h)
     bool last = writes(h->flags) && --f->writers == 0;
     f->handles--;
     f->direct -= h->direct && writes(h->flags);
-    if (last && !share_file_is_gone(f))
-        share_file_finish(f); /* may free it only when it is not dirty, and then it was not started */
+    if (last && (f->handles == 0 || !share_file_is_gone(f))) /* run_finish looks whether one that nobody has open is gone */
+        share_file_finish(f);
     handle_free(m, h);
 }
 
@@ -69,9 +74,7 @@ int share_open(struct mount *m, struct request *r, struct inode *i)
         return rc;
     if (n.type != TREE_FILE)
         return n.type == TREE_DIR ? ERR_IS_DIR : ERR_LOOP;
-    struct handle *h = share_handle(m, i, r->flags);
-    if (!h)
-        return ERR_STALE;
+    struct handle *h = share_handle(m, i, &n, r->flags);
     struct share_file *f = share_file_of(i);
     if ((r->flags & O_TRUNC) && writes(r->flags) && share_file_size(f) > 0) {
         rc = editor_truncate(share_file_edit(f), 0);
@@ -83,8 +86,7 @@ int share_open(struct mount *m, struct request *r, struct inode *i)
         share_release_handle(m, h);
         return rc;
     }
-    unsigned open_flags = share_cache_flag(h) | (writes(r->flags) ? 0 : OPEN_NO_FLUSH);
-    if (!request_open(r, (uint64_t)(uintptr_t)h, open_flags))
+    if (!request_open(r, (uint64_t)(uintptr_t)h, share_open_flags(m, h)))
         share_release_handle(m, h);
     return 0;
 }

@@ -10,7 +10,8 @@
 node_op share_open, share_release, share_read, share_write, share_fallocate, share_flush, share_fsync, share_fsyncdir,
     share_lseek, share_copy;
 int share_truncate(struct mount *m, struct share_file *f, uint64_t size);
-struct handle *share_handle(struct mount *m, struct inode *i, unsigned flags); /* counts it in the file; NULL: gone */
-unsigned share_cache_flag(const struct handle *h);                             /* OPEN_DIRECT or OPEN_KEEP, for the reply */
+/* Counts it in the file. `n`: what the tree has at `i` */
+struct handle *share_handle(struct mount *m, struct inode *i, const struct tree_node *n, unsigned flags);
+unsigned share_open_flags(struct mount *m, const struct handle *h); /* OPEN_*, for the reply */
 
 #endif
