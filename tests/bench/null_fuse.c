@@ -165,11 +165,12 @@ static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     fuse_reply_open(req, fi);
 }
 
-/* Past the page cache, as what is only written in share/ */
+/* Past the page cache and not asked when it is closed, as what is only written in share/ */
 static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
     struct fuse_entry_param e = entry_of(add(parent, name, S_IFREG | (mode & 0777), 0));
     fi->direct_io = 1;
+    fi->noflush = (fi->flags & O_ACCMODE) == O_WRONLY;
     fuse_reply_create(req, &e, fi);
 }
 
