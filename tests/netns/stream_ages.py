@@ -97,6 +97,7 @@ class Ages(Services):
         s = self.dial()
         s.sendall(bytes(1 << 20))
         s.close()
+        wait_for("all has left", lambda: self.streams()[0]["bytes_out"] == 1 << 20)
         self.pass_(40)
         wait_for("it is given up here", lambda: not self.streams(), 5)
         self.assertEqual(self.take(), ("end", 1 << 20))
