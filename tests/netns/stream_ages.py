@@ -95,12 +95,13 @@ class Ages(Services):
     def test_what_has_left_is_not_lost(self):
         """The program's end, too: the target has all of it when it looks, and an end, although nobody waits for its answer any more."""
         s = self.dial()
-        s.sendall(bytes(1 << 20))
+        sent = 128 << 10  # the first window and the target's socket have room for it
+        s.sendall(bytes(sent))
         s.close()
-        wait_for("all has left", lambda: self.streams()[0]["bytes_out"] == 1 << 20)
+        wait_for("all has left", lambda: self.streams(self.a)[0]["bytes_in"] == sent)
         self.pass_(40)
         wait_for("it is given up here", lambda: not self.streams(), 5)
-        self.assertEqual(self.take(), ("end", 1 << 20))
+        self.assertEqual(self.take(), ("end", sent))
 
     def test_a_target_that_says_nothing_to_nobody(self):
         """All has left, and the program has closed its socket altogether: half a minute for an answer."""

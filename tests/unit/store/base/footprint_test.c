@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/base/footprint.h"
 
+#include "tests/unit/other_malloc.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +14,7 @@ static bool about(uint64_t bytes, uint64_t expected)
     return bytes + 2 * MIB > expected && bytes < expected + 2 * MIB;
 }
 
-Test(footprint, is_what_was_written_to)
+Test(footprint, is_what_was_written_to, .disabled = OTHER_MALLOC)
 {
     footprint_tame();
     uint64_t before = footprint_private();
@@ -26,7 +28,7 @@ Test(footprint, is_what_was_written_to)
 }
 
 /* Blocks of a size that malloc learns to keep, and small ones with one among them that stays */
-Test(footprint, goes_back_to_the_kernel)
+Test(footprint, goes_back_to_the_kernel, .disabled = OTHER_MALLOC)
 {
     enum { COUNT = 16384, SIZE = 1000 };
     static void *small[COUNT];

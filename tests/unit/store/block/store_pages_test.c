@@ -4,6 +4,7 @@
 #include "tests/unit/store/block/store_fixture.h"
 
 #include "store/base/footprint.h"
+#include "tests/unit/other_malloc.h"
 
 #include <criterion/criterion.h>
 #include <semaphore.h>
@@ -40,7 +41,7 @@ static void put_many(struct blockstore *bs, uint64_t from, unsigned count)
     sem_destroy(&done);
 }
 
-Test(store_pages, a_transaction_is_cut_when_it_has_many)
+Test(store_pages, a_transaction_is_cut_when_it_has_many, .disabled = OTHER_MALLOC)
 {
     struct folder f;
     folder_make(&f);
