@@ -63,7 +63,8 @@ uint64_t budget_room(const struct budget *b)
     if (!b->private_bytes)
         return limit;
     uint64_t taken = atomic_load(&b->beside) + limit / RESERVE_PART;
-    return limit > taken + BUDGET_LEAST ? limit - taken : BUDGET_LEAST;
+    uint64_t least = limit / 2 > BUDGET_LEAST ? limit / 2 : BUDGET_LEAST;
+    return limit > taken + least ? limit - taken : least;
 }
 
 uint64_t budget_share(const struct budget *b, enum budget_class c)

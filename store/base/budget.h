@@ -33,8 +33,9 @@ enum budget_class {
 
 struct budget;
 
-/* `limit_bytes` ≥ BUDGET_MIN. Shares are fixed fractions of what is granted (see budget.c), which is never less than
- * BUDGET_LEAST: each class but that of tables can always move a block of 1 MiB. */
+/* `limit_bytes` ≥ BUDGET_MIN. Shares are fixed fractions of what is granted (see budget.c), which is never less than half of
+ * the limit, nor than BUDGET_LEAST: each class but that of tables can always move a block of 1 MiB, and what some hold for
+ * long (streams that nobody reads, tables) does not stop the rest. */
 #define BUDGET_MIN     (UINT64_C(16) << 20)
 #define BUDGET_LEAST   (UINT64_C(9) << 20)
 #define BUDGET_DEFAULT (UINT64_C(128) << 20)

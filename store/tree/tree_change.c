@@ -108,6 +108,7 @@ static void change_free(struct change *c)
     struct tree *t = c->tree;
     if (t->budget)
         budget_give(t->budget, BUDGET_STORE, c->charged);
+    c->guard = store_guard_unref(c->guard);
     if (t->spares < SPARES_MOST && c->steps.cap == STEPS_FIRST) {
         c->next = t->spare;
         t->spare = c;
@@ -115,7 +116,6 @@ static void change_free(struct change *c)
         return;
     }
     buf_done(&c->steps);
-    store_guard_unref(c->guard);
     free(c);
 }
 

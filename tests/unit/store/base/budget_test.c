@@ -127,6 +127,7 @@ Test(budget, sees_what_grows_while_it_grants)
 Test(budget, each_class_can_move_a_block_whatever_lies_beside)
 {
     struct budget *b = gauged(32 * MIB, 100 * MIB);
+    cr_assert_eq(budget_room(b), 16 * MIB, "never less than half");
     while (budget_take(b, BUDGET_NET, MIB / 4))
         ;
     cr_assert_geq(budget_used(b), 4 * MIB, "nobody else has anything");
