@@ -60,7 +60,7 @@ static void on_view(void *arg, struct engine_view *take_v)
     pthread_mutex_lock(&p->lock);
     p->views++;
     p->connected = take_v->connections;
-    if (take_v->listen_count)
+    if (take_v->listen_count && !p->addr[0]) /* once: who waited for it reads it without the lock */
         (void)snprintf(p->addr, sizeof p->addr, "%s", take_v->listen[0]);
     pthread_mutex_unlock(&p->lock);
     engine_view_free(take_v);
