@@ -68,7 +68,7 @@ static void load_work(struct job *job)
     int err = store_read_begin(j->reader);
     for (unsigned i = 0; i < j->count; i++) {
         if (err < 0)
-            j->items[i].result = err;
+            j->items[i].result = ERR_AGAIN; /* it is being opened again: whether the block is held is not known */
         else
             load_one(j, &j->items[i]);
     }

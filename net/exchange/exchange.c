@@ -469,7 +469,7 @@ static void waiter_expire(struct exchange *x, struct waiter *w)
 
 static void retry_all(struct exchange *x)
 {
-    x->memory_short = false;
+    x->reads_short = false;
     recv_resume(x);
     serve_retry(x);
     fetch_retry(x);

@@ -100,7 +100,8 @@ struct block *exchange_output_block(const struct exchange_peer *p);
 /* ---- the store ---- */
 
 /* Answer to EXCHANGE_LOAD. `result` 0: held, `size` bytes, and the block unless size > the action's `most`. ERR_MISSING: not
- * held. ERR_NO_MEMORY: the budget had no room for it, asked again later. Anything else counts as not held. */
+ * held. ERR_NO_MEMORY: the budget had no room for it; ERR_AGAIN: the store cannot tell now. Both are asked again in a moment.
+ * Anything else counts as not held. */
 void exchange_loaded(struct exchange *x, uint64_t tag, int result, uint64_t size, struct block *take_b, mono_ns now);
 /* A block appeared that the exchange did not fetch (written, imported): serves peers that wait for it, settles wants. */
 void exchange_have_block(struct exchange *x, const struct cid *cid, mono_ns now);

@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define RETRY_AFTER (50 * MONO_MS) /* of what found no memory, in case that no eventfd tells */
+#define RETRY_AFTER (50 * MONO_MS) /* of what could not be read; for memory, in case that no eventfd tells */
 
 /* ---- reads ---- */
 
@@ -110,8 +110,8 @@ void exchange_loaded(struct exchange *x, uint64_t tag, int result, uint64_t size
         load_ask(x, u, &cid, u->most);
     }
     (void)block_unref(take_b);
-    if (result == ERR_NO_MEMORY) {
-        x->memory_short = true;
+    if (load_later(result)) {
+        x->reads_short = true;
         tick_soon(x, now + RETRY_AFTER);
     }
 }

@@ -28,6 +28,10 @@ void tick_soon(struct exchange *x, mono_ns at);
 void peer_soon(struct exchange *x, struct exchange_peer *p, mono_ns at);
 
 /* xblock.c: reads, checks, the stash */
+static inline bool load_later(int result) /* the answer says nothing of the block: the tick asks again */
+{
+    return result == ERR_NO_MEMORY || result == ERR_AGAIN;
+}
 void load_ask(struct exchange *x, struct load_user *u, const struct cid *cid, uint64_t most);
 void load_forget(struct exchange *x, struct load_user *u); /* also drops an answer that was not dispatched */
 bool load_dispatch(struct exchange *x);                    /* one answer; false: none */

@@ -317,7 +317,7 @@ void dag_expanded(struct exchange *x, struct load_user *u)
     d->expanding = (struct dag_pause){0};
     expand_cid(p.cid, &cid);
     free(p.cid);
-    if (u->result == ERR_NO_MEMORY) { /* dag_wake comes when there is some */
+    if (load_later(u->result)) { /* dag_wake comes */
         pause_node(d, &cid, p.next);
         return;
     }

@@ -224,7 +224,7 @@ void item_checked(struct exchange *x, struct load_user *u)
         item_check(x, i);
     } else if (u->result == 0) {
         item_held(x, i, b, u->stashed);
-    } else if (u->result == ERR_NO_MEMORY && i->place == ITEM_CHECK) {
+    } else if (load_later(u->result) && i->place == ITEM_CHECK) {
         item_place(x, i, ITEM_RECHECK);
     } else if (i->recheck) {
         i->recheck = false;

@@ -211,14 +211,14 @@ void serve_loaded(struct exchange *x, struct load_user *u)
         move(x, t, THEIRS_BLOCK);
     } else if (u->result == 0 && t->want == BITSWAP_WANT_HAVE) {
         move(x, t, THEIRS_HAVE);
-    } else if ((u->result == 0 && u->size <= BLOCK_MAX) || u->result == ERR_NO_MEMORY) {
-        leave(t); /* it became a want-block meanwhile; or there is no memory now, and serve_retry comes */
+    } else if ((u->result == 0 && u->size <= BLOCK_MAX) || load_later(u->result)) {
+        leave(t); /* it became a want-block meanwhile; or it cannot be read now, and serve_retry comes */
         t->state = THEIRS_DUE;
         TAILQ_INSERT_HEAD(&p->todo, t, link);
     } else {
         missing(x, t);
     }
-    if (!x->memory_short)
+    if (!x->reads_short)
         serve_queue(x, p);
 }
 

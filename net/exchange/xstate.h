@@ -151,7 +151,7 @@ struct exchange {
     mono_ns trial_at, trial_wait; /* before this nobody unproven is tried where there are proven ones (xpick.c) */
     bool serve_limited;           /* peers wait because unsent_total was too high */
     bool schedule;                /* a hungry session may find room */
-    bool memory_short;
+    bool reads_short;             /* one was answered with load_later(): no more until the tick */
     struct exchange_ledger total; /* of peers that are gone */
 };
 

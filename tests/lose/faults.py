@@ -173,7 +173,8 @@ class Script:
                     return
             except OSError as e:
                 self.test.assertIn(e.errno, self.fault.errnos if self.fault else set())
-            self.test.assertLess(time.monotonic(), end, f"does not work again: {self.node.status()['state']}")
+            self.test.assertLess(time.monotonic(), end, f"does not work again: {self.node.status()['state']}; "
+                                                        f"pins: {self.node.rows('/v1/pins')}")
             time.sleep(0.02)
 
     def sync_file(self, name):

@@ -22,6 +22,7 @@ struct lone {
     int drop_err;
     struct want *last;
     bool hold_output;
+    bool shut; /* our store is being opened again */
 };
 
 static void act(struct lone *l, struct exchange_action *a)
@@ -49,6 +50,10 @@ static void act(struct lone *l, struct exchange_action *a)
         break;
     case EXCHANGE_LOAD:
         l->loads++;
+        if (l->shut) {
+            exchange_loaded(l->x, a->tag, ERR_AGAIN, 0, NULL, l->now);
+            break;
+        }
         for (unsigned i = 0; i < l->held_count; i++)
             if (cid_same_block(&l->held[i]->cid, &a->cid))
                 b = l->held[i];
@@ -625,6 +630,28 @@ Test(exchange, no_memory_is_back_pressure)
     (void)block_unref(w.block);
     buf_done(&body);
     buf_done(&stream);
+    teardown(&l);
+}
+
+Test(exchange, a_store_that_is_shut_for_a_moment)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid held = hold(&l, span_str("held"));
+    struct want dag = {.kind = WANT_DAG, .priority = WANT_KEEP, .cid = held, .root = held, .deadline = MONO_NEVER};
+    l.shut = true;
+    cr_assert_eq(exchange_want(l.x, &dag, l.now), 0);
+    say_wants(&l, &(struct bitswap_entry){&held, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    struct heard h = hear(&l);
+    cr_assert(h.dont_haves == 0 && h.wants == 0 && l.settled == 0, "nobody is told or asked while we cannot know");
+    l.shut = false;
+    l.now = exchange_deadline(l.x);
+    cr_assert_lt(l.now, NOW0 + MONO_S);
+    exchange_expire(l.x, l.now);
+    pump(&l);
+    h = hear(&l);
+    cr_assert(h.blocks == 1 && cid_eq(&h.last, &held));
+    cr_assert(l.settled == 1 && dag.result == 0, "what is here is found");
     teardown(&l);
 }
 
