@@ -174,7 +174,7 @@ class Script:
             except OSError as e:
                 self.test.assertIn(e.errno, self.fault.errnos if self.fault else set())
             self.test.assertLess(time.monotonic(), end, f"does not work again: {self.node.status()['state']}; "
-                                                        f"pins: {self.node.rows('/v1/pins')}")
+                                                        f"{[p for p in self.node.rows('/v1/pins') if p['state'] != 'complete']}")
             time.sleep(0.02)
 
     def sync_file(self, name):
