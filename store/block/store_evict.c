@@ -73,13 +73,10 @@ void hold_change(struct hold_table *h, const struct cid *cid, int delta)
     h->unwritten += !is_right(e);
 }
 
-bool hold_is_dirty(const struct hold_table *h)
-{
-    return h->unwritten > 0;
-}
-
 int hold_write_down(struct hold_table *h, struct store_txn *txn)
 {
+    if (h->writing || h->unwritten == 0) /* the steps before this one, of the same transaction, wrote them */
+        return 0;
     h->writing = true;
     for (size_t i = 0; i < HOLD_BUCKETS; i++)
         for (struct hold *e = h->buckets[i]; e; e = e->next) {
@@ -233,12 +230,9 @@ int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks)
 {
     if (bs->evict.until == 0) /* not earlier: touches that were noted before the pass have moved their blocks by now */
         bs->evict.until = txn->t.stamp;
-    if (hold_is_dirty(bs->holds)) {
-        int r = hold_write_down(bs->holds, txn);
-        if (r)
-            return r;
-    }
-    int r = cascade_step(txn, blocks * 16);
+    int r = hold_write_down(bs->holds, txn);
+    if (r == 0)
+        r = cascade_step(txn, blocks * 16);
     if (r < 0 || txn->t.pending[LANE_LIVE] > 0 || txn->t.pending[LANE_HELD] > 0)
         return r < 0 ? r : 0;
     for (unsigned i = 0; i < blocks; i++) {

@@ -15,11 +15,11 @@ struct hold_table;
 struct hold_table *hold_table_new(void);
 struct hold_table *hold_table_free(struct hold_table *h);
 void hold_change(struct hold_table *h, const struct cid *cid, int delta);
-int hold_write_down(struct hold_table *h, struct store_txn *txn); /* what changed since, into the held lane */
-void hold_written(struct hold_table *h);                          /* … was committed */
-void hold_not_written(struct hold_table *h);                      /* … failed */
-void hold_forget_written(struct hold_table *h);                   /* a new epoch: nothing is written down any more */
-bool hold_is_dirty(const struct hold_table *h);
+/* What changed since, into the held lane, once a transaction: none changes while one is under way. */
+int hold_write_down(struct hold_table *h, struct store_txn *txn);
+void hold_written(struct hold_table *h);        /* … was committed */
+void hold_not_written(struct hold_table *h);    /* … failed */
+void hold_forget_written(struct hold_table *h); /* a new epoch: nothing is written down any more */
 
 /* Applies the touches that readers noted; returns how many moved a block. */
 int touch_apply(struct blockstore *bs, struct store_txn *txn);

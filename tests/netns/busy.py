@@ -69,6 +69,11 @@ class Busy(unittest.TestCase):
             collections += 2
         return whole, collections
 
+    def counts_are_right(self, *nodes):
+        for node in nodes:
+            told = [line for line in (node.home / "log").read_text(errors="replace").splitlines() if "store.count" in line]
+            self.assertEqual(told, [], f"node {node.index}")
+
     def test_a_peer_fetches_and_both_collect(self):
         reference = tempfile.mkdtemp(prefix="p2p-busy-", dir=TMPFS)
         self.addCleanup(shutil.rmtree, reference, ignore_errors=True)
@@ -79,6 +84,7 @@ class Busy(unittest.TestCase):
                 processes = self.start(a, reference, seed)
                 whole, collections = self.disturb(a, b, processes)
                 self.judge(a, processes, seed)
+                self.counts_are_right(a, b)
                 print(f"seed {seed}: {whole} states fetched whole, {collections} collections")
                 a.run("gc")
                 share = a.mount / "share"

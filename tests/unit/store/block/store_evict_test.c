@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Holds that change while a pass takes several steps in one transaction: each is written down once. */
+#include "tests/unit/store/block/store_fixture.h"
+
+#include "store/base/log.h"
+
+#include <criterion/criterion.h>
+
+#define LINKS 3000 /* more than a step of the pass counts, so that it takes two */
+
+/* A node that a step does not finish with; its children are nowhere. */
+static struct block *wide_node(uint32_t salt)
+{
+    struct cid *links = mem_array(LINKS, sizeof *links);
+    for (uint32_t i = 0; i < LINKS; i++) {
+        uint32_t number[2] = {salt, i};
+        cid_of(&links[i], CODEC_RAW, span_of(number, sizeof number));
+    }
+    struct block *node = node_block(links, LINKS, salt);
+    free(links);
+    return node;
+}
+
+static bool told_of_counts(void)
+{
+    struct buf lines = BUF_INIT;
+    log_ring_read(&lines);
+    buf_add_u8(&lines, 0);
+    bool told = strstr((const char *)buf_span(&lines).data, "below zero") != NULL;
+    buf_done(&lines);
+    return told;
+}
+
+Test(store_evict, an_ended_hold_is_taken_back_once)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *leaf = raw_block(1, 100), *parent = node_block(&leaf->cid, 1, 1), *wide = wide_node(2);
+    cr_assert_eq(do_put(bs, leaf), 0);
+    cr_assert_eq(do_put(bs, parent), 0);
+    blockstore_hold(bs, &parent->cid);
+    blockstore_hold(bs, &leaf->cid);
+    cr_assert_eq(do_collect(bs).blocks, 0);
+
+    blockstore_unhold(bs, &leaf->cid);
+    blockstore_hold(bs, &wide->cid);
+    cr_assert_eq(do_put(bs, wide), 0);
+    cr_assert_eq(do_collect(bs).blocks, 0, "its parent is held");
+    cr_assert(has(bs, &leaf->cid));
+
+    blockstore_unhold(bs, &parent->cid);
+    cr_assert_eq(do_collect(bs).blocks, 2);
+    blockstore_unhold(bs, &wide->cid);
+    cr_assert_eq(do_collect(bs).blocks, 1, "it was counted once");
+    cr_assert_not(told_of_counts());
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(leaf);
+    block_unref(parent);
+    block_unref(wide);
+    folder_remove(&f);
+}
