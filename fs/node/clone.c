@@ -101,20 +101,30 @@ static bool cut_remote(char *text, char **ret_peer, char **ret_service)
     return *gap && !strpbrk(gap, " \t");
 }
 
-static int dial(struct mount *m, struct request *r, struct conversation *c, char *text)
+static int not_understood(struct why *why)
+{
+    return why_set(why, ERR_INVALID, "it is: connect PEER/SERVICE, or hangup");
+}
+
+static int taken(struct why *why)
+{
+    return why_set(why, ERR_BUSY, "it is connected already: hangup comes first");
+}
+
+static int dial(struct mount *m, struct request *r, struct conversation *c, char *text, struct why *why)
 {
     struct stream_end *end;
     struct stream_open what = {.use = STREAM_DIAL, .number = c->number};
     if (!r->state && c->end)
-        return ERR_BUSY;
+        return taken(why);
     if (!cut_remote(text, &what.peer, &what.service))
-        return ERR_INVALID;
+        return not_understood(why);
     int rc = stream_opening(m, r, &what, &end);
     if (rc < 0)
         return rc;
     if (c->end) { /* two dialed at once, and the other was quicker */
         stream_leave(end);
-        return ERR_BUSY;
+        return taken(why);
     }
     c->end = end;
     struct buf remote = BUF_INIT;
@@ -125,15 +135,16 @@ static int dial(struct mount *m, struct request *r, struct conversation *c, char
     return 0;
 }
 
-int conversation_command(struct mount *m, struct request *r, struct conversation *c, struct span line)
+int conversation_command(struct mount *m, struct request *r, struct conversation *c, struct span line, struct why *why)
 {
     char *text = mem_strn(line);
-    int rc = ERR_INVALID;
+    int rc = 0;
     if (strcmp(text, "hangup") == 0) {
         hang_up(c);
-        rc = 0;
     } else if (strncmp(text, "connect ", 8) == 0) {
-        rc = dial(m, r, c, text + 8 + strspn(text + 8, " \t"));
+        rc = dial(m, r, c, text + 8 + strspn(text + 8, " \t"), why);
+    } else {
+        rc = not_understood(why);
     }
     free(text);
     return rc;

@@ -7,6 +7,7 @@
 #include "store/base/log.h"
 
 #include "fs/node/streams.h"
+#include "fs/node/text_table.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -430,9 +431,11 @@ static void describe_inode(struct mount *m, const struct inode *i, struct buf *o
     case NODE_ALLOW:
         streams_describe(i, out);
         break;
-    case NODE_PEER:
     case NODE_TEXT:
-        buf_printf(out, "%s%.*s", i->key_len ? "peers/" : ".p2p", (int)i->key_len, (const char *)i->key);
+        text_describe(i, out);
+        break;
+    case NODE_PEER:
+        buf_printf(out, "peers/%.*s", (int)i->key_len, (const char *)i->key);
         break;
     default:
         buf_add_str(out, "/");

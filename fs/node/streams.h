@@ -63,6 +63,6 @@ void conversation_status(const struct conversation *c, struct buf *out);
 uint64_t conversation_number(const struct conversation *c);
 struct stream_end *conversation_end(const struct conversation *c); /* NULL: not connected */
 /* A line that was written to its ctl: `connect PEER SERVICE`, `connect PEER/SERVICE`, `hangup`. ERR_AGAIN: again. */
-int conversation_command(struct mount *m, struct request *r, struct conversation *c, struct span line);
+int conversation_command(struct mount *m, struct request *r, struct conversation *c, struct span line, struct why *why);
 
 #endif

@@ -4,7 +4,7 @@
  * (rsync and tar copy nothing from files of size 0). X.json resolves beside every text file and is not listed.
  *
  * Some take commands: one a write, any offset, a trailing newline optional. The write is answered when the command has been
- * carried out; when it was refused the sentence is in user.p2p.error. */
+ * carried out; when it was refused the sentence is in user.p2p.error and among the events. */
 #include "fs/node/mount_state.h"
 
 #include "fs/node/streams.h"
@@ -291,16 +291,16 @@ static int text_read(struct mount *m, struct request *r, struct inode *i)
 #define LINE_MAX_BYTES 4096
 
 /* Carries the line out: by the conversation that the handle is of, or as a command. */
-static int run_line(struct mount *m, struct request *r, struct inode *i, struct span line)
+static int run_line(struct mount *m, struct request *r, struct inode *i, struct span line, struct why *why)
 {
     const struct text_kind *k = &kinds[i->sub & ~TEXT_JSON];
     struct conversation *c = handle_of(r)->conversation;
     if (c)
-        return conversation_command(m, r, c, line);
+        return conversation_command(m, r, c, line, why);
     struct buf text = BUF_INIT;
     int rc = 0;
     if (k->translate) {
-        rc = k->translate(inode_key_span(i), line, &text);
+        rc = k->translate(inode_key_span(i), line, &text, why);
     } else {
         buf_add_str(&text, k->command);
         if (i->key_len)
@@ -310,28 +310,56 @@ static int run_line(struct mount *m, struct request *r, struct inode *i, struct 
     if (rc == 0)
         rc = command_run(m, r, buf_cstr(&text));
     buf_done(&text);
+    const struct ticket *t = rc == ERR_AGAIN ? NULL : r->state; /* there is one when a command was refused */
+    return rc < 0 && t && t->error ? why_set(why, rc, "%s", t->error) : rc;
+}
+
+void text_describe(const struct inode *i, struct buf *out)
+{
+    static const char *const places[] = {
+        [TEXT_AT_ROOT] = "",
+        [TEXT_AT_P2P] = ".p2p/",
+        [TEXT_AT_PEER] = "peers/",
+        [TEXT_AT_STREAMS] = "streams/",
+        [TEXT_AT_OFFER] = "streams/offer/",
+        [TEXT_AT_FORWARD] = "streams/forward/",
+        [TEXT_AT_STREAM] = "streams/",
+    };
+    const struct text_kind *k = &kinds[i->sub & ~TEXT_JSON];
+    buf_printf(out, "%s%.*s%s%s%s", places[k->place], (int)i->key_len, (const char *)i->key, i->key_len ? "/" : "", k->name,
+               i->sub & TEXT_JSON ? ".json" : "");
+}
+
+/* → user.p2p.error, and the events for those whose shell told them an errno */
+static int keep_refusal(struct mount *m, struct inode *i, int rc, const struct why *why)
+{
+    struct buf line = BUF_INIT;
+    free(i->data);
+    i->data = mem_str(why->text[0] ? why->text : err_text(rc));
+    text_describe(i, &line);
+    buf_printf(&line, ": %s", (const char *)i->data);
+    text_add_event(m, "ctl.refused", buf_cstr(&line));
+    buf_done(&line);
     return rc;
 }
 
 static int text_write(struct mount *m, struct request *r, struct inode *i)
 {
+    struct why why = {""};
     struct span line = r->data;
     while (line.len && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
         line.len--;
     if (line.len > LINE_MAX_BYTES || memchr(line.data, '\n', line.len) || memchr(line.data, 0, line.len))
-        return ERR_INVALID;
+        return keep_refusal(m, i, why_set(&why, ERR_INVALID, "one line a write, of at most %d bytes", LINE_MAX_BYTES), &why);
     if (line.len == 0) {
         request_written(r, r->data.len);
         return 0;
     }
-    int rc = run_line(m, r, i, line);
-    if (rc == ERR_AGAIN)
-        return rc;
-    struct ticket *t = handle_of(r)->conversation ? NULL : r->state;
-    free(i->data);
-    i->data = rc < 0 ? mem_str(t && t->error ? t->error : err_text(rc)) : NULL; /* → user.p2p.error */
+    int rc = run_line(m, r, i, line, &why);
     if (rc < 0)
-        return rc;
+        return rc == ERR_AGAIN ? rc : keep_refusal(m, i, rc, &why);
+    free(i->data);
+    i->data = NULL;
     request_written(r, r->data.len);
     return 0;
 }

@@ -86,8 +86,9 @@ static void add_words(struct buf *out, const char *verb, struct span a, struct s
 }
 
 /* `tcp 127.0.0.1:22` → `offer NAME tcp …`; `allow bob` → `allow NAME bob` */
-int text_offer_command(struct span key, struct span line, struct buf *out)
+int text_offer_command(struct span key, struct span line, struct buf *out, struct why *why)
 {
+    (void)why;
     static const char *const own[] = {"allow", "deny", "limit"};
     struct span rest, word = first_word(line, &rest);
     for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
@@ -100,7 +101,7 @@ int text_offer_command(struct span key, struct span line, struct buf *out)
 }
 
 /* `tcp 2222 alice/ssh` → `forward tcp 2222 alice ssh`; `remove tcp 2222` → `unforward tcp 2222` */
-int text_forward_command(struct span key, struct span line, struct buf *out)
+int text_forward_command(struct span key, struct span line, struct buf *out, struct why *why)
 {
     struct span rest, word = first_word(line, &rest);
     (void)key;
@@ -113,17 +114,19 @@ int text_forward_command(struct span key, struct span line, struct buf *out)
         last--;
     const uint8_t *slash = last < line.len ? memchr(line.data + last, '/', line.len - last) : NULL;
     if (!slash)
-        return ERR_INVALID;
+        return why_set(why, ERR_INVALID,
+                       "'%.*s' is not a forward: tcp|udp|unix PLACE PEER/SERVICE, or remove tcp|udp|unix PLACE",
+                       (int)(line.len > 80 ? 80 : line.len), (const char *)line.data);
     size_t at = (size_t)(slash - line.data);
     buf_printf(out, "forward %.*s %.*s", (int)at, (const char *)line.data, (int)(line.len - at - 1), (const char *)slash + 1);
     return 0;
 }
 
 /* Of a stream that is not ours to talk on: only its end */
-int text_stream_command(struct span key, struct span line, struct buf *out)
+int text_stream_command(struct span key, struct span line, struct buf *out, struct why *why)
 {
     if (!span_eq_str(line, "hangup"))
-        return ERR_INVALID;
+        return why_set(why, ERR_INVALID, "this stream is not of streams/clone: it takes only hangup");
     buf_printf(out, "hangup %.*s", (int)key.len, (const char *)key.data);
     return 0;
 }

@@ -9,7 +9,8 @@
 
 /* text_streams.c: what the files of streams/ hold, and which command a line written there is */
 typedef void text_make(struct mount *m, struct span key, struct buf *out);
-typedef int text_command(struct span key, struct span line, struct buf *out); /* 0 or ERR_INVALID */
+typedef int text_command(struct span key, struct span line, struct buf *out,
+                         struct why *why); /* 0, or ERR_INVALID with a sentence */
 text_make text_offer_ctl, text_offer_status, text_forward_ctl, text_forward_status, text_stream_ctl, text_stream_status,
     text_stream_local, text_stream_remote;
 text_command text_offer_command, text_forward_command, text_stream_command;
@@ -53,6 +54,7 @@ enum text_id {
 int text_find(enum text_place place, const char *name); /* the sub, or ERR_NOT_FOUND */
 const char *text_name(enum text_id id);
 enum text_place text_place_of(enum text_id id);
+void text_describe(const struct inode *i, struct buf *out); /* its path */
 void text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret);
 
 #endif

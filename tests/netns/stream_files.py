@@ -187,17 +187,33 @@ class StreamFiles(unittest.TestCase):
         for name in (".hidden", "no blanks", "no%2Fescapes", "x" * 65):
             with self.assertRaises(FileNotFoundError):
                 open(peers / self.a.id / "streams" / name, "rb")
-        for name, line in (("bad", "tcp nowhere"), ("bad2", "fly me")):
-            where = self.a.mount / "streams/offer" / name
-            where.mkdir()
-            with self.assertRaises(OSError) as e:
-                (where / "ctl").write_text(line)
-            self.assertEqual(e.exception.errno, errno.EINVAL)
-            self.assertTrue(os.getxattr(where / "ctl", "user.p2p.error"))
-            where.rmdir()
+        where = self.a.mount / "streams/offer/bad"
+        where.mkdir()
+        for line, number, words in (("tcp nowhere", errno.EINVAL, "'nowhere' is not an address"), ("fly me", errno.EINVAL, "'fly' is not a kind"),
+                                    ("tcp 1\ntcp 2", errno.EINVAL, "one line a write"), ("exec /nonexistent/x", errno.ENOENT, "/nonexistent/x"),
+                                    ("allow nobody-of-ours", errno.EINVAL, "neither a petname nor a peer id")):
+            self.refused(self.a, "streams/offer/bad/ctl", line, number, words)
+        where.rmdir()
+        for line, words in (("tcp 2222", "PLACE PEER/SERVICE"), ("tcp 2222 alice", "PLACE PEER/SERVICE"),
+                            (f"fly 2222 {self.b.id}/ssh", "'fly' is not a kind"), (f"tcp nowhere {self.b.id}/ssh", "'nowhere' is not an address"),
+                            ("tcp 2222 nobody-of-ours/ssh", "neither a petname nor a peer id"), ("remove tcp 2222 3", "unforward")):
+            self.refused(self.a, "streams/forward/ctl", line, errno.EINVAL, words)
+        ctl = os.open(self.a.mount / "streams/clone", os.O_RDWR)
+        number = os.pread(ctl, 100, 0).decode().strip()
+        self.refused(self.a, f"streams/{number}/ctl", "dial home", errno.EINVAL, "connect PEER/SERVICE")
+        os.close(ctl)
         with self.assertRaises(OSError) as e:
             os.mkdir(self.a.mount / "streams/x")
         self.assertEqual(e.exception.errno, errno.EPERM)
+
+    def refused(self, node, path, line, number, words):
+        """By errno, and by a sentence in the attribute and among the events."""
+        with self.assertRaises(OSError, msg=line) as e:
+            (node.mount / path).write_text(line)
+        self.assertEqual(e.exception.errno, number, line)
+        sentence = os.getxattr(node.mount / path, "user.p2p.error").decode()
+        self.assertIn(words, sentence)
+        self.assertTrue((node.mount / ".p2p/events").read_text().endswith(f"\tctl.refused\t{path}: {sentence}\n"))
 
     def test_sock(self):
         offer(self.a, "echo4", "echo", "any")
