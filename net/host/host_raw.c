@@ -177,6 +177,19 @@ static void opened(struct host_raw *r)
         raw_opens_again(h);
 }
 
+/* The peer lists what it offers us, so a name of the other kind is known for what it is. */
+static int refused(struct host *h, struct host_call *call)
+{
+    const char *name;
+    bool datagrams;
+    char other[SERVICE_ID_SIZE];
+    const struct host_peer *p = peer_find(h, &call->peer);
+    if (!p || !service_id_parse(call->protocol, &name, &datagrams) || !peer_speaks(p, service_id(name, !datagrams, other)))
+        return why_set(&call->why, ERR_DENIED, "the peer has no such service, or does not allow it to us");
+    return why_set(&call->why, ERR_DENIED, "'%s' is a service of %s: a forward of it is of kind %s", name,
+                   datagrams ? "streams, not of datagrams" : "datagrams, not of streams", datagrams ? "tcp or unix" : "udp");
+}
+
 /* It failed before it was agreed on. A connection that turned out to be dead is no reason to give up: the peer may be there
  * again. */
 static void open_failed(struct host_raw *r, bool conn_died, int err)
@@ -189,7 +202,7 @@ static void open_failed(struct host_raw *r, bool conn_died, int err)
         call->again = true;
         raw_open(h, call);
     } else if (err == ERR_UNSUPPORTED) {
-        call_answer(h, call, why_set(&call->why, ERR_DENIED, "the peer has no such service, or does not allow it to us"));
+        call_answer(h, call, refused(h, call));
     } else {
         call_answer(h, call, h->now >= call->deadline ? ERR_TIMEOUT : err < 0 ? err : ERR_CLOSED);
     }

@@ -146,6 +146,19 @@ class Ends(Services):
         wait_for("the events tell which", lambda: self.events("stream.failed", "secret"))
         self.assertIn("no such service", next(r["fault"] for r in self.b.json_lines("forward") if r["service"] == "secret"))
 
+    def test_of_the_other_kind(self):
+        """A forward of TCP to a service of datagrams, and the other way: the peer tells what it is, so that is the fault that is shown."""
+        self.offer("dgrams", "udp", self.free_port(1))
+        self.offer("bytes", "echo")
+        wait_for("both are listed", lambda: {"dgrams", "bytes"} <= set(os.listdir(self.alice)))
+        tcp, udp = self.forward("tcp", "dgrams"), self.forward("udp", "bytes")
+        send = "import socket,sys\ns = socket.socket(type=getattr(socket, sys.argv[1]))\ns.connect(('127.0.0.1', int(sys.argv[2])))\ns.send(b'x')"
+        for kind, port in (("SOCK_STREAM", tcp), ("SOCK_DGRAM", udp)):
+            self.use(sys.executable, "-c", send, kind, port, check=False)  # it may be reset before it has sent
+        fault = lambda service: next(r["fault"] for r in self.b.json_lines("forward") if r["service"] == service)
+        wait_for("the TCP one tells", lambda: "'dgrams' is a service of datagrams" in fault("dgrams") and "udp" in fault("dgrams"))
+        wait_for("the UDP one tells", lambda: "'bytes' is a service of streams" in fault("bytes") and "tcp" in fault("bytes"))
+
     def held(self, name, node):
         """Streams of every kind, open when `node` is killed; what each saw."""
         running = {way: self.client(way, name, "hold") for way in WAYS}
