@@ -5,7 +5,11 @@
 #include "net/engine/engine_service.h"
 #include "net/service/service_line.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_NAME "services"
 #define FILE_MOST (UINT32_C(16) << 20)
@@ -79,6 +83,37 @@ static void on_changed(struct mail *mail, void *owner)
         order_finish(o, r);
 }
 
+/* What a program's name means, as posix_spawnp(3) has it: with a slash a path, else a file of PATH */
+static bool in_path(const char *name, char file[PATH_MAX])
+{
+    const char *path = getenv("PATH");
+    for (const char *at = path ? path : "/bin:/usr/bin", *end; *at; at = *end ? end + 1 : end) {
+        end = at + strcspn(at, ":");
+        int n = snprintf(file, PATH_MAX, "%.*s/%s", (int)(end - at), end == at ? "." : at, name);
+        struct stat st;
+        if (n < PATH_MAX && stat(file, &st) == 0 && !S_ISDIR(st.st_mode) && access(file, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A port, a socket or a file may come later, and then it works. A program that is not there is a slip of the pen. */
+static int check_program(const char *name, struct why *why)
+{
+    char file[PATH_MAX];
+    struct stat st;
+    int n = strchr(name, '/') ? snprintf(file, sizeof file, "%s", name) : 0;
+    if (n >= (int)sizeof file || (n == 0 && !in_path(name, file)))
+        return why_set(why, ERR_NOT_FOUND, "there is no program '%.100s'", name);
+    if (stat(file, &st) != 0)
+        return why_set(why, ERR_NOT_FOUND, "'%.100s': %s", name, err_text(err_from_errno(errno)));
+    if (S_ISDIR(st.st_mode))
+        return why_set(why, ERR_INVALID, "'%.100s' is a folder, not a program", name);
+    if (access(file, X_OK) != 0)
+        return why_set(why, ERR_DENIED, "'%.100s' cannot be executed", name);
+    return 0;
+}
+
 void service_order_run(struct order *o)
 {
     struct service_line l;
@@ -88,8 +123,15 @@ void service_order_run(struct order *o)
         order_finish(o, r);
         return;
     }
+    if (l.verb == SERVICE_OFFER && l.kind == SERVICE_EXEC)
+        r = check_program((const char *)buf_span(&l.text).data, &o->why);
     service_line_print(&l, &line);
     service_line_done(&l);
+    if (r < 0) {
+        buf_done(&line);
+        order_finish(o, r);
+        return;
+    }
     struct service_change *c = MEM_NEW(struct service_change);
     c->order = o;
     c->change.mail.run = on_changed;
