@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Real programs over streams: curl, ssh, scp, rsync, iperf3, dig, redis-cli, socat."""
-import hashlib, json, os, pathlib, shutil, subprocess, sys, unittest
+"""Real programs over streams: curl, ssh, scp, rsync, iperf3, dig, psql, redis-cli, socat."""
+import glob, hashlib, json, os, pathlib, pwd, shutil, signal, subprocess, sys, tempfile, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from lab import P2P, wait_for, write_pattern
@@ -162,6 +162,44 @@ class Programs(Services):
             self.assertEqual(self.use(*dig, "name.example"), b"192.0.2.9\n")
 
     # ---- databases ----
+
+    def postgres(self):
+        """A server on node 1, as an unprivileged user, which it insists on: its port."""
+        programs = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))  # Debian has only clients in PATH
+        self.need("psql")
+        if not programs:
+            self.skipTest("needs a PostgreSQL server, which is not installed")
+        d = pathlib.Path(tempfile.mkdtemp(prefix="p2p-pg-"))
+        self.addCleanup(shutil.rmtree, d, ignore_errors=True)
+        nobody = pwd.getpwnam("nobody")
+        os.chown(d, nobody.pw_uid, nobody.pw_gid)
+        port, user = self.free_port(1), {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": d}
+        subprocess.run([programs[-1], "-D", d / "data", "-U", "reader", "-A", "trust", "--no-sync", "--locale=C", "--encoding=UTF8"], check=True,
+                       capture_output=True, **user)
+        setpriv = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]  # in the namespace: root enters it
+        server = self.lab.popen(1, [*setpriv, pathlib.Path(programs[-1]).parent / "postgres", "-D", d / "data", "-h", "127.0.0.1", "-p", port, "-k", "",
+                                    "-c", "fsync=off", "-c", "dynamic_shared_memory_type=mmap"], cwd=d, stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.terminate)
+        self.listens(port, "postgres")
+        return port
+
+    def test_psql(self):
+        self.offer("pg", "tcp", self.postgres())
+        here = self.forward("tcp", "pg")
+        psql = ("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", here, "-U", "reader", "-d", "postgres")
+        wait_for("it answers", lambda: self.use(*psql, "-c", "SELECT 1", check=False) == b"1\n")
+        self.assertEqual(self.use(*psql, "-c", "SELECT sum(i) FROM generate_series(1, 100000) i"), b"5000050000\n")
+        self.use(*psql, "-c", "CREATE TABLE t (n int, w text)")
+        rows = b"".join(b"%d\tword %d\n" % (i, i) for i in range(50000))
+        self.use(*psql, "-c", "COPY t FROM STDIN", input=rows)
+        self.assertTrue(self.use(*psql, "-c", "COPY (SELECT * FROM t ORDER BY n) TO STDOUT") == rows, "a copy each way, of what it held")
+        with subprocess.Popen(self.lab.enter(2) + [*psql, "-c", "SELECT pg_sleep(1000)"], env=self.b.env, stderr=subprocess.PIPE) as p:
+            active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%sleep(1000)%' AND pid <> pg_backend_pid()"
+            wait_for("it sleeps", lambda: self.use(*psql, "-c", active) == b"1\n")
+            p.send_signal(signal.SIGINT)  # it cancels by a second connection, which names the first
+            self.assertIn(b"canceling statement", p.communicate(timeout=30)[1])
+        wait_for("all have gone", lambda: next(r["open"] for r in self.b.json_lines("forward") if r["service"] == "pg") == 0)
 
     def test_redis(self):
         self.need("redis-check-rdb", "redis-cli")
