@@ -6,12 +6,14 @@
 static void check(text_command *translate, const char *key, const char *line, const char *expected)
 {
     struct buf out = BUF_INIT;
-    int rc = translate(span_str(key), span_str(line), &out);
+    struct why why = {""};
+    int rc = translate(span_str(key), span_str(line), &out, &why);
     if (expected) {
         cr_assert_eq(rc, 0, "'%s' was refused", line);
         cr_assert_str_eq(buf_cstr(&out), expected);
     } else {
         cr_assert_eq(rc, ERR_INVALID, "'%s' was taken", line);
+        cr_assert(why.text[0], "'%s' was refused without a sentence", line);
     }
     buf_done(&out);
 }
