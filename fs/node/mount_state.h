@@ -121,10 +121,11 @@ struct found {
 };
 
 typedef int node_op(struct mount *m, struct request *r, struct inode *i);
+typedef int node_allowed(struct mount *m, const struct request *r, const struct inode *i);
 
 struct node_ops {
     node_op *op[OPS];
-    int (*allowed)(struct mount *m, const struct request *r, const struct inode *i); /* before each op; NULL: all may */
+    node_allowed *allowed; /* before each op; NULL: all may */
     int absent; /* the answer to a change that is not in the table: ERR_READ_ONLY, ERR_NOT_PERMITTED … */
     /* Small directories. find: 0, ERR_NOT_FOUND, …; names: NUL-terminated, one after the other */
     int (*find)(struct mount *m, struct inode *dir, const char *name, struct found *ret);
@@ -211,7 +212,7 @@ void text_add_event(struct mount *m, const char *kind, const char *text);
 
 /* peers.c */
 const struct peer_row *peers_find(const struct mount *m, struct span name);         /* by id or petname */
-int peer_is_there(struct mount *m, const struct request *r, const struct inode *i); /* of `i`: 0, ERR_STALE */
+node_allowed peer_is_there; /* of `i`: 0, ERR_STALE */
 
 /* ---- waiting for something of ours: a request's state ---- */
 

@@ -387,9 +387,26 @@ static int streams_getattr(struct mount *m, struct request *r, struct inode *i)
     return 0;
 }
 
+int offer_is_there(struct mount *m, const struct request *r, const struct inode *i)
+{
+    return r->handle || streams_offer(m, inode_key_span(i)) ? 0 : ERR_STALE;
+}
+
+int stream_is_there(struct mount *m, const struct request *r, const struct inode *i)
+{
+    struct span number = inode_key_span(i);
+    return r->handle || streams_number(m, number) || conversation_find(m, number) ? 0 : ERR_STALE;
+}
+
 static int streams_allowed(struct mount *m, const struct request *r, const struct inode *i)
 {
-    return i->sub == STREAMS_PEER ? peer_is_there(m, r, i) : 0;
+    static node_allowed *const there[] = {
+        [STREAMS_OFFER] = offer_is_there,
+        [STREAMS_ALLOW] = offer_is_there,
+        [STREAMS_NUMBER] = stream_is_there,
+        [STREAMS_PEER] = peer_is_there,
+    };
+    return i->sub < sizeof there / sizeof *there && there[i->sub] ? there[i->sub](m, r, i) : 0;
 }
 
 /* ---- changes: commands ---- */

@@ -374,7 +374,13 @@ static int text_setattr(struct mount *m, struct request *r, struct inode *i)
 
 static int text_allowed(struct mount *m, const struct request *r, const struct inode *i)
 {
-    return text_place_of(i->sub & ~TEXT_JSON) == TEXT_AT_PEER ? peer_is_there(m, r, i) : 0;
+    static node_allowed *const there[] = {
+        [TEXT_AT_PEER] = peer_is_there,
+        [TEXT_AT_OFFER] = offer_is_there,
+        [TEXT_AT_STREAM] = stream_is_there,
+    };
+    enum text_place place = text_place_of(i->sub & ~TEXT_JSON);
+    return place < sizeof there / sizeof *there && there[place] ? there[place](m, r, i) : 0;
 }
 
 const struct node_ops node_text = {

@@ -248,6 +248,32 @@ class StreamFiles(unittest.TestCase):
         os.close(ctl)
         wait_for("it is gone", lambda: number not in os.listdir(streams))
 
+    def test_what_is_gone(self):
+        """What is still held of an offer that was removed and of a stream that was hung up: ESTALE; by its path there is nothing."""
+        where = offer(self.b, "passing", "echo")
+        clone = os.open(self.b.mount / "streams/clone", os.O_RDWR)
+        stream = self.b.mount / "streams" / os.read(clone, 32).decode().strip()
+        paths = [where / "allow", where / "status", where / "ctl", where, stream / "status", stream / "remote", stream]
+        held = [os.open(p, os.O_PATH) for p in paths]
+        snapshot = os.open(where / "status", os.O_RDONLY)
+        text = os.pread(snapshot, 4096, 0)
+        os.close(clone)
+        where.rmdir()
+
+        def error_of(call, *args):
+            try:
+                call(*args)
+            except OSError as e:
+                return e.errno
+            return 0
+        for path, fd in zip(paths, held):
+            wait_for(f"{path} is stale", lambda: error_of(os.stat, fd) == errno.ESTALE)  # attributes may be a second old
+            self.assertEqual(error_of(os.stat, path), errno.ENOENT, path)
+        self.assertEqual(error_of(os.listdir, f"/proc/self/fd/{held[3]}"), errno.ESTALE)
+        self.assertEqual(os.pread(snapshot, 4096, 0), text, "what was open is a snapshot")
+        for fd in held + [snapshot]:
+            os.close(fd)
+
     def test_forward(self):
         offer(self.a, "echo6", "echo", "any")
         offered(self.b, self.a, "echo6")
