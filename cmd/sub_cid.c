@@ -85,6 +85,8 @@ static int compute(struct cli *c, const char *path, struct unixfs_root *ret)
     return r;
 }
 
+#define SIZE_UNTOLD UINT64_MAX /* of a folder of the mount: what lies below may not be here */
+
 static int find(struct cli *c, const char *path, struct unixfs_root *ret)
 {
     int r = 0;
@@ -95,7 +97,7 @@ static int find(struct cli *c, const char *path, struct unixfs_root *ret)
         if (r == 0)
             r = ask_mount(path, &ret->cid);
         if (r > 0 && stat(path, &st) == 0)
-            ret->size = (uint64_t)st.st_size;
+            ret->size = S_ISDIR(st.st_mode) ? SIZE_UNTOLD : (uint64_t)st.st_size;
     }
     return r == 0 ? compute(c, path, ret) : r;
 }
@@ -109,9 +111,11 @@ static int print(struct cli *c, const char *path)
     const char *base = cli_value(c, "base");
     struct buf text = BUF_INIT;
     cid_text_base(&root.cid, base ? base[0] : 'b', &text);
-    json_t *row = json_pack("{ss sI ss}", "cid", buf_cstr(&text), "size", (json_int_t)root.size, "file", path);
+    json_t *row = json_pack("{ss ss}", "cid", buf_cstr(&text), "file", path);
     if (!row) /* a name that is not UTF-8 */
-        row = json_pack("{ss sI}", "cid", buf_cstr(&text), "size", (json_int_t)root.size);
+        row = json_pack("{ss}", "cid", buf_cstr(&text));
+    if (root.size != SIZE_UNTOLD)
+        json_object_set_new(row, "size", json_integer((json_int_t)root.size));
     struct cli_table *t = cli_table_new(c, columns);
     cli_table_row(t, row);
     cli_table_end(t);

@@ -3,6 +3,9 @@
  * getopt_long does the parsing; its tables are made from ours for each invocation. */
 #include "cmd/cli/cli.h"
 
+#include "cmd/cli/cli_output.h"
+#include "cmd/cli/cli_text.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
@@ -258,6 +261,9 @@ static int check_count(struct cli *c)
 
 /* ---- help ---- */
 
+#define HELP_WIDTH 80
+#define HELP_AT    29 /* the column in which an option is told */
+
 static void print_option(const struct cli_option *o)
 {
     char left[64];
@@ -265,7 +271,12 @@ static void print_option(const struct cli_option *o)
     if (o->letter)
         snprintf(letter, sizeof letter, "-%c, ", o->letter);
     snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->argument ? "=" : "", o->argument ? o->argument : "");
-    printf("  %-26s %s\n", left, o->help);
+    int pad = HELP_AT - 3 - (int)cli_text_width(span_str(left));
+    printf("  %s%*s ", left, pad > 0 ? pad : 0, "");
+    if (pad < 0)
+        printf("\n%*s", HELP_AT, "");
+    cli_print_prose(o->help, HELP_AT, HELP_WIDTH);
+    printf("\n");
 }
 
 static void usage_all(const struct cli *c)
@@ -283,8 +294,11 @@ void cli_usage(const struct cli *c, const struct cli_command *which)
         return;
     }
     printf("usage: p2p %s [OPTION…]%s%s\n\n%s\n", which->name, *which->operands ? " " : "", which->operands, which->summary);
-    if (which->details)
-        printf("\n%s\n", which->details);
+    if (which->details) {
+        printf("\n");
+        cli_print_prose(which->details, 0, HELP_WIDTH);
+        printf("\n");
+    }
     printf("\noptions:\n");
     for (unsigned i = 0; which->options && which->options[i].name; i++)
         print_option(&which->options[i]);

@@ -102,18 +102,18 @@ static bool right_aligned(enum cli_kind k)
 }
 
 /* Words fill the lines from column `at` on. */
-static void print_prose(const char *text, size_t at)
+void cli_print_prose(const char *text, size_t at, size_t width)
 {
-    size_t room = terminal() > at + 1 ? terminal() - at : 1, used = 0;
+    size_t room = width > at + 1 ? width - at : 1, used = 0;
     while (*text) {
-        size_t n = strcspn(text, " "), wide = cli_text_width(span_of(text, n));
+        size_t n = strcspn(text, " \n"), wide = cli_text_width(span_of(text, n));
         if (used && used + 1 + wide > room) {
             printf("\n%*s", (int)at, "");
             used = 0;
         }
         printf("%s%.*s", used ? " " : "", (int)n, text);
         used += wide + (used > 0);
-        text += n + strspn(text + n, " ");
+        text += n + strspn(text + n, " \n");
     }
 }
 
@@ -127,7 +127,7 @@ static void print_padded(const struct cli_table *t, unsigned i, const char *text
     if (right_aligned(t->columns[i].kind))
         printf("%*s%s", (int)pad, "", text);
     else if (t->columns[i].kind == CLI_PROSE && last)
-        print_prose(text, t->prose_at);
+        cli_print_prose(text, t->prose_at, terminal());
     else
         printf("%s%*s", text, last || t->breaks[i + 1] ? 0 : (int)pad, "");
     if (last)

@@ -39,6 +39,8 @@ void cli_table_row(struct cli_table *t, json_t *row); /* borrowed */
 void cli_table_flush(struct cli_table *t);            /* shows the rows that wait: for lists that take their time */
 void cli_table_end(struct cli_table *take_t);
 
+/* Text at column `at`, wrapped at words before column `width`. Lines of its own are joined; no newline at the end. */
+void cli_print_prose(const char *text, size_t at, size_t width);
 /* One object: `key  value` lines (tab-separated when piped), or the object. Keys that are missing are left out. */
 void cli_record(struct cli *c, const struct cli_column *columns, json_t *object);
 /* One value of a row as text. */

@@ -183,7 +183,7 @@ static void ls_done(struct task *t)
 
 static void add_line(struct buf *out, json_t *take_v)
 {
-    char *text = json_dumps(take_v, JSON_COMPACT);
+    char *text = json_dumps(take_v, CTL_JSON);
     json_decref(take_v);
     if (text) {
         buf_add_str(out, text);

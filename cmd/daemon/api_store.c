@@ -211,7 +211,7 @@ static int pins_step(struct task *t)
                               pin.complete ? "complete" : "incomplete", "since", wall_text(pin.since, when), "name", pin.name);
         if (!v) /* a name that is not UTF-8 */
             v = json_pack("{ss}", "cid", cid);
-        char *text = json_dumps(v, JSON_COMPACT);
+        char *text = json_dumps(v, CTL_JSON);
         buf_printf(&out, "%s\n", text ? text : "{}");
         free(text);
         json_decref(v);

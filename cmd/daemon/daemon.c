@@ -268,7 +268,7 @@ static void set_log_level(const struct daemon *d)
     log_set_level(d->options->verbose ? LOG_LEVEL_DEBUG : level);
 }
 
-/* "auto": half of what the disk has free at the start, what we hold already counted as free. */
+/* "auto": half of what the disk has free at the start, what we hold already counted as free; a round number. */
 static uint64_t quota_of(struct daemon *d)
 {
     uint64_t quota = config_u64(d->config, CONFIG_QUOTA);
@@ -281,6 +281,7 @@ static uint64_t quota_of(struct daemon *d)
     struct statvfs v;
     uint64_t disk_free = statvfs(d->paths.state, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : s.disk_free_bytes;
     d->auto_quota = (disk_free + s.disk_bytes) / 2;
+    d->auto_quota -= d->auto_quota % (d->auto_quota > UINT64_C(1) << 30 ? UINT64_C(1) << 30 : UINT64_C(1) << 20);
     return d->auto_quota;
 }
 
@@ -409,8 +410,10 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         daemon_stop(d);
         return;
     }
-    if (daemon_reload(d, &restart, &why) < 0)
+    if (daemon_reload(d, &restart, &why) < 0) { /* a signal has no other answer */
         log_error("config.reload", "error=%s", why.text);
+        daemon_event(d, "config.refused", "%s", why.text);
+    }
     buf_done(&restart);
 }
 

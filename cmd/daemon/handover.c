@@ -63,7 +63,7 @@ static void asker_free(struct asker *a)
 /* One line, with a descriptor unless it is -1. It is short and the socket is empty, so it is taken whole or nobody listens */
 static void send_line(const struct asker *a, json_t *take_v, int fd)
 {
-    char *text = json_dumps(take_v, JSON_COMPACT);
+    char *text = json_dumps(take_v, CTL_JSON);
     struct buf line = BUF_INIT;
     union {
         struct cmsghdr head;

@@ -126,7 +126,7 @@ typedef int node_allowed(struct mount *m, const struct request *r, const struct 
 struct node_ops {
     node_op *op[OPS];
     node_allowed *allowed; /* before each op; NULL: all may */
-    int absent; /* the answer to a change that is not in the table: ERR_READ_ONLY, ERR_NOT_PERMITTED … */
+    int absent;            /* the answer to a change that is not in the table: ERR_READ_ONLY, ERR_NOT_PERMITTED … */
     /* Small directories. find: 0, ERR_NOT_FOUND, …; names: NUL-terminated, one after the other */
     int (*find)(struct mount *m, struct inode *dir, const char *name, struct found *ret);
     void (*names)(struct mount *m, struct inode *dir, struct buf *out);
@@ -211,8 +211,7 @@ int text_of(struct mount *m, struct span path, struct buf *out); /* ".p2p/waitin
 void text_add_event(struct mount *m, const char *kind, const char *text);
 
 /* peers.c */
-const struct peer_row *peers_find(const struct mount *m, struct span name);         /* by id or petname */
-node_allowed peer_is_there; /* of `i`: 0, ERR_STALE */
+const struct peer_row *peers_find(const struct mount *m, struct span name); /* by id or petname */
 
 /* ---- waiting for something of ours: a request's state ---- */
 

@@ -38,7 +38,8 @@ void streams_found(const struct mount *m, enum streams_dir dir, struct span key,
 void streams_describe(const struct inode *i, struct buf *out);
 const struct offer_row *streams_offer(const struct mount *m, struct span name);     /* NULL: none */
 const struct stream_row *streams_number(const struct mount *m, struct span number); /* NULL: none */
-node_allowed offer_is_there, stream_is_there; /* whose name or number is the key: 0, ERR_STALE */
+/* Of peers/<key>, streams/offer/<key>, streams/<key> and what lies in them: 0, ERR_STALE when it is gone */
+node_allowed peer_is_there, offer_is_there, stream_is_there;
 
 /* The service of a file of peers/<peer>/streams: what the peer lists, else `file` itself if it could be one; NULL: it cannot */
 const char *streams_service(const struct mount *m, struct span peer, const char *file);

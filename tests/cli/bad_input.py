@@ -106,6 +106,7 @@ class Words(Base):
             said += line
         self.assertIn(b"config:1", said)
         self.assertEqual([row.split("\t")[:2] for row in h.ok("limits").splitlines()], limits)
+        self.assertIn("memory must be a size", h.ok("events"))
         (h.dir / "config").write_text("")
         p.terminate()
         self.assertEqual(p.wait(30), 0)

@@ -86,6 +86,8 @@ class WithoutNode(Base):
         self.fails(h.run("ping", "x", "--count", "0"), 2, "--count")
         self.assertEqual(h.run().returncode, 2)
         self.assertIn("p2p up [OPTION…] [DIR]", h.ok("up", "--help"))
+        for command in [[]] + [[name] for name in {row.split("\t")[0] for row in h.ok("completion", "tables").splitlines()}]:
+            self.assertLessEqual(max(map(len, h.ok(*command, "--help").splitlines())), 80, command)
         self.assertIn("p2p up", h.ok("help", "up"))
         self.fails(h.run("help", "nonsense"), 2, "no command 'nonsense'")
         self.assertEqual([line for line in h.ok("help").splitlines() if len(line) > 80], [])
