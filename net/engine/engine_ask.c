@@ -22,21 +22,26 @@ static bool set_has(const struct want_set *s, const struct want *w)
     return s->cap && s->slots[slot_of(s, w)] == w;
 }
 
-static void set_grow(struct want_set *s)
+/* Room for one more. false: no memory. Fuller than half is slower, and as right while a slot is free. */
+static bool set_room(struct want_set *s)
 {
     struct want_set bigger = {.cap = s->cap ? s->cap * 2 : 64, .count = s->count};
-    bigger.slots = mem_array(bigger.cap, sizeof(struct want *));
+    if (s->count * 2 < s->cap)
+        return true;
+    bigger.slots = mem_big(bigger.cap, sizeof(struct want *));
+    if (!bigger.slots)
+        return s->count + 1 < s->cap;
+    memset(bigger.slots, 0, bigger.cap * sizeof(struct want *));
     for (size_t i = 0; i < s->cap; i++)
         if (s->slots[i])
             bigger.slots[slot_of(&bigger, s->slots[i])] = s->slots[i];
     free(s->slots);
     *s = bigger;
+    return true;
 }
 
 static void set_add(struct want_set *s, struct want *w)
 {
-    if (s->count * 2 >= s->cap)
-        set_grow(s);
     s->slots[slot_of(s, w)] = w;
     s->count++;
 }
@@ -88,7 +93,7 @@ void engine_settled(struct engine *e, struct want *w)
 
 static void take_want(struct engine *e, struct want *w)
 {
-    int err = e->stopping ? ERR_CANCELLED : host_want(e->host, w, mono_now());
+    int err = e->stopping ? ERR_CANCELLED : set_room(&e->wants) ? host_want(e->host, w, mono_now()) : ERR_NO_MEMORY;
     if (err == 0) {
         set_add(&e->wants, w);
         return;

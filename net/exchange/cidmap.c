@@ -66,7 +66,13 @@ static void grow(struct cidmap *m)
     size_t count = m->bucket_count ? m->bucket_count * 2 : 16;
     struct cidnode **old = m->buckets;
     size_t old_count = m->bucket_count;
-    m->buckets = mem_array(count, sizeof *m->buckets);
+    struct cidnode **fresh = mem_big(count, sizeof *fresh);
+    if (!fresh && old) /* longer chains do, too */
+        return;
+    if (!fresh)
+        abort();
+    memset(fresh, 0, count * sizeof *fresh);
+    m->buckets = fresh;
     m->bucket_count = count;
     for (size_t i = 0; i < old_count; i++) {
         while (old[i]) {

@@ -80,9 +80,15 @@ void dag_wake(struct exchange *x)
 static void seen_grow(struct dag *d)
 {
     size_t size = d->seen_size * 2;
-    if (size > DAG_SEEN_MAX || !budget_take(d->x->budget, BUDGET_TABLE, (size - d->seen_size) * sizeof *d->seen))
+    size_t more = (size - d->seen_size) * sizeof *d->seen;
+    if (size > DAG_SEEN_MAX || !budget_take(d->x->budget, BUDGET_TABLE, more))
         return;
-    uint64_t *table = mem_array(size, sizeof *table);
+    uint64_t *table = mem_big(size, sizeof *table);
+    if (!table) {
+        budget_give(d->x->budget, BUDGET_TABLE, more);
+        return;
+    }
+    memset(table, 0, size * sizeof *table);
     for (size_t i = 0; i < d->seen_size; i++)
         if (d->seen[i])
             table[d->seen[i] % size] = d->seen[i];
@@ -132,8 +138,17 @@ static void pause_node(struct dag *d, const struct cid *cid, uint32_t next)
         return;
     }
     if (d->paused_count == d->paused_cap) {
-        d->paused_cap = d->paused_cap ? d->paused_cap * 2 : 16;
-        d->paused = mem_grow(d->paused, d->paused_cap, sizeof *d->paused);
+        unsigned cap = d->paused_cap ? d->paused_cap * 2 : 16;
+        struct dag_pause *bigger = mem_big(cap, sizeof *bigger);
+        if (!bigger) {
+            d->result = ERR_NO_MEMORY;
+            return;
+        }
+        if (d->paused_count)
+            memcpy(bigger, d->paused, d->paused_count * sizeof *bigger);
+        free(d->paused);
+        d->paused = bigger;
+        d->paused_cap = cap;
     }
     d->paused[d->paused_count++] = (struct dag_pause){compact(cid), next};
 }

@@ -35,8 +35,8 @@ static int give(struct host_stream *s, struct span in)
 void bitswap_in_bytes(struct host_stream *s, struct span in)
 {
     int n = buf_len(&s->rest) ? 0 : give(s, in); /* straight into their block: it is all that is copied of them */
-    if (n >= 0)
-        buf_add_span(&s->rest, span_from(in, (size_t)n));
+    if (n >= 0 && !buf_try_add(&s->rest, span_from(in, (size_t)n)))
+        stream_short(s);
 }
 
 void bitswap_in_data(struct host_stream *s)
@@ -103,8 +103,11 @@ void bitswap_out_pump(struct host_stream *s)
         if (n == 0)
             return;
         size_t done = write_out(s, bytes);
-        buf_add_span(&s->out, span_from(bytes, done));
         hconn_touch(s->conn);
+        if (!buf_try_add(&s->out, span_from(bytes, done))) {
+            stream_short(s);
+            return;
+        }
         if (done < n)
             return; /* CONN_WRITABLE comes */
     }

@@ -266,7 +266,10 @@ void raw_data(struct host_stream *s, struct span in)
             h->raw_spare = BUF_INIT;
         }
     }
-    buf_add_span(&r->rest, in); /* bounded by the stream's window */
+    if (!buf_try_add(&r->rest, in)) { /* bounded by the stream's window */
+        stream_short(s);
+        return;
+    }
     s->conn->raw_held += in.len;
     tell_ready(r);
 }

@@ -138,6 +138,7 @@ struct host {
     size_t raw_kept;                      /* bytes of raw streams that were reset after they had finished, not taken yet */
     struct buf raw_spare;                 /* memory for the next stream that has something to hold */
     struct host_call *opens, **opens_end; /* that wait until a stream may be opened; */
+    mono_ns short_told_at;                /* that a stream ended for want of memory: not again before */
     mono_ns opens_at;                     /* the earliest of their deadlines */
 
     unsigned flying; /* dials on their way */

@@ -186,8 +186,10 @@ static void ping_answer(struct host_stream *s)
 
 static void ping_data(struct host_stream *s, struct span in)
 {
-    buf_add_span(&s->rest, in); /* bounded by the stream's window */
-    ping_answer(s);
+    if (buf_try_add(&s->rest, in)) /* bounded by the stream's window */
+        ping_answer(s);
+    else
+        stream_short(s);
 }
 
 static void ping_fin(struct host_stream *s)
@@ -321,11 +323,27 @@ void stream_end(struct host_stream *s, int err)
     stream_free(s);
 }
 
-void stream_reset(struct host_stream *s)
+static void reset(struct host_stream *s, int err)
 {
     (void)conn_reset(s->conn->conn, s->number); /* gone already: as wished */
     hconn_touch(s->conn);
-    stream_end(s, ERR_RESET);
+    stream_end(s, err);
+}
+
+void stream_reset(struct host_stream *s)
+{
+    reset(s, ERR_RESET);
+}
+
+void stream_short(struct host_stream *s)
+{
+    struct host *h = s->conn->host;
+    char id[PEER_ID_TEXT_SIZE];
+    if (s->conn->peer && h->now >= h->short_told_at) {
+        h->short_told_at = mono_after(h->now, MONO_S);
+        host_event(h, "stream.short", "%s: no memory for what came", peer_id_text(&s->conn->peer->id, id));
+    }
+    reset(s, ERR_NO_MEMORY);
 }
 
 void stream_expire(struct host_stream *s)

@@ -51,6 +51,7 @@ void stream_send(struct host_stream *s, struct span bytes);
 void stream_finish(struct host_stream *s);       /* our FIN, after what was sent */
 bool stream_pump(struct host_stream *s);         /* writes what waits; true: all is written */
 void stream_reset(struct host_stream *s);        /* and frees it, with its end told to its protocol */
+void stream_short(struct host_stream *s);        /* the same, for want of memory: what came cannot be kept */
 void stream_end(struct host_stream *s, int err); /* it is gone from the connection: tell and free */
 void stream_expire(struct host_stream *s);
 const struct conn_protocols *stream_protocols(void); /* that any peer may open */

@@ -42,6 +42,10 @@ void datagram_push(struct datagram_queue *q, struct span datagram, size_t most, 
         datagram_pop(q);
         q->dropped++;
     }
+    if (!buf_try_reserve(&q->bytes, size)) {
+        q->dropped++;
+        return;
+    }
     buf_add(&q->bytes, &now, STAMP);
     buf_add_u8(&q->bytes, (uint8_t)(datagram.len >> 8));
     buf_add_u8(&q->bytes, (uint8_t)datagram.len);

@@ -53,7 +53,13 @@ void live_write(struct live *l, struct span data, mono_ns now)
     uint64_t end = live_end(l) + data.len;
     if (end > LIVE_MAX)
         forget_before(l, end - LIVE_MAX);
-    buf_add_span(&l->bytes, data);
+    if (buf_try_add(&l->bytes, data))
+        return;
+    l->begin = live_end(l); /* no memory for more: all that readers had not taken is skipped */
+    buf_clear(&l->bytes);
+    size_t fits = l->bytes.cap < data.len ? l->bytes.cap : data.len;
+    l->begin += data.len - fits;
+    buf_add_span(&l->bytes, span_from(data, data.len - fits));
 }
 
 uint64_t live_start(const struct live *l, mono_ns now)

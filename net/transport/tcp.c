@@ -19,6 +19,7 @@
 #define ACCEPT_BATCH     32                  /* accepted in one go, so that others get their turn */
 #define ACCEPT_PAUSE     (1 * MONO_S)        /* after descriptors ran out */
 #define PULL_BYTES       ((size_t)4 * 65537) /* of output at once: full Noise frames */
+#define PULL_SHORT       ((size_t)16 << 10)  /* the same when there is no memory for that */
 #define FLUSH_BYTES      ((size_t)1 << 20)   /* sent for one connection in one go */
 #define READ_BYTES       ((size_t)512 << 10) /* received for one connection in one go */
 #define READ_LEAST       ((size_t)16 << 10)
@@ -292,6 +293,8 @@ static void write_some(struct tcp_conn *c)
     buf_done(&c->out);
     for (size_t total = 0; total < FLUSH_BYTES;) {
         buf_clear(&t->scratch);
+        if (!buf_try_reserve(&t->scratch, most))
+            most = PULL_SHORT;
         size_t n = t->cb.output(t->cb.arg, c->owner, &t->scratch, most);
         if (n == 0)
             return;

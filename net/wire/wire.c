@@ -11,7 +11,7 @@ struct allowance {
     bool used_up;
 };
 
-/* protobuf-c takes NULL for "stop unpacking" everywhere. What it frees while unpacking is not given back: it is small. */
+/* protobuf-c takes NULL for "stop unpacking" everywhere: a few bytes can be a long list, for which there may be no memory. What it frees while unpacking is not given back: it is small. */
 static void *bounded_alloc(void *data, size_t size)
 {
     struct allowance *a = data;
@@ -20,7 +20,7 @@ static void *bounded_alloc(void *data, size_t size)
         return NULL;
     }
     a->left -= size;
-    return mem_grow(NULL, size, 1);
+    return mem_big(size, 1);
 }
 
 static void bounded_free(void *data, void *p)

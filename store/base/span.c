@@ -82,6 +82,18 @@ void buf_add(struct buf *b, const void *data, size_t len)
     b->end += len;
 }
 
+bool buf_try_add(struct buf *b, struct span s)
+{
+    if (s.len == 0)
+        return true;
+    uint8_t *at = buf_try_reserve(b, s.len);
+    if (!at)
+        return false;
+    memcpy(at, s.data, s.len);
+    b->end += s.len;
+    return true;
+}
+
 void buf_add_u8(struct buf *b, uint8_t v)
 {
     *buf_reserve(b, 1) = v;

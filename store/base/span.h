@@ -102,6 +102,7 @@ static inline void buf_commit(struct buf *b, size_t len)
 }
 
 void buf_add(struct buf *b, const void *data, size_t len);
+bool buf_try_add(struct buf *b, struct span s); /* false, and nothing has changed: no memory */
 static inline void buf_add_span(struct buf *b, struct span s)
 {
     buf_add(b, s.data, s.len);
@@ -109,8 +110,8 @@ static inline void buf_add_span(struct buf *b, struct span s)
 void buf_add_u8(struct buf *b, uint8_t v);
 void buf_add_str(struct buf *b, const char *text); /* without the NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-const char *buf_cstr(struct buf *b); /* NUL after the end, not counted; valid until the next call */
-void buf_consume(struct buf *b, size_t len); /* len ≤ buf_len */
+const char *buf_cstr(struct buf *b);          /* NUL after the end, not counted; valid until the next call */
+void buf_consume(struct buf *b, size_t len);  /* len ≤ buf_len */
 void buf_truncate(struct buf *b, size_t len); /* keeps the first len bytes; len ≤ buf_len */
 
 /* ---- memory that may fail: big buffers of a request or a connection, which is refused, waits or takes less ---- */
@@ -119,10 +120,10 @@ void *mem_big(size_t count, size_t size); /* not zeroed; NULL: there is none */
 
 /* ---- memory that does not fail ---- */
 
-void *mem_new(size_t size);                       /* zeroed; aborts when there is none */
-void *mem_array(size_t count, size_t size);       /* zeroed, overflow checked */
+void *mem_new(size_t size);                         /* zeroed; aborts when there is none */
+void *mem_array(size_t count, size_t size);         /* zeroed, overflow checked */
 void *mem_grow(void *p, size_t count, size_t size); /* realloc of an array, overflow checked; new part not zeroed */
-void *mem_copy(const void *data, size_t len);     /* len 0 gives a valid pointer */
+void *mem_copy(const void *data, size_t len);       /* len 0 gives a valid pointer */
 char *mem_str(const char *text);
 char *mem_strn(struct span s); /* as a C string; bytes after an inner NUL are invisible to str* */
 #define MEM_NEW(type) ((type *)mem_new(sizeof(type)))

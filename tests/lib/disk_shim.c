@@ -88,6 +88,9 @@ static enum strike strike(enum disk_kind kind)
     uint64_t n = atomic_fetch_add(&shim->calls, 1) + 1, at = atomic_load(&shim->strike_at), more = atomic_load(&shim->more);
     if (at == 0 || n < at || (more != UINT64_MAX && n > at + more))
         return PASS;
+    uint64_t every = atomic_load(&shim->every);
+    if (every > 1 && (n - at) % every != 0)
+        return PASS;
     atomic_fetch_add(&shim->struck, 1);
     switch (atomic_load(&shim->action)) {
     case DISK_FAIL:

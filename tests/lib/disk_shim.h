@@ -4,7 +4,7 @@
  * through here. Linked into a test, or preloaded (libdisk_shim.so) into a whole node, whose own code knows nothing of it.
  *
  * Every call of the kinds in `kinds` counts one; when `calls` reaches `strike_at` the action is done, for that call and the
- * `more` ones after it. All of it is in one struct, which a preloaded node maps from the file that DISK_SHIM names, so that
+ * `more` ones after it, or for each `every`-th of them. All of it is in one struct, which a preloaded node maps from the file that DISK_SHIM names, so that
  * tests can read the count and arm it while the node runs. DISK_SHIM_ROOT: the folder. DISK_SHIM_LACKS: `lacks` at the start.
  *
  * With `record_path` (DISK_SHIM_RECORD) every change of the block store's files is appended to that file as a struct disk_record
@@ -45,6 +45,7 @@ struct disk_shim {
     _Atomic uint32_t lacks;
     _Atomic uint64_t recorded; /* bytes of the record */
     _Atomic uint64_t lacked;   /* how often something was asked for that the file system lacks */
+    _Atomic uint64_t every;    /* 0 is 1 */
 };
 
 enum disk_change {

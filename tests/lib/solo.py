@@ -33,7 +33,6 @@ class Refused(Exception):
 
 class Disk:
     """The shim's control page."""
-    SIZE = 64
     NO_DIRECT, NO_DIRECT_WRITE, NO_HOLES = 1, 2, 4
 
     def __init__(self, path):
@@ -69,9 +68,10 @@ class Disk:
         self._set(44, what, "<I")
         self._set(56, 0)
 
-    def arm(self, nth, action, kinds=WRITE | SYNC | NAME, error=0, more=0):
-        """At the nth call from now, and the `more` after it"""
+    def arm(self, nth, action, kinds=WRITE | SYNC | NAME, error=0, more=0, every=1):
+        """At the nth call from now, and the `more` after it, or each `every`-th of them"""
         self._set(8, 0)
+        self._set(64, every)
         self._set(32, kinds, "<I")
         self._set(36, action, "<I")
         self._set(40, error, "<I")

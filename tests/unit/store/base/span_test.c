@@ -81,3 +81,12 @@ Test(buf, formats)
     cr_assert_eq(memcmp(text, "a\0b\0", 4), 0);
     free(text);
 }
+
+Test(buf, a_try_adds)
+{
+    struct buf b = BUF_INIT;
+    cr_assert(buf_try_add(&b, SPAN_NONE) && !b.base);
+    cr_assert(buf_try_add(&b, span_str("ab")) && buf_try_add(&b, span_str("c")));
+    cr_assert(span_eq_str(buf_span(&b), "abc"));
+    buf_done(&b);
+}

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A peer fetches a file of several MB, and bytes go through a stream, while every n-th big allocation of one of the nodes fails: of
+the one that has them, or of the one that fetches. Neither ends, what arrives is right, what does not is told as an error, the next try
+after the fault has all of it, and what was charged to the budget is given back.
+
+P2P_MEMORY_ROUNDS: files for each n."""
+import errno, hashlib, os, pathlib, subprocess, sys, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import solo
+from solo import FAIL, FOREVER, MEMORY
+
+ROUNDS = int(os.environ.get("P2P_MEMORY_ROUNDS", "2"))
+SIZE = 5 << 20
+QUIET_BYTES = 1 << 20
+EVERY = (1, 2, 3, 7, 20)
+CONFIG = solo.QUIET + "timeout-read = 2s\ntimeout-metadata = 2s\n"
+MAY_SAY = {errno.ENOMEM, errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EAGAIN, errno.EBUSY}
+
+
+def content(number, size=SIZE):
+    return hashlib.shake_128(f"memory {number}".encode()).digest(size)
+
+
+class Memory(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        solo.need()
+
+    def setUp(self):
+        self.number = 0
+        self.has, self.fetches = (self.enterContext(solo.Solo(CONFIG)).start(True) for _ in range(2))
+        self.connect()
+
+    def address(self, node):
+        status = node.status()
+        at = next(a for a in status["addresses"] if "/ip4/127.0.0.1/tcp/" in a)
+        return at if "/p2p/" in at else f"{at}/p2p/{status['id']}"
+
+    def connect(self):
+        end = time.monotonic() + 10
+        while True:
+            p = self.fetches.run("connect", self.address(self.has))
+            if p.returncode == 0:
+                return
+            self.assertLess(time.monotonic(), end, p.stderr)
+
+    def made(self):
+        """The CID of a file that nobody else has, and its bytes"""
+        self.number += 1
+        data = content(self.number)
+        path = self.has.share / "file"
+        path.write_bytes(data)
+        return self.has.request("GET", "/v1/cid?path=share/file")["cid"], data
+
+    def alive(self, where):
+        for node in self.has, self.fetches:
+            self.assertIsNone(node.process.poll(), f"{where}: a node ended with {node.process.returncode}\n{node.tail()}")
+
+    def given_back(self):
+        """Without the other one the connection's memory is given back, whatever became of its streams."""
+        self.fetches.run("disconnect", self.has.status()["id"])
+        for node in self.has, self.fetches:
+            used = lambda: next(row["used"] for row in node.rows("/v1/limits") if row["name"] == "memory.net")
+            end = time.monotonic() + 10
+            while used() > QUIET_BYTES:
+                self.assertLess(time.monotonic(), end, f"{used()} bytes are charged to an idle network")
+                time.sleep(0.05)
+
+    def test_a_file(self):
+        struck = failed = 0
+        for node, who in (self.has, "who has it"), (self.fetches, "who fetches"):
+            for every in EVERY:
+                for _ in range(ROUNDS):
+                    where = f"each {every} of {who}"
+                    cid, data = self.made()
+                    at = self.fetches.mount / "ipfs" / cid
+                    node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, every)
+                    try:
+                        self.assertEqual(at.read_bytes(), data, where)
+                    except OSError as e:
+                        self.assertIn(e.errno, MAY_SAY, f"{where}: {e}")
+                        failed += 1
+                    struck += node.disk.struck
+                    node.disk.disarm()
+                    self.alive(where)
+                    self.again(at, data, where)
+        self.assertGreater(struck, 0)
+        self.given_back()
+        print(f"{struck} allocations failed, {failed} reads told so", file=sys.stderr)
+
+    def again(self, at, data, where):
+        end = time.monotonic() + 15
+        while True:
+            try:
+                self.assertEqual(at.read_bytes(), data, where)
+                return
+            except OSError as e:
+                self.assertIn(e.errno, MAY_SAY, where)
+                self.assertLess(time.monotonic(), end, f"{where}: {e}")
+            self.connect()
+
+    def dial(self, service, **kw):
+        return subprocess.Popen([solo.P2P, "dial", f"{self.has.status()['id']}/{service}"], env=self.fetches.env, stdout=subprocess.PIPE, bufsize=0,
+                                stderr=subprocess.PIPE, **kw)
+
+    def offer(self, *args):
+        p = self.has.run("offer", "-a", "any", *args)
+        self.assertEqual(p.returncode, 0, p.stderr)
+
+    def test_a_stream(self):
+        """A reader that begins late: what came waits in memory that is not there."""
+        (self.has.home / "bytes").write_bytes(content(0))
+        self.offer("bytes", "exec", "/bin/cat", str(self.has.home / "bytes"))
+        struck = ended = 0
+        for node, who in (self.has, "who offers"), (self.fetches, "who dials"):
+            for every in EVERY:
+                where = f"each {every} of {who}"
+                node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, every)
+                p = self.dial("bytes", stdin=subprocess.DEVNULL)
+                got = p.stdout.read(1)
+                end = time.monotonic() + 1
+                while not node.disk.struck and time.monotonic() < end:
+                    time.sleep(0.01)
+                got += p.communicate(timeout=60)[0]
+                struck += node.disk.struck
+                node.disk.disarm()
+                self.alive(where)
+                self.assertEqual(got, content(0)[:len(got)], where)
+                ended += got != content(0)
+                self.assertEqual(p.returncode == 0, got == content(0), f"{where}: {len(got)} bytes")
+                self.connect()
+                self.assertEqual(self.dial("bytes", stdin=subprocess.DEVNULL).communicate(timeout=60)[0], content(0), where)
+        self.given_back()
+        print(f"{struck} allocations failed, {ended} streams were cut and told so", file=sys.stderr)
+
+    def test_a_live_stream(self):
+        """What listeners did not take is skipped; who feeds is never held up."""
+        self.offer("radio", "live")
+        p = self.dial("radio", stdin=subprocess.DEVNULL)
+        struck = 0
+        for every in EVERY:
+            self.has.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, every)
+            fed = subprocess.run([solo.P2P, "offer", "radio", "--feed"], env=self.has.env, input=content(0), capture_output=True, timeout=60)
+            struck += self.has.disk.struck
+            self.has.disk.disarm()
+            self.alive(f"each {every}")
+            self.assertEqual(fed.returncode, 0, fed.stderr)
+        p.kill()
+        p.communicate()
+        print(f"{struck} allocations failed", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
