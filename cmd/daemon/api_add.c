@@ -350,9 +350,13 @@ void api_add(struct ctl_request *q)
     }
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         if (strcmp(ops[i].name, name) == 0) {
+            struct buf body = BUF_INIT;
+            if (!buf_try_add(&body, q->body)) {
+                ctl_fail(q, ERR_NO_MEMORY, NULL, "%s", err_text(ERR_NO_MEMORY));
+                return;
+            }
             struct add_op *op = MEM_NEW(struct add_op);
-            *op = (struct add_op){.add = (struct add *)s, .run = ops[i].run, .last = ctl_flag(q, "end")};
-            buf_add_span(&op->body, q->body);
+            *op = (struct add_op){.add = (struct add *)s, .run = ops[i].run, .body = body, .last = ctl_flag(q, "end")};
             s->busy = true;
             task_start(&op->task, q, op_step, op_done);
             s->task = &op->task;

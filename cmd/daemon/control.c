@@ -5,6 +5,7 @@
  * without a connection, and we free it. */
 #include "cmd/daemon/control.h"
 
+#include "cmd/daemon/ctl_bodies.h"
 #include "cmd/daemon/ctl_parse.h"
 
 #include <event2/buffer.h>
@@ -31,6 +32,7 @@ struct failure {
 struct control {
     struct daemon *d;
     struct evhttp *http;
+    struct ctl_bodies *bodies;
     char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
     uint64_t next_id;
     unsigned open;
@@ -359,13 +361,17 @@ static void failures(struct ctl_request *q)
     ctl_fail(q, ERR_NOT_FOUND, NULL, "no failure of request %.40s is known", q->rest);
 }
 
-/* It is here already: others wait for it, and the request is never refused for it. */
-static void take_body(struct ctl_request *q, struct evbuffer *in)
+/* It is here already: others wait for it, and the request is never refused for it. false: no memory for it in one piece. */
+static bool take_body(struct ctl_request *q, struct evbuffer *in)
 {
     size_t len = evbuffer_get_length(in);
-    q->body = span_of(len ? evbuffer_pullup(in, -1) : NULL, len);
+    const uint8_t *bytes = len ? evbuffer_pullup(in, -1) : NULL;
+    if (len && !bytes)
+        return false;
+    q->body = span_of(bytes, len);
     q->charged = len;
     budget_take_always(q->d->budget, BUDGET_READ, len);
+    return true;
 }
 
 /* Who needs it longer has a copy: one of them is enough. */
@@ -387,9 +393,10 @@ static void dispatch(struct control *c, struct ctl_request *q)
         return;
     }
     describe(q, path);
-    take_body(q, evhttp_request_get_input_buffer(q->http));
     const struct ctl_route *r = route_for(path);
-    if (strncmp(path, "/v1/failures/", 13) == 0) {
+    if (!take_body(q, evhttp_request_get_input_buffer(q->http))) {
+        ctl_fail(q, ERR_NO_MEMORY, NULL, "%s", err_text(ERR_NO_MEMORY));
+    } else if (strncmp(path, "/v1/failures/", 13) == 0) {
         q->rest = path + 13;
         failures(q);
     } else if (!r) {
@@ -408,7 +415,9 @@ static void on_request(struct evhttp_request *http, void *arg)
 {
     struct control *c = arg;
     pid_t pid = 0;
-    if (!may_ask(evhttp_request_get_connection(http), &pid)) {
+    struct evhttp_connection *conn = evhttp_request_get_connection(http);
+    ctl_bodies_whole(c->bodies, evhttp_connection_get_bufferevent(conn));
+    if (!may_ask(conn, &pid)) {
         evhttp_send_error(http, 403, NULL);
         return;
     }
@@ -475,6 +484,7 @@ int control_open(struct control **ret, struct daemon *d, struct why *why)
     evhttp_set_timeout(c->http, IDLE_SECONDS);
     evhttp_set_allowed_methods(c->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE);
     evhttp_set_gencb(c->http, on_request, c);
+    c->bodies = ctl_bodies_new(d->base, c->http, d->budget, CTL_BODY_MAX + CTL_HEAD_MAX);
     evhttp_accept_socket(c->http, r);
     *ret = c;
     return 0;
@@ -491,6 +501,7 @@ struct control *control_close(struct control *c)
         ctl_unref(q);
     }
     evhttp_free(c->http);
+    ctl_bodies_free(c->bodies);
     (void)unlink(c->path); /* gone already if the run folder is */
     for (unsigned i = 0; i < FAILURES_KEPT; i++)
         json_decref(c->failures[i].error);
