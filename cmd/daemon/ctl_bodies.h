@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What comes by the control socket before evhttp has a whole request to hand out: 50 clients with bodies of 4 MiB would fill the
- * budget before one is answered. Every byte that arrives is charged to BUDGET_READ; the first CTL_BODY_FREE of each request are
- * always taken, so that a question of ordinary size never waits. Beyond, who is refused is not read any more until there is
- * room, except the eldest: it always goes on, so that there is an end. An eldest that sends nothing while others wait is cut off.
+ * What comes by the control socket before evhttp has a whole request to hand out: 50 clients with bodies of 4 MiB would fill
+ * the budget before one is answered. Every byte that arrives is charged to BUDGET_READ; the first CTL_BODY_FREE of each request
+ * are always taken, so that a question of ordinary size never waits. Beyond, who is refused is not read any more until there
+ * is room, except the eldest: it always goes on, so that there is an end. An eldest that sends nothing while others wait is
+ * cut off.
  *
- * It knows connections by their bufferevents, which evhttp lets us make. evhttp tells nobody when it gives one up, so each has a
- * reference, and one whose callbacks are gone is dropped, a second later at most. Main thread.
+ * It knows connections by their bufferevents, which evhttp lets us make. evhttp tells nobody when it gives one up, so each has
+ * a reference, and one whose callbacks are gone is dropped, a second later at most. Main thread.
  */
 #ifndef CMD_DAEMON_CTL_BODIES_H
 #define CMD_DAEMON_CTL_BODIES_H

@@ -15,9 +15,8 @@
  *   host_view.c      what is shown
  *
  * Ownership: the host owns peers, connections and dials; a connection owns its streams. A peer exists while it is connected,
- * being
- * dialed, a friend, or about to be dialed (peer_release frees it otherwise). Order never depends on addresses of memory: all
- * lists are in order of insertion.
+ * being dialed, a friend, or about to be dialed (peer_release frees it otherwise). Order never depends on addresses of
+ * memory: all lists are in order of insertion.
  */
 #ifndef NET_HOST_HOST_STATE_H
 #define NET_HOST_HOST_STATE_H

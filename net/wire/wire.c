@@ -11,7 +11,8 @@ struct allowance {
     bool used_up;
 };
 
-/* protobuf-c takes NULL for "stop unpacking" everywhere: a few bytes can be a long list, for which there may be no memory. What it frees while unpacking is not given back: it is small. */
+/* protobuf-c takes NULL for "stop unpacking" everywhere: a long list of nothing is big, and there may be no memory for it. What
+ * it frees while unpacking is not given back: it is small. */
 static void *bounded_alloc(void *data, size_t size)
 {
     struct allowance *a = data;
