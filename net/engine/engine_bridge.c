@@ -14,6 +14,8 @@
 #include <uthash.h>
 
 #define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
+#define REMOTE_MUCH HOST_RAW_FRAME    /* at once: somebody who types has what there is, whoever else there is */
+#define YIELD_FOR   MONO_S            /* local streams lose nothing by it but a look at the sockets for each turn */
 #define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
 #define UNHEARD     (5 * MONO_S)      /* the same, for a peer that goes on speaking */
 #define FATE        MONO_S            /* for a program that has closed everything to end, too */
@@ -84,6 +86,8 @@ static void add(struct bridge *b, size_t in, size_t out)
     b->bytes_in += in;
     b->bytes_out += out;
     b->e->service_bytes += in + out;
+    if (!b->lan && in + out >= REMOTE_MUCH)
+        b->e->yield_until = mono_after(mono_now(), YIELD_FOR);
     for (int i = 0; i < 3; i++)
         if (all[i]) {
             all[i]->bytes_in += in;
@@ -488,6 +492,9 @@ void bridges_stream_end(struct bridge *b, const struct host_action *a)
     bridge_end(b, a->result);
 }
 
+/* Local streams yield also when it is our time that there is too little of: as long as remote ones move much, no more than one
+ * local turn lies between two looks at the sockets, and whatever a remote one can do by then goes first. Without the look local
+ * ones would fill a whole run while a remote one waits for nothing but its peer's window. */
 void bridges_run(struct engine *e)
 {
     uint64_t until = e->service_bytes + TURNS_BYTES;
@@ -495,6 +502,8 @@ void bridges_run(struct engine *e)
     for (unsigned i = 0; i < 1024 && e->service_bytes < until && (t = turns_next(e->turns)); i++) {
         struct bridge *b = (struct bridge *)t;
         b->ends->pump(b);
+        if (turns_only_local(e->turns) && mono_now() < e->yield_until)
+            return;
     }
 }
 

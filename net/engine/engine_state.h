@@ -78,6 +78,7 @@ struct engine {
     uint64_t service_changes, ended_last;    /* ended_last: number of the bridge that ended last */
     struct buf bridge_scratch, bridge_spare; /* to read into; what takes its place when it is lent, charged */
     struct turns *turns;                     /* which of them moves bytes next */
+    mono_ns yield_until;                     /* remote ones moved much lately */
     struct tally peer_tally, ip_tally;
     struct child *children;          /* programs of exec offers */
     mono_ns exec_at;                 /* one of them gets a signal */

@@ -40,6 +40,11 @@ bool turns_empty(const struct turns *t)
     return !t->ips[0] && !t->ips[1];
 }
 
+bool turns_only_local(const struct turns *t)
+{
+    return t->ips[1] && !t->ips[0];
+}
+
 static struct turns_ip *ip_of(struct turns *t, uint64_t number, bool local)
 {
     struct turns_ip *ip = t->ips[local];

@@ -43,5 +43,6 @@ void turns_add(struct turns *t, struct turn *e, uint64_t ip, bool local, const v
 void turns_remove(struct turns *t, struct turn *e);
 struct turn *turns_next(struct turns *t); /* taken out; NULL: nobody waits */
 bool turns_empty(const struct turns *t);
+bool turns_only_local(const struct turns *t); /* and not empty */
 
 #endif

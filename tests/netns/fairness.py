@@ -7,6 +7,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from lab import P2P, Lab, need, wait_for, write_pattern
 
 NODE = "mdns = off\n"
+SHIM = os.environ.get("SLOW_SHIM_LIB", "")
 
 
 class Reader:
@@ -35,6 +36,7 @@ class Reader:
 class ThreeNodes(unittest.TestCase):
     """b and c use what a offers; c comes over a network that is not local where `far`."""
     far = False
+    env = None  # of the node that offers
 
     @classmethod
     def setUpClass(cls):
@@ -43,7 +45,7 @@ class ThreeNodes(unittest.TestCase):
         cls.addClassCleanup(cls.lab.__exit__, None, None, None)
         for i in (1, 3) if cls.far else ():
             cls.lab._ip("-n", cls.lab.name(i), "addr", "add", f"11.77.0.{i}/24", "dev", "eth0")
-        cls.a, cls.b, cls.c = (cls.lab.node(i, config=NODE) for i in (1, 2, 3))
+        cls.a, cls.b, cls.c = (cls.lab.node(i, config=NODE, env=cls.env if i == 1 else None) for i in (1, 2, 3))
         cls.b.run("connect", cls.a.address())
         cls.c.run("connect", cls.a.address("11.77.0.1" if cls.far else None))
         cls.a.run("offer", "zeros", "file", "/dev/zero", "-a", "any")
@@ -106,6 +108,24 @@ class Local(ThreeNodes):
         self.assertLess(sum(got.values()), 4.5 * (1 << 20), "the rate is of all together")
 
 
+class Processor(ThreeNodes):
+    """Nothing has a limit, and what there is too little of is the time of the node that offers."""
+    far = True
+    env = {"LD_PRELOAD": SHIM, "SLOW_SHIM": "30", "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+
+    @classmethod
+    def setUpClass(cls):
+        if not os.path.exists(SHIM):
+            raise unittest.SkipTest("needs SLOW_SHIM_LIB")
+        super().setUpClass()
+
+    def test_local_addresses_yield(self):
+        got = self.shares("zeros", 3, local=(self.b, 8), remote=(self.c, 4))
+        print({k: f"{v / 2**20:.1f} MiB" for k, v in got.items()})
+        self.assertGreater(got["remote"], 2 * got["local"], got)
+        self.assertGreater(got["local"], 0, "it yields, it does not starve")
+
+
 class Fairness(ThreeNodes):
     far = True
 
@@ -141,7 +161,7 @@ class Fairness(ThreeNodes):
 
     def test_local_addresses_yield(self):
         self.a.run("offer", "yield", "file", "/dev/zero", "-a", "any", "--rate", "1M")
-        got = self.shares("yield", 3, local=(self.b, 3), remote=(self.c, 1))
+        got = self.shares("yield", 3, local=(self.b, 8), remote=(self.c, 4))
         self.assertGreater(got["remote"], 2 * got["local"], got)
         self.assertGreater(got["local"], 0, "it yields, it does not starve")
         self.a.run("offer", "yield", "-r")

@@ -89,6 +89,7 @@ Test(turns, adding_twice_is_once_and_removing_leaves_the_others)
 
 Test(turns, random_operations_lose_nobody)
 {
+    bool entry_is_local[MOST] = {false};
     unsigned seed = 1, waiting = 0;
     turns_init(&turns);
     memset(entries, 0, sizeof entries);
@@ -98,6 +99,8 @@ Test(turns, random_operations_lose_nobody)
         unsigned op = (seed >> 24) % 3;
         if (op == 0) {
             waiting += !e->turn.in;
+            if (!e->turn.in)
+                entry_is_local[(seed >> 16) % MOST] = (seed >> 12) % 2;
             turns_add(&turns, &e->turn, (seed >> 8) % 5, (seed >> 12) % 2, (seed >> 14) % 2 ? ssh : web);
         } else if (op == 1) {
             waiting -= e->turn.in != NULL;
@@ -108,6 +111,10 @@ Test(turns, random_operations_lose_nobody)
             waiting -= t != NULL;
         }
         cr_assert_eq(turns_empty(&turns), waiting == 0);
+        bool local = waiting > 0, none = waiting == 0;
+        for (unsigned n = 0; n < MOST; n++)
+            local &= !entries[n].turn.in || entry_is_local[n];
+        cr_assert_eq(turns_only_local(&turns), local && !none);
     }
     turns_done(&turns);
 }
