@@ -10,7 +10,7 @@ nodes in one namespace, on its loopback interface.
 Needs root, ip(8) and /dev/fuse; `need()` skips with the reason when something is missing. Namespaces are entered with nsenter: `ip netns
 exec` would also make a private mount namespace, in which a FUSE mount hides from everybody else.
 """
-import contextlib, json, os, pathlib, select, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
+import contextlib, itertools, json, os, pathlib, select, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 P2P = os.environ.get("P2P_BIN", str(SOURCE / "build" / "release" / "p2p"))
@@ -219,8 +219,10 @@ class Path:
 class Lab:
     """`count` namespaces on one bridge with addresses 10.77.0.1 …; without `bridge` nothing connects them."""
 
+    numbers = itertools.count()
+
     def __init__(self, count, bridge=True):
-        self.tag = f"p2pt{os.getpid()}"
+        self.tag = f"p2pt{os.getpid()}.{next(self.numbers)}"  # a process may have two at once
         self.count = count
         self.bridge = bridge
         self.nodes = []
