@@ -30,6 +30,7 @@ static void init_lists(struct exchange *x)
     TAILQ_INIT(&x->stash_running);
     TAILQ_INIT(&x->sessions);
     TAILQ_INIT(&x->hungry);
+    TAILQ_INIT(&x->resting);
     TAILQ_INIT(&x->seek);
     TAILQ_INIT(&x->rechecks);
     TAILQ_INIT(&x->dags);
@@ -74,6 +75,8 @@ void exchange_stop(struct exchange *x)
 {
     x->stopping = true;
     cancel_all(x);
+    while (!TAILQ_EMPTY(&x->resting))
+        session_drop(x, TAILQ_FIRST(&x->resting));
     assert(!x->items.count && !x->dag_count);
 }
 
@@ -534,7 +537,7 @@ void exchange_stats(const struct exchange *x, struct exchange_stats *ret)
     ret->peers = x->peer_count;
     ret->wants = x->want_count;
     ret->dags = x->dag_count;
-    ret->sessions = x->session_count;
+    ret->sessions = x->session_count - x->resting_count;
     ret->items = (uint32_t)x->items.count;
     ret->verifying = x->check_count;
     ret->storing = (uint32_t)x->stashes.count;

@@ -76,6 +76,7 @@ void asks_resync(struct exchange *x, struct exchange_peer *p);
 
 /* xpick.c: sessions */
 struct session *session_get(struct exchange *x, const struct cid *root);
+void session_rest(struct exchange *x, struct session *s); /* its last item has gone */
 void session_drop(struct exchange *x, struct session *s);
 void session_add_peer(struct exchange *x, struct session *s, struct exchange_peer *p);
 void session_lied(struct exchange *x, const struct exchange_peer *p); /* if it never proved itself; the ledger has it already */

@@ -121,7 +121,7 @@ static void item_free(struct exchange *x, struct item *i, const struct exchange_
     struct session *s = i->session;
     free(i);
     if (--s->items == 0)
-        session_drop(x, s);
+        session_rest(x, s);
 }
 
 void item_drop_if_unused(struct exchange *x, struct item *i)
@@ -269,7 +269,8 @@ void fetch_offline(struct exchange *x)
 void item_arrived(struct exchange *x, struct item *i, struct block *b, struct exchange_peer *from)
 {
     struct session *s = i->session;
-    s->estimate = (uint32_t)(((uint64_t)s->estimate * 7 + b->len) / 8);
+    const uint64_t slow = b->len > s->estimate ? 1 : 7; /* too low a guess fills a line with what others could bring */
+    s->estimate = (uint32_t)((s->estimate * slow + b->len) / (slow + 1));
     if (from) {
         session_miss(x, s, from, false);
         session_add_peer(x, s, from);

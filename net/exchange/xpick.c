@@ -7,8 +7,10 @@
  * beside proven ones only a few are tried at a time, and after a lie nobody new for a while that doubles: names cost nothing,
  * so a liar may come again as somebody else. When no peer of the session can have it, everyone
  * sensible is asked at once (want-have, and want-block to the best of them, which saves a round trip when there is one);
- * whoever says Have joins the session. In a running session some others are probed every PROBE_EVERY, so that a swarm's new
- * holders are found. Peers that lack MISSES_MAX blocks in a row leave the session while others remain. */
+ * whoever says Have joins the session. A reader that has caught up wants nothing for a moment: the session rests, and what it
+ * knows of its peers is there when the next window is asked for. Some others are probed then for the first time, and in a
+ * running session every PROBE_EVERY, so that a swarm's new holders are found. Peers that lack MISSES_MAX blocks in a row leave
+ * the session while others remain. */
 #include "net/exchange/xstate.h"
 
 #include <assert.h>
@@ -32,14 +34,31 @@
 #define TRIALS_MAX        2            /* unproven peers that are asked at a time while there are proven ones */
 #define TRIAL_WAIT        MONO_S       /* after a lie; doubles with each further one */
 #define TRIAL_WAIT_MAX    (60 * MONO_S)
-#define PROVEN_SHARE      8  /* right blocks that make up for a wrong one */
-#define SCAN_MAX          32 /* items looked at behind one whose peers are busy */
+#define PROVEN_SHARE      8      /* right blocks that make up for a wrong one */
+#define REST              MONO_S /* of a session without items, before it is dropped */
+#define RESTING_MAX       64     /* sessions */
+#define SCAN_MAX          32     /* items looked at behind one whose peers are busy */
+
+static void rest_end(struct exchange *x, struct session *s)
+{
+    if (!s->resting)
+        return;
+    s->resting = false;
+    s->rested = true;
+    TAILQ_REMOVE(&x->resting, s, rest_link);
+    x->resting_count--;
+}
 
 struct session *session_get(struct exchange *x, const struct cid *root)
 {
     struct cidnode *n = cidmap_first(&x->sessions_by_root, root);
-    if (n)
-        return XCONTAINER(n, struct session, node);
+    if (n) {
+        struct session *known = XCONTAINER(n, struct session, node);
+        if (known->resting && known->probe_at > x->now && !known->rested)
+            known->probe_at = x->now; /* who answers later than the first block came is not known yet */
+        rest_end(x, known);
+        return known;
+    }
     struct session *s = CIDNODE_NEW(&x->sessions_by_root, struct session, root);
     for (unsigned i = 0; i < PRIORITIES; i++)
         TAILQ_INIT(&s->need[i]);
@@ -54,9 +73,25 @@ struct session *session_get(struct exchange *x, const struct cid *root)
     return s;
 }
 
+void session_rest(struct exchange *x, struct session *s)
+{
+    if (x->stopping || !s->peer_count) {
+        session_drop(x, s);
+        return;
+    }
+    if (x->resting_count == RESTING_MAX)
+        session_drop(x, TAILQ_FIRST(&x->resting));
+    s->resting = true;
+    s->rest_until = x->now + REST;
+    TAILQ_INSERT_TAIL(&x->resting, s, rest_link);
+    x->resting_count++;
+    timer_set(&x->timers, &s->timer, s->rest_until);
+}
+
 void session_drop(struct exchange *x, struct session *s)
 {
     assert(!s->items && !s->sought_count);
+    rest_end(x, s);
     if (s->hungry)
         TAILQ_REMOVE(&x->hungry, s, hungry_link);
     timer_clear(&x->timers, &s->timer);
@@ -320,13 +355,9 @@ static void seek_or_lose(struct exchange *x, struct item *i)
 }
 
 /* Others may have it by now: ask a few that are not of the session for something it needs. */
-static void probe(struct exchange *x, struct session *s)
+static void probe(struct exchange *x, struct session *s, struct item *i)
 {
-    struct item *i = NULL;
-    for (unsigned p = 0; p < PRIORITIES && !i; p++)
-        i = TAILQ_LAST(&s->need[p], items);
-    if (!i)
-        return;
+    s->probe_at = x->now + PROBE_EVERY;
     unsigned asked = 0;
     struct exchange_peer *p;
     TAILQ_FOREACH(p, &x->peers, link)
@@ -354,6 +385,8 @@ static bool feed(struct exchange *x, struct session *s, unsigned priority)
     bool did = false;
     unsigned scanned = 0;
     struct item *i = TAILQ_FIRST(&s->need[priority]);
+    if (i && s->peer_count && x->now >= s->probe_at)
+        probe(x, s, TAILQ_LAST(&s->need[priority], items)); /* it stays the longest */
     while (i && scanned < SCAN_MAX) {
         struct item *next = TAILQ_NEXT(i, link);
         enum picked got = pick(x, s, i);
@@ -408,6 +441,10 @@ bool schedule(struct exchange *x)
 
 void session_expire(struct exchange *x, struct session *s)
 {
+    if (s->resting && s->rest_until <= x->now) {
+        session_drop(x, s);
+        return;
+    }
     struct item *i = TAILQ_FIRST(&s->sought);
     while (i) {
         struct item *next = TAILQ_NEXT(i, link);
@@ -416,15 +453,12 @@ void session_expire(struct exchange *x, struct session *s)
         i = next;
     }
     retry_lost(x, s, SOUGHT_MAX, true);
-    if (x->now >= s->probe_at) {
-        s->probe_at = x->now + PROBE_EVERY;
-        if (s->peer_count)
-            probe(x, s);
-    }
     if (starving(s)) {
         session_hungry(x, s);
         x->schedule = true;
     }
     if (!TAILQ_EMPTY(&s->sought) || !TAILQ_EMPTY(&s->lost) || starving(s))
         timer_set(&x->timers, &s->timer, x->now + MONO_S);
+    else if (s->resting)
+        timer_set(&x->timers, &s->timer, s->rest_until);
 }

@@ -139,10 +139,10 @@ struct exchange {
     TAILQ_HEAD(, check) checks_waiting, checks_running;
     unsigned check_count;
     TAILQ_HEAD(, stash) store_waiting, stash_running;
-    struct sessions sessions, hungry;
+    struct sessions sessions, hungry, resting;
     struct items seek, rechecks;
     struct dags dags, dag_work;
-    unsigned want_count, dag_count, session_count, use_count, ask_count;
+    unsigned want_count, dag_count, session_count, resting_count, use_count, ask_count;
     uint64_t unsent_total, partial_total;
     unsigned forced; /* blocks being read that were taken past the budget */
     struct mail *settled, **settled_end;

@@ -129,8 +129,9 @@ struct session_peer {
 #define PRIORITIES 3
 
 struct session {
-    TAILQ_ENTRY(session) link, hungry_link;
-    bool hungry;
+    TAILQ_ENTRY(session) link, hungry_link, rest_link;
+    bool hungry, resting, rested; /* resting: without items */
+    mono_ns rest_until;
     struct items need[PRIORITIES], sought, lost;
     unsigned items, sought_count;
     struct session_peer *peers; /* that have something of it */

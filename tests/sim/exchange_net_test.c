@@ -578,6 +578,40 @@ Test(exchange_net, a_reader_gets_the_sum_of_limited_peers)
     simnet_free(n);
 }
 
+/* The same where lines are the limit: nothing comes at once, so it counts how soon all of them have something to do. What the
+ * reader got, as a part of what the lines carry. */
+static double over_lines(unsigned peers)
+{
+    enum { LEAVES = 128, RATE = 20000000, SIZE = 1 << 20 };
+    struct simnet *n = simnet_new(24);
+    const struct sim_link_options line = {.delay = MONO_MS / 20, .rate = RATE, .flags = EXCHANGE_LAN};
+    struct cid leaves[LEAVES];
+    uint8_t *data = mem_new(SIZE);
+    int b = simnet_node(n, NULL);
+    for (unsigned p = 0; p < peers; p++) {
+        int a = simnet_node(n, NULL);
+        for (unsigned i = 0; i < LEAVES; i++) {
+            data[0] = (uint8_t)i;
+            leaves[i] = simnet_put(n, a, CODEC_RAW, span_of(data, SIZE));
+        }
+        simnet_link(n, b, a, &line);
+    }
+    free(data);
+    simnet_run(n, 500 * MONO_MS);
+    double seconds = read_through(n, b, leaves, LEAVES);
+    simnet_free(n);
+    return (double)LEAVES * SIZE / (peers * (double)RATE) / seconds;
+}
+
+Test(exchange_net, a_reader_fills_all_lines)
+{
+    static const double least[][2] = {{1, 0.98}, {2, 0.96}, {4, 0.94}, {8, 0.9}};
+    for (unsigned i = 0; i < sizeof least / sizeof *least; i++) {
+        double part = over_lines((unsigned)least[i][0]);
+        cr_assert_gt(part, least[i][1], "%.0f peers: %.3f of their lines", least[i][0], part);
+    }
+}
+
 Test(exchange_net, read_goes_before_keep)
 {
     struct simnet *n = simnet_new(22);
