@@ -18,6 +18,8 @@ more than the request. `taskset -c 0 compare.py …` has all of it on one proces
 
 Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
 is touched before each round, for all alike (--warm, GiB; 0: not).
+
+A row begins no other round when that would not end within `--seconds` of its begin; a line says so.
 """
 import argparse, contextlib, json, os, pathlib, random, re, shutil, signal, statistics, subprocess, sys, tempfile, time, unittest
 
@@ -33,7 +35,7 @@ left_out = net.left_out
 
 
 class Options:
-    mib, rounds, warm, store_gib, no_rivals = 1024, 5, 3, 10, False
+    mib, rounds, warm, seconds, store_gib, no_rivals = 1024, 5, 3, 120, 10, False
 
 
 options = Options()
@@ -74,18 +76,7 @@ class Result:
 
 
 def alternate(**works):
-    """Every work(round) in turn; place → what they returned. A work that is None is left out."""
-    got = {name: [] for name, work in works.items() if work}
-    for i in range(options.rounds):
-        for name in got:
-            touch_memory()
-            got[name].append(works[name](i))
-    return got
-
-
-def touch_memory():
-    net.options.warm = options.warm
-    net.warm()
+    return net.samples(works)
 
 
 def timed(work, *args):
@@ -350,8 +341,8 @@ def small_files(b):
     def rested(p, *argv):
         p.rest()
         return timed(small.run, *argv)
-    for i in range(options.rounds):
-        touch_memory()
+    for i in net.rounds(options.rounds):
+        net.warm()
         for p in places:
             copy.setdefault(p.name, []).append(rested(p, "cp", "-r", source, p.dir / f"small{i}"))
         for p in places:
@@ -410,7 +401,7 @@ def start(b):
     source.unlink()
     node.stop()
     took, idle = [], []
-    for i in range(options.rounds):
+    for i in net.rounds(options.rounds):
         took.append(timed(node.start))
         time.sleep(2)  # idle is what is left when nothing has happened for a while
         idle.append(resident(node.process.pid))
@@ -422,7 +413,6 @@ def start(b):
 
 def from_net(name):
     def rows(b):
-        net.options.mib, net.options.rounds, net.options.warm = options.mib, options.rounds, options.warm
         for r in net.MEASURES[name]():
             aim = [] if r.aim is None else [f"{'≤' if r.less else '≥'} {r.aim:.4g}"]
             yield Result(r.what, r.unit, {"share": [r.ours], **{k: [v] for k, v in r.others.items() if v}}, aim)
@@ -450,10 +440,12 @@ def main():
     parser.add_argument("--no-rivals", action="store_true", help="without Kubo and sshfs")
     parser.add_argument("--list", action="store_true", help="names of the rows")
     for name, what in (("mib", "size of the big file"), ("rounds", "of each row"), ("warm", "GiB of memory to touch before a round"),
+                       ("seconds", "after which a row begins no other round"),
                        ("store-gib", "in the store of the row start")):
         key = name.replace("-", "_")
         parser.add_argument(f"--{name}", type=int, default=getattr(Options, key), help=f"{what} ({getattr(Options, key)})")
     parser.parse_args(namespace=options)
+    net.options.mib, net.options.rounds, net.options.warm, net.options.seconds = options.mib, options.rounds, options.warm, options.seconds
     if options.list:
         for name, row in ROWS.items():
             print(f"{name:14} {(row.__doc__ or '').splitlines()[0] if row.__doc__ else ''}")
@@ -471,6 +463,7 @@ def main():
     with contextlib.ExitStack() as stack:
         bench = Bench(stack)
         for name in names:
+            net.begin(name)
             try:
                 for r in ROWS[name](bench):
                     results.append(r)

@@ -11,7 +11,8 @@ printed, with the aim and whether it is met. Nodes run in network namespaces tha
 Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
 is touched before each round, for all alike (--warm, GiB; 0: not).
 """
-import argparse, hashlib, json, os, pathlib, random, shutil, statistics, subprocess, sys, threading, time, unittest
+import argparse, concurrent.futures, contextlib, hashlib, json, os, pathlib, random, shutil, signal, statistics, subprocess, sys, threading
+import time, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lib"), str(HERE.parent / "interop")]
@@ -24,7 +25,7 @@ ANY_PORT = "mdns = off\nlisten = /ip4/127.0.0.1/tcp/0\n"
 
 
 class Options:
-    mib, wan_mib, rounds, warm = 1024, 256, 3, 3
+    mib, wan_mib, rounds, warm, seconds = 1024, 256, 3, 3, 120
 
 
 options = Options()
@@ -51,14 +52,39 @@ def warm():
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def alternate(rounds=None, **works):
-    """Runs every work(round) in turn; the median of each. A work that is None is left out."""
+left_out = {}
+now = dict(row="", end=float("inf"))  # what is measured, and when no other round may begin
+
+
+def begin(row):
+    now.update(row=row, end=time.monotonic() + options.seconds)
+
+
+def rounds(count):
+    """0 … count - 1; fewer, and a line for the reader, when the next would not end in the time that a row has."""
+    longest = 0.0
+    for i in range(count):
+        start = time.monotonic()
+        if i and start + longest > now["end"]:
+            left_out[f"{now['row']}, rounds from the {i + 1}. of {count}"] = f"a row has {options.seconds} s"
+            return
+        yield i
+        longest = max(longest, time.monotonic() - start)
+
+
+def samples(works, count=None):
+    """Every work(round) in turn; name → what they returned. A work that is None is left out."""
     got = {name: [] for name, work in works.items() if work}
-    for i in range(rounds or options.rounds):
+    for i in rounds(count or options.rounds):
         for name in got:
             warm()
             got[name].append(works[name](i))
-    return {name: statistics.median(values) for name, values in got.items()}
+    return got
+
+
+def alternate(count=None, **works):
+    """The median of each"""
+    return {name: statistics.median(values) for name, values in samples(works, count).items()}
 
 
 def dd(path, *more):
@@ -91,9 +117,6 @@ def table(rows):
 
 
 # ---- rivals and limits ----
-
-left_out = {}
-
 
 def have(tool, what):
     """The program's path; None, and a line for the reader, when it is not installed."""
@@ -138,6 +161,7 @@ class Kubos:
             k.daemon.wait()
 
 
+SLOW_MIB = 256  # for rivals that need seconds for it
 HELIA_MIB = 16  # its node gives up a block that takes long
 
 
@@ -273,25 +297,42 @@ def two_cores(tcp, aead, sha=None, hops=1):
     return 2 / (hops * tcp[1] + 2 / aead + (1 / sha if sha else 0)) if tcp and aead else None
 
 
-def iperf(lab, index, client, ip, seconds=3):
-    """MB/s of a plain TCP connection, or None."""
-    found = iperf_cost(lab, index, client, ip, seconds)
+def sent(lab, indexes):
+    """Bytes that have left these namespaces, with the headers of each packet"""
+    total = 0
+    for index in indexes:
+        links = json.loads(subprocess.run(["ip", "-j", "-s", "-n", lab.name(index), "link"], capture_output=True, check=True).stdout)
+        total += sum(l["stats64"]["tx"]["bytes"] for l in links if l["ifname"] != "lo")
+    return total
+
+
+def iperf(lab, index, client, ip, mib):
+    """MB/s of a plain TCP connection that carries so much, its start with it; or None."""
+    found = iperf_cost(lab, index, client, ip, ["-n", str(mib * MIB)])
     return found and found[0]
 
 
-def iperf_cost(lab, index, client, ip, seconds=3):
+def iperf_sum(lab, indexes, client, mib):
+    """The sum of several at once, each of which carries a part."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return sum(pool.map(lambda i: iperf(lab, i, client, lab.ip(i), mib // len(indexes)), indexes))
+
+
+def iperf_cost(lab, index, client, ip, how=("-t", "3")):
     """The same, and seconds of processor for each MB, both ends."""
     program = have("iperf3", "iperf3")
     if not program:
         return None
-    server = lab.popen(index, [program, "-s", "-1", "-B", ip], stdout=subprocess.DEVNULL)
+    server = lab.popen(index, [program, "-s", "-B", ip], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     out = {}
 
-    def ask():
-        p = subprocess.run(lab.enter(client) + [program, "-c", ip, "-R", "-J", "-t", str(seconds)], capture_output=True, text=True)
-        out.update(json.loads(p.stdout or "{}"))
-        return p.returncode == 0
+    def ask():  # it has been seen to stop in the middle, when several begin at once
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            p = subprocess.run(lab.enter(client) + [program, "-c", ip, "-R", "-J", *how], capture_output=True, text=True, timeout=20)
+            out.update(json.loads(p.stdout or "{}"))
+            return p.returncode == 0
     wait_for("iperf3 answers", ask)
+    server.kill()
     server.wait()
     mb, cpu = out["end"]["sum_received"]["bits_per_second"] / 8e6, out["end"]["cpu_utilization_percent"]
     return mb, (cpu["host_total"] + cpu["remote_total"]) / 100 / mb
@@ -336,9 +377,11 @@ def loopback():
         connect(b, a.address())
         plain = lab.dir / "plain"
         write_pattern(plain, mib * MIB, 1)
+        less = lab.dir / "less"
+        write_pattern(less, SLOW_MIB * MIB, 2)
         ssh, program = ssh_of(lab, 1, 2, "127.0.0.1"), kubo_program()
-        kubo = Kubos(lab, mib, program, ((3, "/ip4/127.0.0.1/tcp/4001"), (4, "/ip4/127.0.0.1/tcp/4002"))) if program else None
-        torrent = Torrent(lab, 1, 2, plain) if have("aria2c", "aria2") else None
+        kubo = Kubos(lab, SLOW_MIB, program, ((3, "/ip4/127.0.0.1/tcp/4001"), (4, "/ip4/127.0.0.1/tcp/4002"))) if program else None
+        torrent = Torrent(lab, 1, 2, less) if have("aria2c", "aria2") else None
 
         def ours(i):
             cid = share(a, mib, 100 + i, f"file{i}")
@@ -347,9 +390,10 @@ def loopback():
         took = alternate(ours=ours, gcm=(lambda i: ssh.cat(plain, "aes128-gcm@openssh.com")) if ssh else None,
                          chacha=(lambda i: ssh.cat(plain, "chacha20-poly1305@openssh.com")) if ssh else None, kubo=kubo and kubo.fetch,
                          aria2=torrent and torrent.fetch, disk=lambda i: mib / (both_ways(lab.dir) or 1e9))
-        speed = {name: rate(mib, t) for name, t in took.items()}
+        speed = {name: rate(SLOW_MIB if name in ("kubo", "aria2") else mib, t) for name, t in took.items()}
         speed["disk"] = mib / took["disk"]
-        names = {"chacha": "ssh chacha20-poly1305", "gcm": "ssh aes128-gcm", "kubo": "Kubo", "aria2": "aria2 (BitTorrent, not encrypted)",
+        names = {"chacha": "ssh chacha20-poly1305", "gcm": "ssh aes128-gcm", "kubo": f"Kubo, {SLOW_MIB} MiB",
+                 "aria2": f"aria2, {SLOW_MIB} MiB (BitTorrent, not encrypted)",
                  "disk": "the disk, reading and writing at once"}
         tcp, aead, sha = iperf_cost(lab, 1, 2, "127.0.0.1"), cipher_speed("chacha20-poly1305"), cipher_speed("sha256")
         limits = {"iperf3": tcp and tcp[0], "one core's SHA-256": sha, "one core's ChaCha20-Poly1305": aead,
@@ -371,13 +415,20 @@ def wan(delay_ms=25, bytes_per_s=25e6):
         connect(b, a.address(path.a_ip))
         program = kubo_program()
         kubo = Kubos(lab, mib, program, ((1, f"/ip4/{path.a_ip}/tcp/4101"), (2, f"/ip4/{path.b_ip}/tcp/4101"))) if program else None
-        took = alternate(ours=lambda i: read_through(b, share(a, mib, 100 + i, f"file{i}")), kubo=kubo and kubo.fetch)
-        others = {"the path": bytes_per_s / 1e6, "iperf3": iperf(lab, 1, 2, path.a_ip, 10)}
+        wire = []
+
+        def ours(i):
+            cid, before = share(a, mib, 100 + i, f"file{i}"), sent(lab, [1])
+            took = read_through(b, cid)
+            wire.append((sent(lab, [1]) - before) / (mib * MIB))
+            return took
+        took = alternate(ours=ours, kubo=kubo and kubo.fetch, iperf=have("iperf3", "iperf3") and (lambda i: rate(mib, iperf(lab, 1, 2, path.a_ip, mib))))
+        others = {"the path, headers too": bytes_per_s / 1e6, "iperf3, the same bytes": took.get("iperf") and rate(mib, took["iperf"])}
         if kubo:
             others["Kubo"] = rate(mib, took["kubo"])
             kubo.stop()
-        return [Row(f"{mib} MiB over {2 * delay_ms} ms and {bytes_per_s * 8e-6:.0f} Mbit/s", rate(mib, took["ours"]),
-                    aim=0.9 * bytes_per_s / 1e6, others=others)]
+        return [Row(f"{mib} MiB over {2 * delay_ms} ms and {bytes_per_s * 8e-6:.0f} Mbit/s; on the wire {statistics.median(wire):.3f} bytes for each",
+                    rate(mib, took["ours"]), aim=0.9 * bytes_per_s / 1e6, others=others)]
 
 
 def swarm(lab, what, limit, config, shape=lambda lab, index: None):
@@ -389,11 +440,19 @@ def swarm(lab, what, limit, config, shape=lambda lab, index: None):
     for n in holders:
         shape(lab, n.index)
 
+    indexes, wire = [n.index for n in holders], []
+
     def fetch(i):
-        cid = [share(n, mib, 100 + i, f"file{i}") for n in holders][0]
-        return read_through(b, cid)
-    took = alternate(ours=fetch)
-    return Row(f"{mib} MiB from {count} peers at once, {what}", rate(mib, took["ours"]), aim=0.9 * count * limit, others={"the sum": count * limit})
+        cid, before = [share(n, mib, 100 + i, f"file{i}") for n in holders][0], sent(lab, indexes)
+        took = read_through(b, cid)
+        wire.append((sent(lab, indexes) - before) / (mib * MIB))
+        return took
+    took = alternate(ours=fetch, iperf=None if isinstance(lab, Loopback) or not have("iperf3", "iperf3")
+                     else lambda i: rate(mib, iperf_sum(lab, indexes, b.index, mib)))
+    others = {"the sum": count * limit, "iperf3 from all, the same bytes": took.get("iperf") and rate(mib, took["iperf"])}
+    if max(wire):
+        what += f"; on the wire {statistics.median(wire):.3f} bytes for each"
+    return Row(f"{mib} MiB from {count} peers at once, {what}", rate(mib, took["ours"]), aim=0.9 * count * limit, others=others)
 
 
 def peers():
@@ -572,7 +631,7 @@ def main():
     parser = argparse.ArgumentParser(description="measures what goes from node to node")
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     for name, what in (("mib", "size of the file on loopback"), ("wan-mib", "size of the file on slow paths"), ("rounds", "of each pair"),
-                       ("warm", "GiB of memory to touch before a round")):
+                       ("warm", "GiB of memory to touch before a round"), ("seconds", "after which a measure begins no other round")):
         key = name.replace("-", "_")
         parser.add_argument(f"--{name}", type=int, default=getattr(Options, key), help=f"{what} ({getattr(Options, key)})")
     parser.parse_args(namespace=options)
@@ -583,9 +642,11 @@ def main():
         need()
     except unittest.SkipTest as e:
         sys.exit(f"cannot run here: {e}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # what was started is stopped
     rows = []
     for name in options.measures or MEASURES:
         print(f"{name} …", file=sys.stderr, flush=True)
+        begin(name)
         try:
             rows += MEASURES[name]()
         except unittest.SkipTest as e:
