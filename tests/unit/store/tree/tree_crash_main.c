@@ -145,15 +145,23 @@ static struct cid root_cid(struct bed *b)
     return root.cid;
 }
 
+/* In memory when there is room: a sync that waits for a disk would show nothing more. */
+static void make_dir(struct bed *b)
+{
+    snprintf(b->dir, sizeof b->dir, "%s/treebed.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    CHECK(mkdtemp(b->dir));
+}
+
 /* The root after each operation */
 static struct cid *replay(uint64_t seed)
 {
-    struct bed b;
+    struct bed b = {.budget = budget_new(BUDGET_MIN)};
     struct rng rng;
     struct model *m = MEM_NEW(struct model);
     struct cid *roots = mem_array(OPERATIONS + 1, sizeof *roots);
     rng_init_seed(&rng, seed);
-    bed_new(&b);
+    make_dir(&b);
+    bed_open(&b);
     model_init(m);
     for (uint32_t i = 0; i <= OPERATIONS; i++) {
         if (i > 0)
@@ -354,13 +362,6 @@ static size_t random_cut(const struct recording *r, struct rng *rng)
     for (; at < r->len; count++)
         at += sizeof(struct disk_record) + record_at(r, at).len;
     return cut_after(r, rng_below(rng, count + 1));
-}
-
-/* In memory when there is room: a sync that waits for a disk would show nothing more. */
-static void make_dir(struct bed *b)
-{
-    snprintf(b->dir, sizeof b->dir, "%s/treebed.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    CHECK(mkdtemp(b->dir));
 }
 
 struct history {
