@@ -205,7 +205,9 @@ static void submit(struct change *c)
     blockstore_submit(c->tree->bs, &c->op);
 }
 
-/* What the disk refuses keeps back all changes behind it. A removal may make the room that it lacks: it is not kept back. */
+/* What the disk refuses keeps back all changes behind it. A removal may make the room that it lacks: it is not kept back. Nor
+ * are those before it, whose blocks are tried again by then; if these are refused once more, and the node is killed before they
+ * are stored, a file tells of blocks that are not there and its old ones are not referred to. */
 static void let_removals_through(struct tree *t)
 {
     bool removes = false;

@@ -27,6 +27,9 @@ class Memory(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         solo.need()
+        program = pathlib.Path(solo.P2P).read_bytes()
+        if b"__asan_init" in program or b"__tsan_init" in program:
+            raise unittest.SkipTest("sanitizers have a malloc of their own, which does not fail")
 
     def setUp(self):
         self.number = 0
