@@ -31,6 +31,7 @@ struct bridge *bridge_new(struct engine *e, enum bridge_state state)
     b->ends = &bridge_fd;
     b->fd = b->other_fd = -1;
     b->number = engine_stream_number(e);
+    b->lan = true; /* this machine, until a peer is known: what feeds a live service has no turn before who reads it */
     b->opened_at = mono_now();
     b->deadline = MONO_NEVER;
     b->prev = e->bridges_last;
