@@ -15,7 +15,7 @@ import argparse, os, pathlib, re, shutil, subprocess, sys, tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 INPUT_MAX = 4096  # of a checked in input; larger ones add time and hardly an edge
 INPUTS_MAX, FOUND_LEAST, CORPUS_MAX = 60, 20, 100000  # of a corpus: inputs, of which found at least (written ones stay), bytes
-# Freed memory is held back for a whole input, not for hundreds: fresh pages were half of the time of targets that allocate much
+# Freed memory is held back for a whole input, not for hundreds: half of the kernel's time for host_fuzz, which is a tenth of all
 SANITIZER = {"ASAN_OPTIONS": "quarantine_size_mb=16:malloc_context_size=8"}
 FOUND_NAME = re.compile(r"[0-9a-f]{40}$")
 
