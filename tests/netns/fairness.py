@@ -122,7 +122,7 @@ class Processor(ThreeNodes):
     def test_local_addresses_yield(self):
         got = self.shares("zeros", 3, local=(self.b, 8), remote=(self.c, 4))
         print({k: f"{v / 2**20:.1f} MiB" for k, v in got.items()})
-        self.assertGreater(got["remote"], 2 * got["local"], got)
+        self.assertGreater(got["remote"], got["local"], got)  # by streams alone it would be half of it
         self.assertGreater(got["local"], 0, "it yields, it does not starve")
 
 
@@ -162,7 +162,7 @@ class Fairness(ThreeNodes):
     def test_local_addresses_yield(self):
         self.a.run("offer", "yield", "file", "/dev/zero", "-a", "any", "--rate", "1M")
         got = self.shares("yield", 3, local=(self.b, 8), remote=(self.c, 4))
-        self.assertGreater(got["remote"], 2 * got["local"], got)
+        self.assertGreater(got["remote"], got["local"], got)  # by streams alone it would be half of it
         self.assertGreater(got["local"], 0, "it yields, it does not starve")
         self.a.run("offer", "yield", "-r")
 
