@@ -181,15 +181,18 @@ static void ls_done(struct task *t)
     free(l);
 }
 
-static void add_line(struct buf *out, json_t *take_v)
+/* 0, ERR_NO_MEMORY: a page of long names is big */
+static int add_line(struct buf *out, json_t *take_v)
 {
     char *text = json_dumps(take_v, CTL_JSON);
     json_decref(take_v);
-    if (text) {
+    int r = text && buf_try_reserve(out, strlen(text) + 1) ? 0 : ERR_NO_MEMORY;
+    if (r == 0) {
         buf_add_str(out, text);
         buf_add_u8(out, '\n');
     }
     free(text);
+    return r;
 }
 
 static int ls_entry(void *arg, const struct unixfs_entry *e, uint64_t next)
@@ -219,9 +222,8 @@ static int ls_entry(void *arg, const struct unixfs_entry *e, uint64_t next)
         set_node(v, &node);
     }
     json_object_set_new(v, "dag_size", json_integer((json_int_t)e->tsize));
-    add_line(&l->out, v);
     l->rows++;
-    return 0;
+    return add_line(&l->out, v);
 }
 
 static int ls_step(struct task *t)
@@ -241,10 +243,10 @@ static int ls_step(struct task *t)
         r = l->row_error;
     if (r == ERR_NOT_DIR)
         return why_set(&t->why, r, "%.200s is not a directory", ctl_param(t->q, "path"));
+    if (r == 1)
+        r = add_line(&l->out, json_pack("{sI}", "next", (json_int_t)cursor));
     if (r < 0)
         return r;
-    if (r == 1)
-        add_line(&l->out, json_pack("{sI}", "next", (json_int_t)cursor));
     ctl_begin(t->q, "application/x-ndjson");
     ctl_write(t->q, buf_span(&l->out));
     ctl_end(t->q);

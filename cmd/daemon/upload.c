@@ -16,10 +16,16 @@ struct uploads {
     uint64_t next_id;
 };
 
+/* Some of what an upload holds: many small pieces, since one that grows with it may find no memory */
+#define HELD_CIDS 256
+struct upload_held {
+    struct upload_held *below;
+    struct cid cids[HELD_CIDS];
+};
+
 static void destroy(struct upload *s)
 {
     upload_unhold_to(s, 0);
-    free(s->held);
     s->free(s);
 }
 
@@ -130,16 +136,23 @@ void uploads_end_all(struct daemon *d)
 
 void upload_hold(struct upload *s, const struct cid *cid)
 {
-    if (s->held_count == s->held_cap) {
-        s->held_cap = s->held_cap ? 2 * s->held_cap : 64;
-        s->held = mem_grow(s->held, s->held_cap, sizeof *s->held);
+    if (s->held_count % HELD_CIDS == 0) {
+        struct upload_held *top = MEM_NEW(struct upload_held);
+        top->below = s->held;
+        s->held = top;
     }
-    s->held[s->held_count++] = *cid;
+    s->held->cids[s->held_count++ % HELD_CIDS] = *cid;
     blockstore_hold(s->d->store, cid);
 }
 
 void upload_unhold_to(struct upload *s, size_t count)
 {
-    while (s->held_count > count)
-        blockstore_unhold(s->d->store, &s->held[--s->held_count]);
+    while (s->held_count > count) {
+        struct upload_held *top = s->held;
+        blockstore_unhold(s->d->store, &top->cids[--s->held_count % HELD_CIDS]);
+        if (s->held_count % HELD_CIDS)
+            continue;
+        s->held = top->below;
+        free(top);
+    }
 }

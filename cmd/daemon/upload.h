@@ -22,13 +22,13 @@ struct upload {
     mono_ns used;
     bool busy; /* a request works on it */
     void (*free)(struct upload *s);
-    struct block_sink sink; /* puts into the store */
-    unsigned putting;       /* puts that were not answered */
-    int failure;            /* of a put */
-    bool ended;             /* freed when the last put is answered */
-    struct task *task;      /* woken by answers */
-    struct cid *held;       /* leaves and roots nothing refers to yet */
-    size_t held_count, held_cap;
+    struct block_sink sink;   /* puts into the store */
+    unsigned putting;         /* puts that were not answered */
+    int failure;              /* of a put */
+    bool ended;               /* freed when the last put is answered */
+    struct task *task;        /* woken by answers */
+    struct upload_held *held; /* leaves and roots nothing refers to yet, the newest on top */
+    size_t held_count;
     struct upload *prev, *next;
 };
 

@@ -66,7 +66,9 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...)
 
 void log_ring_read(struct buf *out)
 {
-    uint8_t *at = buf_reserve(out, LOG_RING_BYTES);
+    uint8_t *at = buf_try_reserve(out, LOG_RING_BYTES);
+    if (!at)
+        return;
     pthread_mutex_lock(&ring_lock);
     size_t len = ring_written < LOG_RING_BYTES ? ring_written : LOG_RING_BYTES;
     for (size_t i = 0; i < len; i++)

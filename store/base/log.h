@@ -13,10 +13,11 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-void log_set_level(enum log_level level);   /* default LOG_LEVEL_INFO */
-void log_set_stderr(bool on);               /* default on */
+void log_set_level(enum log_level level); /* default LOG_LEVEL_INFO */
+void log_set_stderr(bool on);             /* default on */
 void log_line(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void log_ring_read(struct buf *out); /* appends the newest lines, oldest first; at most LOG_RING_BYTES */
+void log_ring_read(
+    struct buf *out); /* appends the newest lines, oldest first; at most LOG_RING_BYTES; nothing without memory */
 
 #define LOG_RING_BYTES 65536
 
@@ -31,10 +32,10 @@ struct log_limit {
     unsigned left_out;
 };
 bool log_limit_pass(struct log_limit *limit, mono_ns now);
-#define log_limited(limit, event, ...)                   \
-    do {                                                 \
-        if (log_limit_pass((limit), mono_now()))         \
-            log_line(LOG_LEVEL_WARN, event, __VA_ARGS__); \
+#define log_limited(limit, event, ...)                                                                                         \
+    do {                                                                                                                       \
+        if (log_limit_pass((limit), mono_now()))                                                                               \
+            log_line(LOG_LEVEL_WARN, event, __VA_ARGS__);                                                                      \
     } while (0)
 
 #endif

@@ -13,7 +13,8 @@
 
 #include <stdlib.h>
 
-#define BUILDER_MEMORY (UINT32_C(8) << 20)
+#define BUILDER_MEMORY (UINT32_C(8) << 20) /* at most, and no more than this part of the budget: */
+#define BUILDER_PART   16
 #define CALL_ENTRIES   50000 /* after so many, let others have the thread */
 
 void publishing_reset(struct publishing *p)
@@ -104,6 +105,13 @@ static int add_entry(struct publish *m, uint64_t id, struct span name)
     return r < 0 ? r : unixfs_dir_builder_add(m->p->builder, name, &root.cid, root.tsize);
 }
 
+/* Of a folder that needs more the entries are said several times. */
+static size_t builder_memory(const struct tree *t)
+{
+    uint64_t part = t->budget ? budget_limit(t->budget) / BUILDER_PART : BUILDER_MEMORY;
+    return part < UNIXFS_DIR_MEMORY_MIN ? UNIXFS_DIR_MEMORY_MIN : part < BUILDER_MEMORY ? (size_t)part : BUILDER_MEMORY;
+}
+
 static int build(struct publish *m, struct unixfs_root *ret)
 {
     struct publishing *p = m->p;
@@ -117,7 +125,8 @@ static int build(struct publish *m, struct unixfs_root *ret)
         r = m->sink ? each_entry(m, p->symlinks + 1, emit_made) : 0;
         if (r < 0)
             return r;
-        p->builder = unixfs_dir_builder_new(&(struct unixfs_dir_options){.sink = m->sink, .memory_max = BUILDER_MEMORY});
+        p->builder =
+            unixfs_dir_builder_new(&(struct unixfs_dir_options){.sink = m->sink, .memory_max = builder_memory(m->tree)});
         r = each_entry(m, 0, add_entry);
     }
     *ret = (struct unixfs_root){.size = 0};

@@ -208,7 +208,7 @@ class Hostile(unittest.TestCase):
             return
         speeds = f"the honest transfer is starved: {[(m['quiet'], m['during']) for m in ms]}"
         self.assertGreater(self.kept(ms), KEPT if others < BUSY else KEPT_LEAST, speeds)
-        if not SHORT:
+        if not SHORT and others >= BUSY:
             self.assertLess(node, COST, "the node's time")
 
     @staticmethod

@@ -5,7 +5,7 @@ the one that has them, or of the one that fetches. Neither ends, what arrives is
 after the fault has all of it, and what was charged to the budget is given back.
 
 P2P_MEMORY_ROUNDS: files for each n."""
-import errno, hashlib, os, pathlib, subprocess, sys, time, unittest
+import contextlib, errno, hashlib, os, pathlib, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -153,6 +153,37 @@ class Memory(unittest.TestCase):
         p.kill()
         p.communicate()
         print(f"{struck} allocations failed", file=sys.stderr)
+
+    def test_commands(self):
+        """Big things through the control socket, and texts of the mount"""
+        node, struck, told = self.fetches, 0, 0
+        place = node.home / "given"
+        place.mkdir()
+        (place / "big").write_bytes(content(0))
+        for i in range(3000):
+            (place / f"a name that is long enough for a long listing {i}").touch()
+        cid = node.run("add", place).stdout.split()[0]
+        commands = (["add", place], ["ls", cid], ["pin", cid], ["unpin", cid], ["verify"], ["gc"], ["limits"], ["peers"], ["status"])
+        for every in EVERY:
+            for command in commands:
+                where = f"each {every}: p2p {command[0]}"
+                node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, every)
+                timer = threading.Timer(1.0, node.disk.disarm)  # some wait for memory
+                timer.start()
+                p = subprocess.run([solo.P2P, *map(str, command)], env=node.env, capture_output=True, timeout=60)
+                for text in "log", "status", "waiting", "peers":
+                    with contextlib.suppress(OSError):
+                        (node.mount / ".p2p" / text).read_bytes()
+                timer.cancel()
+                timer.join()
+                struck += node.disk.struck
+                node.disk.disarm()
+                self.alive(where)
+                if p.returncode:
+                    told += 1
+                    self.assertTrue(p.stderr, where)
+        self.assertEqual(node.run("cat", f"{node.run('add', place).stdout.split()[0]}/a name that is long enough for a long listing 7").returncode, 0)
+        print(f"{struck} allocations failed, {told} commands told so", file=sys.stderr)
 
 
 if __name__ == "__main__":
