@@ -121,7 +121,10 @@ class JsStreams(StreamTests, unittest.TestCase):
         return self.js("open", address=self.ours.address(), service=service)
 
     def state(self, talk, what, check):
-        return wait_for(what, lambda: (lambda s: s if check(s) else None)(self.js("state", talk=talk)))
+        try:
+            return wait_for(what, lambda: (lambda s: s if check(s) else None)(self.js("state", talk=talk)))
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {self.js('state', talk=talk)}; ours: {self.ours.run('streams', '-a')}")
 
     def came(self, service):
         return wait_for(f"{service} was opened", lambda: (lambda t: t + 1)(self.js("came", service=service)["talk"])) - 1

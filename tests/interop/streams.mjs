@@ -22,12 +22,18 @@ class Talk {
   }
 
   async read (each, last) {
-    for await (const data of this.stream) {
-      const piece = data.subarray()
-      this.bytes += piece.length
-      this.hash.update(piece)
-      if (this.head.length < HEAD) this.head += Buffer.from(piece).toString('latin1').slice(0, HEAD - this.head.length)
-      await each(piece, this)
+    // an iterator of js-libp2p waits for an event, which has passed when the other side had finished before
+    const finished = this.stream.remoteWriteStatus === 'closed'
+    const more = () => !finished || this.stream.readBufferLength > 0
+    if (more()) {
+      for await (const data of this.stream) {
+        const piece = data.subarray()
+        this.bytes += piece.length
+        this.hash.update(piece)
+        if (this.head.length < HEAD) this.head += Buffer.from(piece).toString('latin1').slice(0, HEAD - this.head.length)
+        await each(piece, this)
+        if (!more()) break
+      }
     }
     this.ended = true
     await last(this)
@@ -35,7 +41,7 @@ class Talk {
 
   state () {
     const { bytes, head, ended, closed, failed } = this
-    return { bytes, head, ended, closed, failed, status: this.stream.status, hash: this.hash.copy().digest('hex') }
+    return { bytes, head, ended, closed, failed, status: this.stream.status, theirs: this.stream.remoteWriteStatus, hash: this.hash.copy().digest('hex') }
   }
 
   // false from the stream's send(): it took the bytes, and wants no more until it has drained
