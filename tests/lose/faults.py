@@ -351,4 +351,4 @@ for fault_name in FAULTS:
         setattr(Faults, f"test_{fault_name}_{label}", lambda self, n=fault_name, m=how_many: self.turn(n, m))
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)
