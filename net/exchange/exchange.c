@@ -154,6 +154,7 @@ struct exchange_peer *exchange_peer_added(struct exchange *x, void *owner, unsig
     p->flags = flags;
     p->timer.kind = TIMER_PEER;
     p->target = TARGET_START;
+    tokens_init(&p->items, EXCHANGE_ITEMS_RATE, now);
     p->progress_at = now;
     p->resync = true; /* the first list is a full one */
     p->idle_at = p->open_at = MONO_NEVER;

@@ -2,7 +2,8 @@
  *
  * Inbound streams. What a peer may make us hold: one block being read per stream, PARTIAL_PEER bytes of them per peer, a
  * part of the budget for all; and only as many blocks as it was asked for (credit). A block that does not grow for
- * BLOCK_IDLE is given up with its peer. Streams that we stopped reading (no memory, download cap) wait in x->paused. */
+ * BLOCK_IDLE is given up with its peer. What it names (wants, cancels, presences, blocks) is bounded too, by EXCHANGE_ITEMS_RATE: they cost
+ * it next to nothing, and us a processor. Streams that we stopped reading (no memory, download cap, that rate) wait in x->paused. */
 #include "net/exchange/xstate.h"
 
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #define FORCED_MAX    4
 #define FORCED_LEAVES 8
 #define LOOK_AGAIN    MONO_S
+#define ITEMS_REST    1024 /* what a peer that named too much waits for: 20 ms at EXCHANGE_ITEMS_RATE */
 
 struct exchange_stream *exchange_stream_opened(struct exchange *x, struct exchange_peer *p, void *owner)
 {
@@ -179,13 +181,18 @@ int exchange_stream_data(struct exchange *x, struct exchange_stream *s, struct s
     struct exchange_peer *p = s->peer;
     if (p->drop)
         return p->drop;
-    size_t may = tokens_room(&x->download, in.len, now);
+    if (!tokens_room(&p->items, 1, now)) {
+        pause_stream(x, s, tokens_when(&p->items, ITEMS_REST));
+        return 0;
+    }
+    size_t may = tokens_room(&x->download, in.len, now), items = 0;
     struct span rest = span_sub(in, 0, may);
     struct bitswap_item it;
     int r;
     bool room = true;
-    while (room && (r = bitswap_read(&s->reader, &rest, &it)) == 1)
+    for (; room && (r = bitswap_read(&s->reader, &rest, &it)) == 1; items++)
         room = take_item(x, s, &it);
+    tokens_spend(&p->items, items); /* more than there were: the rest of what came at once is taken and owed */
     size_t used = may - rest.len;
     tokens_spend(&x->download, used);
     if (used) {

@@ -83,6 +83,7 @@ struct exchange_peer {
     struct timer timer;
     struct streams streams;
     unsigned stream_count, malformed;
+    struct tokens items; /* that it may name, EXCHANGE_ITEMS_RATE */
     uint64_t partial; /* bytes of blocks being read */
     int drop;         /* ERR_*: it is to go */
     bool drop_told;

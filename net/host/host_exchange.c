@@ -20,7 +20,7 @@ static int give(struct host_stream *s, struct span in)
     size_t given = 0;
     int n = 1;
     while (given < in.len && n > 0) {
-        n = exchange_stream_data(h->exchange, s->u.xs, span_from(in, given), h->now);
+        n = exchange_stream_data(h->exchange, s->u.xs, span_sub(in, given, EXCHANGE_CHUNK_MAX), h->now);
         given += n > 0 ? (size_t)n : 0;
     }
     if (n < 0) {

@@ -3,6 +3,7 @@
  * One exchange and a peer that says whatever we like, byte by byte: the duties of a server, and what a hostile peer cannot do.
  * Transfers between real exchanges are in tests/sim/exchange_net_test.c. */
 #include "net/exchange/bitswap_codec.h"
+#include "store/base/tokens.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -311,7 +312,7 @@ Test(exchange, want_flood_is_bounded)
 {
     struct lone l;
     setup(&l, EXCHANGE_CAPABLE);
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < 5000; i++) {
         struct cid c = cid_number(i);
         say_wants(&l, &(struct bitswap_entry){&c, (int)i, BITSWAP_WANT_BLOCK, false, false}, 1, false);
     }
@@ -319,8 +320,8 @@ Test(exchange, want_flood_is_bounded)
     exchange_ledger(l.x, l.p, &g);
     cr_assert_eq(g.their_wants, EXCHANGE_PEER_WANTS_MAX);
     cr_assert_lt(budget_peak(l.budget), 1u << 20);
-    struct cid last = cid_number(19999), first = cid_number(0);
-    unsigned n = 19999, zero = 0;
+    struct cid last = cid_number(4999), first = cid_number(0);
+    unsigned n = 4999, zero = 0;
     hold(&l, span_of(&n, sizeof n));
     hold(&l, span_of(&zero, sizeof zero));
     exchange_have_block(l.x, &last, l.now);
@@ -331,6 +332,45 @@ Test(exchange, want_flood_is_bounded)
 }
 
 /* A peer that asks for everything and reads nothing costs a bounded number of blocks. */
+Test(exchange, who_names_too_much_waits)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct buf list = BUF_INIT, body = BUF_INIT, stream = BUF_INIT;
+    for (unsigned i = 0; i < 500; i++) {
+        struct cid c = cid_number(i);
+        bitswap_add_entry(&list, &(struct bitswap_entry){&c, 1, BITSWAP_WANT_BLOCK, false, false});
+    }
+    bitswap_add_wantlist(&body, buf_span(&list), true);
+    bitswap_add_message(&stream, buf_span(&body));
+    struct exchange_ledger g = {0};
+    mono_ns start = l.now;
+    for (unsigned messages = 0; messages < 1000;) { /* as fast as they are taken */
+        int n = exchange_stream_data(l.x, l.s, buf_span(&stream), l.now);
+        cr_assert(n == 0 || (size_t)n == buf_len(&stream));
+        pump(&l);
+        if (n) {
+            messages++;
+            continue;
+        }
+        exchange_ledger(l.x, l.p, &g);
+        uint64_t may = (uint64_t)(l.now - start) * EXCHANGE_ITEMS_RATE / MONO_S + TOKENS_BURST_MIN + 1000;
+        cr_assert_leq(g.wants_received, may, "%u wants were looked at, %u may be", (unsigned)g.wants_received, (unsigned)may);
+        unsigned resumes = l.resumes;
+        cr_assert_lt(exchange_deadline(l.x), l.now + MONO_S);
+        l.now = exchange_deadline(l.x);
+        exchange_expire(l.x, l.now);
+        pump(&l);
+        cr_assert(l.resumes > resumes || l.now < start + MONO_S, "it goes on");
+    }
+    cr_assert_gt(l.now - start, 9 * MONO_S, "500,000 wants take ten seconds, less the first burst");
+    cr_assert_lt(l.now - start, 11 * MONO_S);
+    buf_done(&list);
+    buf_done(&body);
+    buf_done(&stream);
+    teardown(&l);
+}
+
 Test(exchange, reader_that_does_not_read)
 {
     struct lone l;
