@@ -16,7 +16,7 @@
 
 struct wants;
 
-#define WAITER_WANTS_MAX 96
+#define WAITER_WANTS_MAX 192
 
 struct want_link;
 struct waiter {

@@ -5,16 +5,17 @@
 
 #include <stdlib.h>
 
-#define WALKS        8
+#define WALKS        16
 #define MARKS        4096 /* power of two */
-#define WINDOW_FIRST 8    /* entries */
-#define WINDOW_MOST  64   /* and half of the one before may be under way: together a waiter's most */
+#define WINDOW_FIRST 16   /* entries */
+#define WINDOW_MOST  128  /* and half of the one before may be under way: together a waiter's most */
 #define WINDOW_BYTES (UINT64_C(4) << 20)
 #define LEAF_MOST    (UINT64_C(1) << 20)
 #define INNER_BYTES  (UINT64_C(64) << 10) /* about what the root of a bigger file or a directory has */
 #define SCAN_MOST    16384                /* entries of a directory that are looked at for one window */
 #define IDLE         (5 * MONO_S)
-#define MOMENTUM     MONO_S /* a walk that begins so soon after another had its window begins with half of that */
+#define MOMENTUM     MONO_S /* a walk that begins so soon after another had its window begins with the same */
+#define FOLDERS      4      /* that are wanted ahead of the one being walked */
 _Static_assert(WINDOW_MOST + WINDOW_MOST / 2 <= WAITER_WANTS_MAX, "what is under way fits a waiter");
 
 /* Programs go through a directory as it is listed, or sorted by inode number, as cp -r does. Each is an ascending key. */
@@ -30,6 +31,7 @@ struct walk {
     uint64_t half;          /* used up to here, the next window is due */
     enum order order;       /* of the window */
     unsigned window;        /* 0: closed */
+    bool all;               /* the window came to the end */
     mono_ns used_at;
 };
 
@@ -79,6 +81,7 @@ static void close_window(struct mount *m, struct walk *w)
 {
     wants_drop(m->wants, &w->waiter);
     w->window = 0;
+    w->all = false;
 }
 
 /* The directory's, or one in place of that which was not used for the longest time. */
@@ -188,7 +191,7 @@ static void extend(struct mount *m, struct walk *w)
     struct coming c;
     enum order k = w->order;
     bool more = w->used_at < mono_after(s->last_at, MOMENTUM);
-    unsigned begin = more && s->last_window / 2 > WINDOW_FIRST ? s->last_window / 2 : WINDOW_FIRST;
+    unsigned begin = more && s->last_window > WINDOW_FIRST ? s->last_window : WINDOW_FIRST;
     w->window = w->window ? w->window * 2 : begin;
     c.most = w->window = w->window < WINDOW_MOST ? w->window : WINDOW_MOST;
     look_ahead(m, w, k, w->asked[k], &c);
@@ -204,6 +207,37 @@ static void extend(struct mount *m, struct walk *w)
         close_window(m, w); /* all is held, or this was the end */
     s->last_window = w->window;
     s->last_at = w->used_at;
+    w->all = done == c.count && c.count < c.most;
+}
+
+/* The directory after that of `w` in its parent, when the parent is walked too and this one is held. */
+static struct walk *walk_after(struct mount *m, const struct walk *w)
+{
+    const struct mark *mark = mark_slot(m->siblings, &w->dir);
+    const struct walk *parent = mark->walk && mark->mix == cid_mix(&w->dir) ? walk_numbered(m->siblings, mark->walk) : NULL;
+    if (!parent || !(parent->window || parent->all))
+        return NULL;
+    struct coming c = {.most = 1};
+    look_ahead(m, parent, parent->order, parent->order == BY_PLACE ? mark->next : inode_of(&w->dir), &c);
+    bool folder = c.count && !c.list[0].entry.known_file && source_has(m->source, &c.list[0].entry.cid);
+    return folder ? walk_of(m, &c.list[0].entry.cid) : NULL;
+}
+
+/* Past the end of the directory, the next ones of its parent */
+static void go_on(struct mount *m, struct walk *w)
+{
+    extend(m, w);
+    for (unsigned i = 0; i < FOLDERS && w->all; i++) {
+        enum order k = w->order;
+        w = walk_after(m, w);
+        if (!w)
+            return;
+        if (w->window || w->all || w->at[BY_PLACE])
+            continue;
+        w->order = k;
+        w->used_at = mono_now();
+        extend(m, w);
+    }
 }
 
 /* ---- uses ---- */
@@ -230,7 +264,7 @@ static void begin(struct mount *m, struct walk *w, const uint64_t keys[ORDERS])
     }
     w->order = (enum order)k;
     w->asked[k] = keys[k];
-    extend(m, w);
+    go_on(m, w);
 }
 
 void siblings_used(struct mount *m, const struct cid *cid)
@@ -248,7 +282,7 @@ void siblings_used(struct mount *m, const struct cid *cid)
     w->used_at = mono_now();
     memcpy(w->at, keys, sizeof w->at);
     if (keys[w->order] >= w->half)
-        extend(m, w);
+        go_on(m, w);
 }
 
 /* ---- time ---- */

@@ -5,7 +5,8 @@
  *
  * A walk is a directory whose entries are used in order: as listed, or by inode number. When one that is not held follows on
  * the one before (or is the first of all, after a listing), the first blocks of those behind it are wanted: a window that
- * doubles each time half of it was used. A use out of order closes it, and so do some seconds without one: what nobody else
+ * doubles each time half of it was used. When it comes to the end of the directory, and the directory's parent is walked too,
+ * it goes on with the next directory there. A use out of order closes it, and so do some seconds without one: what nobody else
  * wants is cancelled then. Bounded: a few walks, so many wants and bytes each, nothing when memory is tight.
  *
  * The kernel asks about inodes, and an inode of a DAG has no parent: marks tell which entry of which walk a CID was seen as.

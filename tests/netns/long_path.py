@@ -51,6 +51,21 @@ class LongPathTests(unittest.TestCase):
         subprocess.run(["diff", "-r", copy, self.lab.dir / "tree-cp"], check=True)
         self.assertLess(max(per_file.values()), 0.001 * DELAY)
 
+    def test_small_folders_come_together(self):
+        """What is wanted ahead goes on from one directory to the next: they cost less than a round trip each."""
+        top, slow, folders = self.lab.dir / "folders", 100, 40
+        for i in range(folders):
+            (top / f"d{i:02}").mkdir(parents=True)
+            for k in range(5):
+                (top / f"d{i:02}" / f"f{k}").write_text(f"{i} {k}")
+        shutil.copytree(top, self.a.mount / "share" / top.name)
+        remote = self.b.mount / "ipfs" / self.a.cid(self.a.mount / "share" / top.name)
+        self.path.set(delay=slow)
+        for program in (["cp", "-r", remote, self.lab.dir / "copy"], ["diff", "-r", self.lab.dir / "copy", top]):
+            start = time.monotonic()
+            subprocess.run(program, check=True)
+            self.assertLess(time.monotonic() - start, 0.8 * folders * 0.002 * slow)
+
     def test_loss(self):
         self.path.set(loss=10000)
         source, path = self.share(2)
