@@ -247,6 +247,16 @@ void tasks_run(struct daemon *d)
         event_active(d->wake_event, 0, 0);
 }
 
+/* What it waits for, though none of it is whole yet: that is progress too. */
+static bool is_coming(struct task *t, mono_ns since)
+{
+    mono_ns heard = wants_heard(&t->waiter);
+    if (heard < since)
+        return false;
+    t->progress = heard;
+    return true;
+}
+
 void tasks_tick(struct daemon *d, mono_ns now)
 {
     mono_ns patience = config_u64(d->config, CONFIG_TIMEOUT_READ);
@@ -254,7 +264,7 @@ void tasks_tick(struct daemon *d, mono_ns now)
         next = t->next;
         if (t->again <= now)
             set_ready(t);
-        else if (t->waiter.count && now - t->progress > patience)
+        else if (t->waiter.count && now - t->progress > patience && !is_coming(t, now - patience))
             fail(t, ERR_TIMEOUT);
     }
 }

@@ -11,6 +11,7 @@ struct pending {
     struct pending *prev, *next;
     mono_ns since, deadline;
     mono_ns progress; /* when a block came last, at first `since` */
+    mono_ns heard;    /* when it was known last that one was coming, at first `since` */
     struct cid root;
     char comm[17]; /* read when it is needed: a stream's reader parks often */
     size_t charged;
@@ -113,7 +114,9 @@ static mono_ns patience(const struct pending_table *t, const struct pending *p)
 {
     if (p->r->background)
         return MONO_NEVER;
-    return p->r->reads_content ? mono_after(p->progress, t->o.timeout_read) : mono_after(p->since, t->o.timeout_metadata);
+    if (!p->r->reads_content)
+        return mono_after(p->heard, t->o.timeout_metadata);
+    return mono_after(p->heard > p->progress ? p->heard : p->progress, t->o.timeout_read);
 }
 
 /* When it must be answered whatever it waits for */
@@ -189,7 +192,7 @@ void pending_run(struct pending_table *t, struct request *r)
     p->r = kept;
     p->r->state = state;
     p->r->root = root;
-    p->since = p->progress = now;
+    p->since = p->progress = p->heard = now;
     p->prev = t->list.prev;
     p->next = &t->list;
     p->prev->next = p->next->prev = p;
@@ -333,11 +336,23 @@ mono_ns pending_deadline(const struct pending_table *t)
     return t->count > 0 ? t->next : MONO_NEVER;
 }
 
+/* What it waits for is coming, though none of it is whole yet. */
+static void look_for_progress(struct pending_table *t, struct pending *p, mono_ns now)
+{
+    mono_ns heard = p->for_blocks ? wants_heard(&p->waiter) : 0;
+    if (heard <= p->heard)
+        return;
+    p->heard = heard;
+    set_deadline(t, p, now);
+}
+
 static void expire_one(struct pending_table *t, struct pending *p, const void *arg)
 {
     const mono_ns *now = arg;
     if (p->running)
         return;
+    if (p->deadline <= *now)
+        look_for_progress(t, p, *now);
     if (p->deadline > *now) {
         t->next = mono_min(t->next, p->deadline);
         return;

@@ -9,8 +9,9 @@
  *       ─► other error ─► answered with it
  *
  * Deadlines (MOUNT (1)): timeout_metadata from the beginning, or for requests that read content timeout_read from the last
- * block that came. Waits for our own disk and memory have none: they end by themselves and must not fail (back-pressure). Where
- * the kernel ends a mount over one slow request (fs.fuse.max_request_timeout), each ends before that.
+ * block that came. Neither runs while what is waited for is known to be coming (want.heard): a slow line is no reason to fail.
+ * Waits for our own disk and memory have none: they end by themselves and must not fail (back-pressure). Where the kernel ends
+ * a mount over one slow request (fs.fuse.max_request_timeout), each ends before that.
  * A quiet program's request, or any while we are offline, is not parked for blocks: it gets its error at once.
  *
  * One thread.

@@ -2,6 +2,7 @@
 #include "fs/fuse/wants.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* An entry is in the table while it may gain waiters; once cancelled it is out of it and only waits to come back. */
@@ -197,6 +198,16 @@ void wants_drop(struct wants *ws, struct waiter *w)
         if (!e->links && e->in_table)
             cancel(ws, e);
     }
+}
+
+mono_ns wants_heard(const struct waiter *w)
+{
+    mono_ns last = 0;
+    for (const struct want_link *l = w->links; l; l = l->waiter_next) {
+        mono_ns heard = atomic_load(&l->entry->want.heard);
+        last = heard > last ? heard : last;
+    }
+    return last;
 }
 
 bool wants_has(const struct wants *ws, const struct cid *cid)

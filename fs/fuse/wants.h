@@ -45,6 +45,8 @@ struct wants *wants_free(struct wants *ws);
 int wants_add(struct wants *ws, struct waiter *w, const struct cid *cid, const struct cid *root, enum want_priority p);
 /* Unlinks `w` from everything. */
 void wants_drop(struct wants *ws, struct waiter *w);
+/* When something was known last to be on its way for `w` (want.heard); 0: of nothing that it waits for. */
+mono_ns wants_heard(const struct waiter *w);
 bool wants_has(const struct wants *ws, const struct cid *cid);
 
 void wants_cancel_all(struct wants *ws);     /* waiters must have been dropped */

@@ -22,6 +22,8 @@
 #define LOOK_AGAIN    (100 * MONO_MS) /* between two looks at a peer's asks */
 #define RATE_UNKNOWN  (1u << 20)      /* bytes a second, to guess when an answer is late */
 #define RATE_WINDOW   (100 * MONO_MS)
+#define HEARD_BYTES   65536
+#define TELL_HEARD    MONO_S
 #define TARGET_MIN    (2u << 20)
 #define TARGET_MAX    (32u << 20)
 #define FAR_BEHIND    (4u << 20)      /* bytes: more than our server has read and not sent for a peer */
@@ -107,6 +109,7 @@ void ask_send(struct exchange *x, struct item *i, struct exchange_peer *p, bool 
     }
     ask_state(x, a, block ? ASK_BLOCK : ASK_PROBE);
     a->asked_at = x->now;
+    a->came = p->came;
     a->due = x->now + patience(p, i->priority);
     a->urgent_at = i->priority == WANT_NOW ? x->now : MONO_NEVER;
     if (p->cancel_count) {
@@ -177,9 +180,32 @@ static void peer_target(struct exchange_peer *p)
     p->target = target < TARGET_MIN ? TARGET_MIN : target > TARGET_MAX ? TARGET_MAX : target;
 }
 
+/* Those who wait for what the peer is asked for may wait on: more than a byte now and then comes. */
+static void tell_heard(struct exchange *x, struct exchange_peer *p)
+{
+    if (recv_paused_by_us(p))
+        p->heard_at = x->now;
+    if (p->heard_at < p->told_at + TELL_HEARD)
+        return;
+    p->told_at = p->heard_at;
+    const struct ask *a;
+    TAILQ_FOREACH(a, &p->asked, by_peer)
+    item_heard(a->item, p->heard_at);
+    TAILQ_FOREACH(a, &p->idle_asks, by_peer)
+    if (a->state == ASK_LATE || (a->state == ASK_PROBE && p->came - a->came < FAR_BEHIND)) /* its answer may be behind that */
+        item_heard(a->item, p->heard_at);
+}
+
 void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes)
 {
     peer_alive(x, p);
+    p->came += bytes;
+    p->heard += bytes;
+    if (p->heard >= HEARD_BYTES) {
+        p->heard = 0;
+        p->heard_at = x->now;
+        tell_heard(x, p);
+    }
     p->window_bytes += bytes;
     mono_ns passed = x->now - p->window_at;
     if (passed < RATE_WINDOW)
@@ -265,6 +291,7 @@ void ask_expire(struct exchange *x, struct exchange_peer *p)
 {
     if (!p->asked_count)
         return;
+    tell_heard(x, p);
     if (recv_paused_by_us(p))
         p->progress_at = x->now;
     if (x->now - p->progress_at >= stall_after(p)) {

@@ -10,6 +10,7 @@
 #include "net/exchange/xstate.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define WANT_COST     512          /* what a want keeps in tables, about */
@@ -296,6 +297,14 @@ void item_unask(struct exchange *x, struct item *i)
         item_place(x, i, ITEM_NEED);
 }
 
+void item_heard(const struct item *i, mono_ns at)
+{
+    const struct waiter *w;
+    TAILQ_FOREACH(w, &i->waiters, link)
+    if (atomic_load(&w->want->heard) < at)
+        atomic_store(&w->want->heard, at);
+}
+
 /* ---- wants ---- */
 
 void want_settle(struct exchange *x, struct waiter *waiter, int result, struct block *block)
@@ -328,6 +337,7 @@ static struct waiter *waiter_new(struct exchange *x, struct want *w)
     w->engine = waiter;
     w->block = NULL;
     w->blocks = w->bytes = 0;
+    atomic_store(&w->heard, 0);
     x->want_count++;
     timer_set(&x->timers, &waiter->timer, w->deadline);
     return waiter;

@@ -266,6 +266,7 @@ struct candidates {
     } best[2];        /* unproven, proven */
     unsigned trials;  /* unproven ones that are asked for something */
     bool busy, known; /* some had no room; a proven one may have it */
+    mono_ns heard;    /* of those without room */
 };
 
 static void consider(const struct exchange *x, const struct item *i, struct exchange_peer *p, struct candidates *c)
@@ -279,6 +280,7 @@ static void consider(const struct exchange *x, const struct item *i, struct exch
     c->known |= good;
     if (!has_room(p, i)) {
         c->busy = true;
+        c->heard = p->heard_at > c->heard ? p->heard_at : c->heard;
         return;
     }
     double time = expected_time(p, i->session->estimate);
@@ -302,6 +304,8 @@ static enum picked pick(struct exchange *x, struct session *s, struct item *i)
     }
     if (fresh && (!best || (!second_choice(fresh, i) && c.best[false].time < c.best[true].time)))
         best = fresh;
+    if (!best && c.busy)
+        item_heard(i, c.heard);
     if (!best)
         return c.busy ? PICKED_BUSY : PICKED_NONE;
     ask_send(x, i, best, true);

@@ -2,8 +2,9 @@
  *
  * Inbound streams. What a peer may make us hold: one block being read per stream, PARTIAL_PEER bytes of them per peer, a
  * part of the budget for all; and only as many blocks as it was asked for (credit). A block that does not grow for
- * BLOCK_IDLE is given up with its peer. What it names (wants, cancels, presences, blocks) is bounded too, by EXCHANGE_ITEMS_RATE: they cost
- * it next to nothing, and us a processor. Streams that we stopped reading (no memory, download cap, that rate) wait in x->paused. */
+ * BLOCK_IDLE is given up with its peer. What it names (wants, cancels, presences, blocks) is bounded too, by
+ * EXCHANGE_ITEMS_RATE: they cost it next to nothing, and us a processor. Streams that we stopped reading (no memory, download
+ * cap, that rate) wait in x->paused. */
 #include "net/exchange/xstate.h"
 
 #include <stdlib.h>

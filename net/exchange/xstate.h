@@ -84,8 +84,8 @@ struct exchange_peer {
     struct streams streams;
     unsigned stream_count, malformed;
     struct tokens items; /* that it may name, EXCHANGE_ITEMS_RATE */
-    uint64_t partial; /* bytes of blocks being read */
-    int drop;         /* ERR_*: it is to go */
+    uint64_t partial;    /* bytes of blocks being read */
+    int drop;            /* ERR_*: it is to go */
     bool drop_told;
 
     /* client */
@@ -97,6 +97,9 @@ struct exchange_peer {
     uint64_t rate;
     uint64_t window_bytes;
     mono_ns window_at, progress_at, rtt, stall;
+    mono_ns heard_at, told_at; /* HEARD_BYTES of answers came last; those who wait for it were told of that */
+    size_t heard;              /* bytes since */
+    uint64_t came;             /* bytes of answers in all */
     bool stalled;
     bool resync, told_wants; /* its list of ours must be sent whole; it has one */
 

@@ -82,6 +82,7 @@ struct ask {
     uint8_t lane; /* of unsent */
     uint32_t estimate;
     mono_ns asked_at, due;
+    uint64_t came;     /* peer->came then */
     mono_ns urgent_at; /* since when somebody waits for it; MONO_NEVER: read-ahead */
 };
 TAILQ_HEAD(asks, ask);

@@ -66,6 +66,36 @@ class LongPathTests(unittest.TestCase):
             subprocess.run(program, check=True)
             self.assertLess(time.monotonic() - start, 0.8 * folders * 0.002 * slow)
 
+    def test_slower_than_the_patience(self):
+        """A block takes longer than a read waits without any progress, and more so the last of many: bytes are progress."""
+        self.b.stop()
+        (self.b.home / "config").write_text("mdns = off\ntimeout-read = 3s\ntimeout-metadata = 3s\n")
+        self.b.start()
+        self.b.run("connect", self.a.address(self.path.a_ip))
+        paths = []
+        for i in range(4):
+            name = self.a.mount / "share" / f"slow{i}"
+            write_pattern(name, 1 << 20, 100 + i)
+            paths.append((name, self.b.mount / "ipfs" / self.a.cid(name)))
+        last, _ = paths.pop()
+        self.path.set(rate=200000)
+        failed = []
+
+        def read(mine, theirs):
+            try:
+                self.assertTrue(filecmp.cmp(mine, theirs, shallow=False))
+            except Exception as e:
+                failed.append(e)
+        threads = [threading.Thread(target=read, args=p) for p in paths]
+        for t in threads:
+            t.start()
+        copy = self.lab.dir / "got"
+        self.b.run("get", self.a.cid(last), "-o", copy)
+        for t in threads:
+            t.join()
+        self.assertEqual(failed, [])
+        self.assertTrue(filecmp.cmp(last, copy, shallow=False))
+
     def test_loss(self):
         self.path.set(loss=10000)
         source, path = self.share(2)

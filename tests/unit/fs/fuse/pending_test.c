@@ -4,6 +4,7 @@
 #include "fs/fuse/pending.h"
 
 #include <criterion/criterion.h>
+#include <stdatomic.h>
 
 static struct want *posted[16];
 static unsigned posted_count, runs, ends;
@@ -179,6 +180,32 @@ Test(pending, deadlines)
     cr_assert_eq(end_result, ERR_TIMEOUT);
     settle(0, ERR_CANCELLED); /* comes back after all */
     cr_assert_eq(ends, 1);
+    stop(w);
+}
+
+Test(pending, who_hears_that_it_comes_waits_on)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    begin(true);
+    mono_ns deadline = pending_deadline(table), heard = deadline - MONO_S;
+    atomic_store(&posted[0]->heard, heard);
+    pending_expire(table, deadline);
+    cr_assert_eq(ends, 0);
+    cr_assert_eq(pending_deadline(table), heard + 20 * MONO_S);
+    pending_expire(table, heard + 20 * MONO_S);
+    cr_assert_eq(ends, 1, "nothing more was heard");
+    cr_assert_eq(end_result, ERR_TIMEOUT);
+    settle(0, ERR_CANCELLED);
+    begin(false); /* a stat too */
+    deadline = pending_deadline(table);
+    heard = deadline - MONO_S;
+    atomic_store(&posted[1]->heard, heard);
+    pending_expire(table, deadline);
+    cr_assert_eq(pending_deadline(table), heard + 10 * MONO_S);
+    pending_expire(table, heard + 10 * MONO_S);
+    cr_assert_eq(ends, 2);
+    settle(1, ERR_CANCELLED);
     stop(w);
 }
 

@@ -497,6 +497,50 @@ Test(exchange, have_leads_to_a_want_block)
     teardown(&l);
 }
 
+/* `in` of a message a second; *ret_heard: of two wants, the second behind the first. */
+static void trickle(size_t in, mono_ns ret_heard[2], mono_ns *ret_last)
+{
+    static const uint8_t zeros[1u << 20];
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a, b = cid_number(1);
+    cid_of(&a, CODEC_RAW, span_of(zeros, sizeof zeros));
+    struct want w[2];
+    want(&l, &w[0], &a);
+    want(&l, &w[1], &b); /* one block of who has not proved itself is asked for */
+    struct buf body = BUF_INIT, stream = BUF_INIT;
+    bitswap_add_presence(&body, &b, true);
+    say(&l, buf_span(&body));
+    buf_clear(&body);
+    bitswap_add_block_head(&body, &a, sizeof zeros);
+    buf_add(&body, zeros, sizeof zeros);
+    bitswap_add_message(&stream, buf_span(&body));
+    for (size_t at = 0, i = 0; i < 20 && at + in < sizeof zeros; i++) {
+        at += (size_t)exchange_stream_data(l.x, l.s, span_sub(buf_span(&stream), at, in), l.now);
+        for (unsigned k = 0; k < 10; k++) {
+            l.now += MONO_S / 10;
+            exchange_expire(l.x, l.now);
+            pump(&l);
+        }
+    }
+    ret_heard[0] = w[0].heard;
+    ret_heard[1] = w[1].heard;
+    *ret_last = l.now;
+    buf_done(&body);
+    buf_done(&stream);
+    teardown(&l);
+}
+
+Test(exchange, what_comes_slowly_is_heard)
+{
+    mono_ns heard[2], last;
+    trickle(30000, heard, &last);
+    cr_assert_gt(heard[0], last - 5 * MONO_S, "the block is on its way");
+    cr_assert_gt(heard[1], last - 5 * MONO_S, "this one's turn comes");
+    trickle(100, heard, &last);
+    cr_assert(heard[0] == 0 && heard[1] == 0, "a byte now and then is not progress");
+}
+
 Test(exchange, unasked_blocks_cost_nothing_and_end_it)
 {
     struct lone l;
