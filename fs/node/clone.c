@@ -14,6 +14,7 @@ struct conversation {
     unsigned handles;
     struct stream_end *end; /* one reference; NULL: not connected */
     char *remote;           /* peer/service; NULL: never dialed */
+    char *refusal;          /* of the last line; NULL: none */
 };
 
 struct conversation *conversation_new(struct mount *m, struct handle *h)
@@ -45,12 +46,6 @@ void conversation_enter(struct conversation *c, struct handle *h)
     h->conversation = c;
 }
 
-static void hang_up(struct conversation *c)
-{
-    stream_leave(c->end);
-    c->end = NULL;
-}
-
 void conversation_leave(struct mount *m, struct conversation *c)
 {
     if (!c || --c->handles)
@@ -59,8 +54,9 @@ void conversation_leave(struct mount *m, struct conversation *c)
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
-    hang_up(c);
+    stream_leave(c->end);
     free(c->remote);
+    free(c->refusal);
     free(c);
 }
 
@@ -85,6 +81,22 @@ uint64_t conversation_number(const struct conversation *c)
 struct stream_end *conversation_end(const struct conversation *c)
 {
     return c->end;
+}
+
+const char *conversation_remote(const struct conversation *c)
+{
+    return c->end ? c->remote : NULL;
+}
+
+const char *conversation_refusal(const struct conversation *c)
+{
+    return c->refusal;
+}
+
+void conversation_refused(struct conversation *c, const char *sentence)
+{
+    free(c->refusal);
+    c->refusal = sentence ? mem_str(sentence) : NULL;
 }
 
 /* `text` is cut: PEER/SERVICE or PEER SERVICE */
@@ -119,7 +131,7 @@ static int dial(struct mount *m, struct request *r, struct conversation *c, char
         return taken(why);
     if (!cut_remote(text, &what.peer, &what.service))
         return not_understood(why);
-    int rc = stream_opening(m, r, &what, &end);
+    int rc = stream_opening(m, r, &what, &end, why);
     if (rc < 0)
         return rc;
     if (c->end) { /* two dialed at once, and the other was quicker */
@@ -128,7 +140,8 @@ static int dial(struct mount *m, struct request *r, struct conversation *c, char
     }
     c->end = end;
     struct buf remote = BUF_INIT;
-    buf_printf(&remote, "%s/%s", what.peer, what.service);
+    const struct peer_row *p = peers_find(m, span_str(what.peer));
+    buf_printf(&remote, "%s/%s", p ? p->id : what.peer, what.service);
     free(c->remote);
     c->remote = mem_str(buf_cstr(&remote));
     buf_done(&remote);
@@ -140,7 +153,8 @@ int conversation_command(struct mount *m, struct request *r, struct conversation
     char *text = mem_strn(line);
     int rc = 0;
     if (strcmp(text, "hangup") == 0) {
-        hang_up(c);
+        stream_hang_up(c->end);
+        c->end = NULL;
     } else if (strncmp(text, "connect ", 8) == 0) {
         rc = dial(m, r, c, text + 8 + strspn(text + 8, " \t"), why);
     } else {

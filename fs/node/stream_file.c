@@ -65,6 +65,17 @@ void stream_leave(struct stream_end *e)
     e->m->dead_streams = e;
 }
 
+/* Handles of streams/N/data may still have it: what is on its way to the peer gets there, but for them it is over */
+void stream_hang_up(struct stream_end *e)
+{
+    if (!e)
+        return;
+    (void)shutdown(e->fd, SHUT_RDWR); /* fails when the other side has gone: as wished */
+    e->fate = STREAM_WHOLE;
+    pending_wake(e->m->pending, e);
+    stream_leave(e);
+}
+
 void streams_sweep(struct mount *m)
 {
     while (m->dead_streams) {
@@ -176,7 +187,8 @@ static struct opening *opening_new(struct mount *m, const struct stream_open *wh
     return o;
 }
 
-int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, struct stream_end **ret_end)
+int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, struct stream_end **ret_end,
+                   struct why *why)
 {
     struct opening *o = r->state;
     if (!o) {
@@ -205,6 +217,8 @@ int stream_opening(struct mount *m, struct request *r, const struct stream_open 
         buf_printf(&line, "%s/%s: %s", o->open.peer ? o->open.peer : "", o->open.service, o->open.why.text);
         text_add_event(m, "stream.failed", buf_cstr(&line));
         buf_done(&line);
+        if (why)
+            *why = o->open.why;
     }
     r->state = NULL; /* the next phase of the request may have one of its own */
     opening_free(o);
@@ -284,7 +298,7 @@ static int stream_do_open(struct mount *m, struct request *r, struct inode *i)
         return ERR_NOT_FOUND; /* no longer offered, and no name to dial by */
     if (!feed)
         what.peer = (char *)(uintptr_t)key_part(i, 0);
-    int rc = stream_opening(m, r, &what, &end);
+    int rc = stream_opening(m, r, &what, &end, NULL);
     if (rc < 0)
         return rc;
     struct handle *h = handle_new(m, i, r->flags);

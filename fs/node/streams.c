@@ -535,7 +535,7 @@ static int create_live(struct mount *m, struct request *r)
         r->state = NULL;
         r->phase = 1;
     }
-    int rc = stream_opening(m, r, &(struct stream_open){.use = STREAM_FEED, .service = (char *)(uintptr_t)r->name}, &end);
+    int rc = stream_opening(m, r, &(struct stream_open){.use = STREAM_FEED, .service = (char *)(uintptr_t)r->name}, &end, NULL);
     if (rc < 0)
         return rc;
     struct found f = {0};

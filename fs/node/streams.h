@@ -51,8 +51,10 @@ void stream_ready(struct mount *m, struct stream_end *e);        /* epoll told *
 void streams_sweep(struct mount *m);                             /* frees those that were left during the turn */
 void stream_ended(struct mount *m, uint64_t number, bool whole); /* mount_stream_ended */
 /* Opens a stream for a request: ERR_AGAIN until it is settled; 0: one reference of *ret_end is the caller's; else why not. The
- * state is the request's. `number` 0: any. */
-int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, struct stream_end **ret_end);
+ * state is the request's. `number` 0: any. `why` NULL: not asked. */
+int stream_opening(struct mount *m, struct request *r, const struct stream_open *what, struct stream_end **ret_end,
+                   struct why *why);
+void stream_hang_up(struct stream_end *e); /* whoever reads or writes it sees its end; NULL accepted */
 void stream_file_found(struct mount *m, enum stream_file kind, struct span peer, struct span service, struct found *ret);
 
 /* clone.c: conversations, in the manner of ip(3) */
@@ -64,6 +66,10 @@ void conversation_names(const struct mount *m, struct buf *out);
 void conversation_status(const struct conversation *c, struct buf *out);
 uint64_t conversation_number(const struct conversation *c);
 struct stream_end *conversation_end(const struct conversation *c); /* NULL: not connected */
+const char *conversation_remote(const struct conversation *c);     /* PEER/SERVICE, peer by id; NULL: not connected */
+/* The sentence of its last refused line, by whichever ctl it came; NULL: none, and to clear it */
+const char *conversation_refusal(const struct conversation *c);
+void conversation_refused(struct conversation *c, const char *sentence);
 /* A line that was written to its ctl: `connect PEER SERVICE`, `connect PEER/SERVICE`, `hangup`. ERR_AGAIN: again. */
 int conversation_command(struct mount *m, struct request *r, struct conversation *c, struct span line, struct why *why);
 

@@ -331,16 +331,25 @@ void text_describe(const struct inode *i, struct buf *out)
 }
 
 /* → user.p2p.error, and the events for those whose shell told them an errno */
-static int keep_refusal(struct mount *m, struct inode *i, int rc, const struct why *why)
+static int keep_refusal(struct mount *m, const struct request *r, struct inode *i, int rc, const struct why *why)
 {
     struct buf line = BUF_INIT;
+    struct conversation *c = handle_of(r)->conversation;
     free(i->data);
     i->data = mem_str(why->text[0] ? why->text : err_text(rc));
+    if (c)
+        conversation_refused(c, i->data);
     text_describe(i, &line);
     buf_printf(&line, ": %s", (const char *)i->data);
     text_add_event(m, "ctl.refused", buf_cstr(&line));
     buf_done(&line);
     return rc;
+}
+
+const char *text_refusal(const struct mount *m, const struct inode *i)
+{
+    const struct conversation *c = i->sub == TEXT_STREAM_CTL ? conversation_find(m, inode_key_span(i)) : NULL;
+    return c ? conversation_refusal(c) : i->data;
 }
 
 static int text_write(struct mount *m, struct request *r, struct inode *i)
@@ -350,16 +359,18 @@ static int text_write(struct mount *m, struct request *r, struct inode *i)
     while (line.len && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
         line.len--;
     if (line.len > LINE_MAX_BYTES || memchr(line.data, '\n', line.len) || memchr(line.data, 0, line.len))
-        return keep_refusal(m, i, why_set(&why, ERR_INVALID, "one line a write, of at most %d bytes", LINE_MAX_BYTES), &why);
+        return keep_refusal(m, r, i, why_set(&why, ERR_INVALID, "one line a write, of at most %d bytes", LINE_MAX_BYTES), &why);
     if (line.len == 0) {
         request_written(r, r->data.len);
         return 0;
     }
     int rc = run_line(m, r, i, line, &why);
     if (rc < 0)
-        return rc == ERR_AGAIN ? rc : keep_refusal(m, i, rc, &why);
+        return rc == ERR_AGAIN ? rc : keep_refusal(m, r, i, rc, &why);
     free(i->data);
     i->data = NULL;
+    if (handle_of(r)->conversation)
+        conversation_refused(handle_of(r)->conversation, NULL);
     request_written(r, r->data.len);
     return 0;
 }

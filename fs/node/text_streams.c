@@ -56,13 +56,16 @@ void text_stream_status(struct mount *m, struct span key, struct buf *out)
 void text_stream_local(struct mount *m, struct span key, struct buf *out)
 {
     const struct stream_row *s = streams_number(m, key);
-    buf_printf(out, "%s\n", s ? s->local : "-");
+    const struct conversation *c = conversation_find(m, key);
+    buf_printf(out, "%s\n", s ? s->local : c && conversation_end(c) ? "dial" : "-");
 }
 
 void text_stream_remote(struct mount *m, struct span key, struct buf *out)
 {
     const struct stream_row *s = streams_number(m, key);
-    buf_printf(out, "%s\n", s ? s->remote : "-");
+    const struct conversation *c = conversation_find(m, key);
+    const char *dialed = c ? conversation_remote(c) : NULL; /* connected a moment ago: not in the table yet */
+    buf_printf(out, "%s\n", s ? s->remote : dialed ? dialed : "-");
 }
 
 /* ---- lines → commands ---- */

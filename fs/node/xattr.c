@@ -6,6 +6,7 @@
  * Labels and ACLs do not exist here. They are EOPNOTSUPP and not ENODATA, because then ls asks for them once a file system and
  * not twice a file. */
 #include "fs/node/share_file.h"
+#include "fs/node/text_table.h"
 
 #include "store/block/pin.h"
 
@@ -169,11 +170,11 @@ static int value_providers(struct mount *m, struct request *r, struct inode *i, 
 
 static int value_error(struct mount *m, struct request *r, struct inode *i, struct buf *out)
 {
-    (void)m;
     (void)r;
-    if (i->kind != NODE_TEXT || !i->data)
+    const char *sentence = i->kind == NODE_TEXT ? text_refusal(m, i) : NULL;
+    if (!sentence)
         return ERR_NOT_FOUND;
-    buf_add_str(out, i->data);
+    buf_add_str(out, sentence);
     return 0;
 }
 

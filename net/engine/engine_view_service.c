@@ -63,6 +63,12 @@ static void add_forwards(struct engine_view *v, const struct engine *e)
     v->forwards = rows;
 }
 
+/* `now` is when the turn began, in which it may have been opened */
+static mono_ns age_of(const struct bridge *b, mono_ns now)
+{
+    return now > b->opened_at ? now - b->opened_at : 0;
+}
+
 static void add_streams(struct engine_view *v, const struct engine *e, mono_ns now)
 {
     unsigned most = e->bridge_count < ENGINE_STREAMS_SHOWN ? e->bridge_count : ENGINE_STREAMS_SHOWN;
@@ -81,7 +87,7 @@ static void add_streams(struct engine_view *v, const struct engine *e, mono_ns n
                                    .bytes_in = b->bytes_in,
                                    .bytes_out = b->bytes_out,
                                    .dropped = b->dropped,
-                                   .seconds = (double)((now - b->opened_at) / MONO_MS) / 1000};
+                                   .seconds = (double)(age_of(b, now) / MONO_MS) / 1000};
     v->streams = rows;
 }
 

@@ -248,6 +248,64 @@ class StreamFiles(unittest.TestCase):
         os.close(ctl)
         wait_for("it is gone", lambda: number not in os.listdir(streams))
 
+    def clone(self):
+        """A descriptor of a new conversation, and its folder."""
+        ctl = os.open(self.b.mount / "streams/clone", os.O_RDWR)
+        self.addCleanup(os.close, ctl)
+        return ctl, self.b.mount / "streams" / os.pread(ctl, 32, 0).decode().strip()
+
+    def test_clone_hangs_up(self):
+        """Who has its data open sees the end, too; then it can be connected again."""
+        offer(self.a, "talk", "echo", "any")
+        offered(self.b, self.a, "talk")
+        ctl, stream = self.clone()
+        os.write(ctl, f"connect {self.a.id}/talk".encode())
+        for f in (stream / "data").open("r+b", buffering=0), (stream / "data").open("r+b", buffering=0):
+            self.addCleanup(f.close)
+        waits = self.lab.popen(2, ["cat", stream / "data"], stdout=subprocess.DEVNULL)
+        wait_for("a read waits", lambda: f"\n{waits.pid}\t" in "\n" + (self.b.mount / ".p2p/waiting").read_text())
+        os.write(ctl, b"hangup")
+        self.assertEqual(waits.wait(10), 0)
+        self.assertEqual(f.read(10), b"")
+        with self.assertRaises(BrokenPipeError):
+            f.write(b"x")
+        os.write(ctl, f"connect {self.a.id}/talk".encode())
+        with (stream / "data").open("r+b", buffering=0) as again:
+            again.write(b"again")
+            self.assertEqual(again.read(10), b"again")
+
+    def test_clone_tells_at_once(self):
+        """Where it leads, as soon as it is connected; why it was refused, by both names of its ctl."""
+        offer(self.a, "where", "echo", "any")
+        offered(self.b, self.a, "where")
+        for _ in range(10):  # what is told of streams comes a few times a second
+            ctl, stream = self.clone()
+            with self.assertRaises(PermissionError):
+                os.write(ctl, f"connect {self.a.id}/nothing-there".encode())
+            for name in ("streams/clone", stream / "ctl"):
+                self.assertIn(b"no such service, or does not allow", os.getxattr(self.b.mount / name, "user.p2p.error"))
+            os.write(ctl, f"connect {self.a.id}/where".encode())
+            self.assertIn(f"{self.a.id}/where", (stream / "remote").read_text())
+            self.assertEqual((stream / "local").read_text(), "dial\n")
+            with self.assertRaises(OSError) as e:
+                os.getxattr(stream / "ctl", "user.p2p.error")
+            self.assertEqual(e.exception.errno, errno.ENODATA, "the last line was carried out")
+
+    def test_ages(self):
+        """Of streams that were opened in the very turn in which they are told of, too."""
+        offer(self.a, "young", "echo", "any")
+        path = offered(self.b, self.a, "young")
+
+        def row():
+            for status in self.a.mount.glob("streams/*/status"):
+                fields = dict(line.split("\t") for line in status.read_text().splitlines() if line.count("\t") == 1)
+                if fields.get("service") == "young":
+                    return fields
+        for _ in range(4):
+            with open(path, "r+b", buffering=0):
+                self.assertLess(float(wait_for("it is told", row)["seconds"]), 60)
+            wait_for("it ended", lambda: not row())
+
     def test_what_is_gone(self):
         """What is still held of an offer that was removed and of a stream that was hung up: ESTALE; by its path there is nothing."""
         where = offer(self.b, "passing", "echo")
