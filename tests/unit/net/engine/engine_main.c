@@ -6,6 +6,7 @@
 #include "net/engine/engine.h"
 #include "store/codec/dagpb.h"
 #include "store/content/hasher.h"
+#include "tests/lib/short_memory.h"
 
 #include <ftw.h>
 #include <pthread.h>
@@ -380,6 +381,33 @@ static void friends_come_back(struct peer *a, struct peer *b)
     wait_until(b, has_one);
 }
 
+/* Wants for which the engine's table has no room are answered; those that are in it are not harmed. */
+static void wants_without_memory(struct peer *p)
+{
+    enum { MANY = 1000 };
+    struct cid nothing;
+    struct asked *w = calloc(MANY, sizeof *w);
+    struct want_port port = engine_want_port(p->engine);
+    unsigned refused = 0;
+    cid_of(&nothing, CODEC_RAW, span_str("a block that many ask for"));
+    short_memory_from = 4096; /* bytes of a table of 512 */
+    for (unsigned i = 0; i < MANY; i++)
+        ask(p, &w[i], &nothing, WANT_BLOCK, MONO_NEVER / 2);
+    wait_for(p, &w[MANY - 1].done);
+    short_memory_from = SIZE_MAX;
+    for (unsigned i = 0; i < MANY; i++) {
+        refused += w[i].done;
+        CHECK(!w[i].done || w[i].want.result == ERR_NO_MEMORY, "%s", err_name(w[i].want.result));
+    }
+    CHECK(refused > MANY / 2 && refused < MANY, "%u", refused);
+    for (unsigned i = 0; i < MANY; i++)
+        if (!w[i].done)
+            port.cancel(port.self, &w[i].want);
+    for (unsigned i = 0; i < MANY; i++)
+        wait_for(p, &w[i].done);
+    free(w);
+}
+
 static void stops_with_wants_open(struct peer *p)
 {
     struct cid nothing;
@@ -420,6 +448,7 @@ int main(void)
     goes_on_after_a_kill(&a, &b);
     errors(&a, &b);
     friends_come_back(&a, &b);
+    wants_without_memory(&b);
     stops_with_wants_open(&b);
     refuses_bad_options(&b);
     peer_close(&b);

@@ -5,6 +5,7 @@
 #include "net/exchange/timerheap.h"
 #include "store/base/tokens.h"
 #include "store/base/rng.h"
+#include "tests/lib/short_memory.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ Test(cidmap, same_block_under_several_cids)
     cidmap_done(&m);
 }
 
-Test(cidmap, thousands)
+static void thousands(size_t buckets_least, size_t buckets_most)
 {
     static const uint8_t key[CIDMAP_KEY_SIZE] = {9};
     enum { N = 5000 };
@@ -67,12 +68,25 @@ Test(cidmap, thousands)
         cid_of(&c, CODEC_RAW, span_of(&i, sizeof i));
         cr_assert_eq(entry_of(cidmap_first(&m, &c))->value, i);
     }
+    cr_assert(m.bucket_count >= buckets_least && m.bucket_count <= buckets_most, "%zu buckets", m.bucket_count);
     for (int i = 0; i < N; i++) {
         cidmap_remove(&m, &all[i]->node);
         free(all[i]);
     }
     cr_assert_eq(m.count, 0);
     cidmap_done(&m);
+}
+
+Test(cidmap, thousands)
+{
+    thousands(4096, 16384);
+}
+
+Test(cidmap, thousands_without_memory_for_a_bigger_table)
+{
+    short_memory_from = 4096;
+    thousands(16, 4096 / sizeof(void *) - 1);
+    cr_assert_gt(short_memory_refused, 0);
 }
 
 Test(timerheap, fires_in_order_whatever_is_moved)

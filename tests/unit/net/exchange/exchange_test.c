@@ -5,6 +5,9 @@
 #include "net/exchange/bitswap_codec.h"
 #include "store/base/tokens.h"
 
+#include "store/codec/dagpb.h"
+#include "tests/lib/short_memory.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -797,5 +800,59 @@ Test(exchange, resync_after_many_cancels)
     exchange_cancel(l.x, &k, l.now);
     pump(&l);
     free(w);
+    teardown(&l);
+}
+
+/* ---- walks of DAGs, when memory is short ---- */
+
+/* Holds a node with so many links to blocks that nobody has */
+static struct cid hold_node(struct lone *l, unsigned links)
+{
+    struct buf node = BUF_INIT;
+    struct cid cid;
+    for (unsigned i = 0; i < links; i++) {
+        struct cid child = cid_number(i);
+        dagpb_add_link(&node, &child, SPAN_NONE, 4);
+    }
+    cid_of(&cid, CODEC_DAG_PB, buf_span(&node));
+    l->held[l->held_count++] = block_from(NULL, BUDGET_NET, &cid, buf_span(&node));
+    buf_done(&node);
+    return cid;
+}
+
+static struct want walk_of(const struct cid *root)
+{
+    return (struct want){.kind = WANT_DAG, .priority = WANT_KEEP, .cid = *root, .root = *root, .deadline = MONO_NEVER};
+}
+
+Test(exchange, a_walk_without_memory_to_remember_more)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid root = hold_node(&l, 300); /* more than its table has room for without two in one place */
+    struct want dag = walk_of(&root);
+    short_memory_from = 2 * 1024 * sizeof(uint64_t);
+    cr_assert_eq(exchange_want(l.x, &dag, l.now), 0);
+    pump(&l);
+    cr_assert_gt(short_memory_refused, 0);
+    cr_assert_eq(l.loads, 301, "all of it is looked for: %u", l.loads);
+    cr_assert_eq(l.settled, 0);
+    exchange_cancel(l.x, &dag, l.now);
+    pump(&l);
+    cr_assert_eq(l.settled, 1);
+    teardown(&l); /* what was charged for the table that could not be had is given back */
+}
+
+Test(exchange, a_walk_without_memory_for_what_waits)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid root = hold_node(&l, 3000); /* more than are kept of one node at a time */
+    struct want dag = walk_of(&root);
+    short_memory_from = 256;
+    cr_assert_eq(exchange_want(l.x, &dag, l.now), 0);
+    pump(&l);
+    short_memory_from = SIZE_MAX;
+    cr_assert(l.settled == 1 && dag.result == ERR_NO_MEMORY, "%u %s", l.settled, err_name(dag.result));
     teardown(&l);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/service/datagram.h"
 
+#include "tests/lib/short_memory.h"
+
 #include <criterion/criterion.h>
 
 static void push(struct datagram_queue *q, const char *text, mono_ns now)
@@ -46,6 +48,25 @@ Test(datagram, every_truncation_waits_for_more)
     cr_assert(span_eq_str(d, "abc"));
     cr_assert_eq(datagram_next(span_of(wire + 5, 2), &d), 2, "an empty one");
     cr_assert_eq(d.len, 0);
+}
+
+Test(datagram, without_memory_the_new_one_is_lost)
+{
+    static uint8_t big[1200];
+    struct datagram_queue q = {.dropped = 0};
+    push(&q, "first", 5);
+    short_memory_from = 1024;
+    datagram_push(&q, span_of(big, sizeof big), DATAGRAM_QUEUE_LEAST, 5);
+    cr_assert_eq(q.dropped, 1);
+    push(&q, "small", 6); /* there is room for it */
+    cr_assert_str_eq(pop(&q, 7), "first");
+    cr_assert_str_eq(pop(&q, 7), "small");
+    cr_assert_eq(datagram_front(&q, 7).len, 0);
+    short_memory_from = SIZE_MAX;
+    datagram_push(&q, span_of(big, sizeof big), DATAGRAM_QUEUE_LEAST, 7);
+    cr_assert_eq(datagram_front(&q, 7).len, sizeof big + DATAGRAM_HEAD);
+    cr_assert_eq(q.dropped, 1);
+    datagram_queue_done(&q);
 }
 
 Test(datagram, the_oldest_goes_when_behind)
