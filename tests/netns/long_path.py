@@ -96,6 +96,28 @@ class LongPathTests(unittest.TestCase):
         self.assertEqual(failed, [])
         self.assertTrue(filecmp.cmp(last, copy, shallow=False))
 
+    def test_one_stream(self):
+        """One stream of a service alone, both ways: not bound by the window it begins with."""
+        self.path.set(rate=25000000, queue=4000000)
+        size, rtt = 32 << 20, 0.002 * DELAY
+        held = rtt * size / (256 << 10)  # seconds that a window of 256 KiB takes at the least
+        source = self.lab.dir / "source"
+        with open(source, "wb") as f:
+            f.truncate(size)
+        self.a.run("offer", "down", "file", source, "-a", self.b.id)
+        self.a.run("offer", "-a", self.b.id, "--", "up", "exec", "/usr/bin/wc", "-c")
+        name = self.b.mount / "peers" / self.a.id / "streams"
+        wait_for("both are listed", lambda: {"down", "up"} <= set(os.listdir(name)))
+        start = time.monotonic()
+        with open(source, "rb") as f:
+            self.assertEqual(self.b.run("dial", f"{self.a.id}/up", stdin=f).stdout, f"{size}\n")
+        up = time.monotonic() - start
+        start = time.monotonic()
+        subprocess.run(["cmp", source, name / "down"], check=True)
+        down = time.monotonic() - start
+        print(f"\n{size / up / 1e6:.1f} MB/s up, {size / down / 1e6:.1f} MB/s down of 25", file=sys.stderr)
+        self.assertLess(max(up, down), held)
+
     def test_loss(self):
         self.path.set(loss=10000)
         source, path = self.share(2)
