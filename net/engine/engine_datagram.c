@@ -10,7 +10,10 @@
 
 #include <errno.h>
 #include <linux/sock_diag.h>
+#include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uthash.h>
@@ -205,6 +208,14 @@ static void count_missed(struct bridge *b)
     b->u.d.missed = missed;
 }
 
+/* A pair reads 0 bytes for an empty datagram, and for its end */
+static bool pair_ended(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    int left = 0; /* behind the empty one */
+    return poll(&p, 1, 0) == 1 && (ioctl(fd, SIOCINQ, &left) != 0 || left == 0);
+}
+
 /* false: the bridge is gone */
 static bool receive(struct bridge *b)
 {
@@ -220,7 +231,7 @@ static bool receive(struct bridge *b)
             bridge_end(b, ERR_RESET);
             return false;
         }
-        if (n == 0 && b->unix_end) {
+        if (n == 0 && b->unix_end && pair_ended(b->fd)) {
             b->eof = true;
             return true;
         }

@@ -123,6 +123,21 @@ class Datagrams(Services):
         self.assertTrue(250_000 < got < 550_000, got)  # four seconds, a burst, and nothing on top
         wait_for("the rest is counted", lambda: self.offered("slow")["dropped"] > 100)
 
+    def test_an_empty_one_is_no_end(self):
+        """Of a .sock an end and an empty datagram read alike."""
+        self.offer("empty", "udp", self.server(UDP_ECHO))
+        wait_for("it is listed", lambda: "empty.sock" in os.listdir(self.alice))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.settimeout(20)
+            s.connect(os.readlink(self.alice / "empty.sock"))
+            for d in b"one", b"", b"", b"two":
+                s.send(d)
+                self.assertEqual(s.recv(100), d)
+            for d in b"", b"last":
+                s.send(d)
+            s.shutdown(socket.SHUT_WR)
+            self.assertEqual([s.recv(100) for _ in range(3)], [b"", b"last", b""])
+
     # ---- names that are not listed ----
 
     def test_a_name_that_is_not_listed(self):
