@@ -120,11 +120,13 @@ class Again(Services):
 
     def flow(self, service):
         """A stream that takes what comes: a function that tells how many bytes in a second."""
+        moving = lambda: [r["bytes_in"] for r in self.b.json_lines("streams") if r["service"] == service and r["bytes_in"]]
+        others = len(moving())
         p = self.lab.popen(2, ["sh", "-c", f"exec {P2P} dial alice/{service} >/dev/null"], env=self.b.env, stdin=subprocess.PIPE)
         self.addCleanup(p.communicate)
         self.addCleanup(p.kill)
-        bytes_now = lambda: sum(r["bytes_in"] for r in self.b.json_lines("streams") if r["service"] == service)
-        wait_for("bytes come", bytes_now)
+        bytes_now = lambda: sum(moving())
+        wait_for("bytes come, of this one too", lambda: len(moving()) > others)
 
         def second():
             before, start = bytes_now(), time.monotonic()
