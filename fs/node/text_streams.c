@@ -91,14 +91,18 @@ static void add_words(struct buf *out, const char *verb, struct span a, struct s
 /* `tcp 127.0.0.1:22` → `offer NAME tcp …`; `allow bob` → `allow NAME bob` */
 int text_offer_command(struct span key, struct span line, struct buf *out, struct why *why)
 {
-    (void)why;
-    static const char *const own[] = {"allow", "deny", "limit"};
+    static const struct {
+        const char *verb, *takes;
+    } own[] = {{"allow", "PEER|any"}, {"deny", "PEER|any"}, {"limit", "connections|rate N"}};
     struct span rest, word = first_word(line, &rest);
-    for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
-        if (span_eq_str(word, own[i])) {
-            add_words(out, own[i], key, rest);
-            return 0;
-        }
+    for (unsigned i = 0; i < sizeof own / sizeof *own; i++) {
+        if (!span_eq_str(word, own[i].verb))
+            continue;
+        if (!rest.len) /* here the name is not written */
+            return why_set(why, ERR_INVALID, "it is: %s %s", own[i].verb, own[i].takes);
+        add_words(out, own[i].verb, key, rest);
+        return 0;
+    }
     add_words(out, "offer", key, line);
     return 0;
 }

@@ -262,7 +262,11 @@ static int parse_target(struct parsing *p, unsigned i)
     bool bare = k == SERVICE_ECHO || k == SERVICE_LIVE || k == SERVICE_NONE;
     unsigned given = p->w->count - i;
     if (bare ? given != 0 : k == SERVICE_EXEC ? given == 0 : given != 1)
-        return why_set(p->why, ERR_INVALID, bare ? "%s takes no target" : "%s takes one target", kind_names[k]);
+        return why_set(p->why, ERR_INVALID,
+                       bare                ? "%s takes no target"
+                       : k == SERVICE_EXEC ? "%s takes a program, and its arguments"
+                                           : "%s takes one target",
+                       kind_names[k]);
     if (bare)
         return 0;
     if (k == SERVICE_TCP || k == SERVICE_UDP)

@@ -25,6 +25,8 @@ Test(text_streams, lines_of_an_offer)
     check(text_offer_command, "ssh", "allow  alice", "allow ssh alice");
     check(text_offer_command, "ssh", "deny any", "deny ssh any");
     check(text_offer_command, "ssh", "limit connections 5", "limit ssh connections 5");
+    check(text_offer_command, "ssh", "allow", NULL);
+    check(text_offer_command, "ssh", "limit ", NULL);
     check(text_offer_command, "ssh", "allowed alice", "offer ssh allowed alice"); /* refused by who knows the kinds */
 }
 

@@ -75,6 +75,7 @@ Test(service_line, refuses_with_a_sentence)
     bad("offer x tcp", "one target");
     bad("offer x echo 1", "no target");
     bad("offer x exec \"\"", "program is empty");
+    bad("offer x exec", "takes a program");
     bad("offer x tcp 65536", "not an address");
     bad("offer x tcp example.org:22", "not an address");
     bad("offer x tcp ::1:22", "not an address");
