@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/timex.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -115,14 +114,14 @@ static enum verdict check_key(struct exam *x)
 
 static enum verdict check_disk(struct exam *x)
 {
-    struct statvfs v;
     char size[UNITS_TEXT_SIZE];
-    const char *where = access(x->paths.state, F_OK) == 0 ? x->paths.state : "/";
-    if (statvfs(where, &v) < 0)
-        return say(x, BAD, NULL, "%s: %s", where, strerror(errno));
-    uint64_t bytes = (uint64_t)v.f_bavail * v.f_frsize;
+    uint64_t bytes = 0;
+    int r = repo_disk_free(x->paths.state, &bytes);
+    if (r < 0)
+        return say(x, BAD, NULL, "%s: %s", x->paths.state, err_text(r));
     enum verdict verdict = bytes < DISK_BAD ? BAD : bytes < DISK_WARN ? WARN : GOOD;
-    return say(x, verdict, verdict == GOOD ? NULL : "p2p gc, or more room", "%s free at %s", size_text(bytes, size), where);
+    return say(x, verdict, verdict == GOOD ? NULL : "p2p gc, or more room", "%s free at %s", size_text(bytes, size),
+               x->paths.state);
 }
 
 static enum verdict check_fuse(struct exam *x)

@@ -30,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MAIL_LIMIT     4096
@@ -278,8 +277,8 @@ static uint64_t quota_of(struct daemon *d)
     if (d->auto_quota)
         return d->auto_quota;
     blockstore_stats(d->store, &s);
-    struct statvfs v;
-    uint64_t disk_free = statvfs(d->paths.state, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : s.disk_free_bytes;
+    uint64_t disk_free = s.disk_free_bytes;
+    (void)repo_disk_free(d->paths.state, &disk_free); /* or what the store saw */
     d->auto_quota = (disk_free + s.disk_bytes) / 2;
     d->auto_quota -= d->auto_quota % (d->auto_quota > UINT64_C(1) << 30 ? UINT64_C(1) << 30 : UINT64_C(1) << 20);
     return d->auto_quota;

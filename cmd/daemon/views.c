@@ -24,7 +24,10 @@ static void put_text(json_t *v, const char *key, const char *text)
     json_object_set_new(v, key, s ? s : json_string("?"));
 }
 
-/* One sentence: "working", or what is wrong and what to do. */
+#define DISK_FULL   (UINT64_C(4) << 20)  /* a full block beside LMDB's copies of pages does not surely fit */
+#define DISK_SCARCE (UINT64_C(64) << 20) /* where p2p doctor finds it bad, too */
+
+/* One sentence: "working", or what is wrong and what to do. A full disk is seen here before a write fails. */
 static void state_sentence(struct daemon *d, const struct blockstore_stats *s, int share_fault, char out[320])
 {
     char a[UNITS_TEXT_SIZE], b[UNITS_TEXT_SIZE];
@@ -41,6 +44,11 @@ static void state_sentence(struct daemon *d, const struct blockstore_stats *s, i
     else if (share_fault)
         snprintf(out, 320, "a file in share/ cannot be stored: %s; it is tried again. Try: rm it, or %s", err_text(share_fault),
                  share_fault == ERR_QUOTA ? "p2p limits quota SIZE" : "make room on the disk");
+    else if (s->disk_free_bytes < DISK_FULL)
+        snprintf(
+            out, 320,
+            "the disk is full (%s free at the state folder); what is held can be read. Try: p2p gc, or make room on the disk",
+            size_text(s->disk_free_bytes, a));
     else if (d->view && !d->view->online)
         snprintf(out, 320, "offline: no network is up; what is held works");
     else if (s->damaged)
@@ -49,6 +57,10 @@ static void state_sentence(struct daemon *d, const struct blockstore_stats *s, i
             "working; %llu damaged %s found on the disk and dropped; peers are asked for them when they are needed. Try: p2p "
             "verify, and another disk",
             (unsigned long long)s->damaged, s->damaged == 1 ? "block was" : "blocks were");
+    else if (s->disk_free_bytes < DISK_SCARCE)
+        snprintf(out, 320,
+                 "working; the disk is nearly full (%s free at the state folder). Try: p2p gc, or make room on the disk",
+                 size_text(s->disk_free_bytes, a));
     else if (keeping)
         snprintf(out, 320, "working; %u kept %s not all here yet", keeping, keeping == 1 ? "DAG is" : "DAGs are");
     else
@@ -103,6 +115,7 @@ json_t *view_status(struct daemon *d)
     struct mount_stats mount = {.parked = 0};
     char state[320];
     blockstore_stats(d->store, &stats);
+    (void)repo_disk_free(d->paths.state, &stats.disk_free_bytes); /* of now; else what the store saw lately */
     if (d->mount)
         mount_stats(d->mount, &mount);
     json_t *v = json_object();

@@ -2,12 +2,14 @@
 #include "store/repo/repo.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define NAME_ROOM 96 /* repo_file's names and the suffix of temporary files */
@@ -132,6 +134,22 @@ char *repo_file(const struct repo *r, const char *name, char path[PATH_MAX])
 int repo_dir(const struct repo *r, const char *name, char path[PATH_MAX], struct why *why)
 {
     return make_folders(repo_file(r, name, path), why);
+}
+
+int repo_disk_free(const char *folder, uint64_t *ret_bytes)
+{
+    char at[PATH_MAX];
+    struct statvfs v;
+    if (snprintf(at, sizeof at, "%s", folder) >= (int)sizeof at)
+        return ERR_INVALID;
+    while (statvfs(at, &v) < 0) {
+        char *slash = strrchr(at, '/');
+        if (errno != ENOENT || !slash || !slash[1])
+            return err_from_errno(errno);
+        slash[slash == at] = 0; /* "/a" is in "/" */
+    }
+    *ret_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+    return 0;
 }
 
 const struct repo_paths *repo_where(const struct repo *r)

@@ -19,6 +19,7 @@
 
 #include <limits.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define REPO_VERSION 1
 
@@ -52,6 +53,10 @@ int repo_write_file(const char *path, const void *data, size_t len, unsigned mod
 /* Reads a file of at most `most` bytes; 0, ERR_NOT_FOUND, ERR_TOO_BIG … with a sentence. *ret is made with malloc, the
  * caller's. */
 int repo_read_file(const char *path, size_t most, struct buf *ret, struct why *why);
+
+/* Bytes that the disk of the folder has for us; of the nearest folder above when it is not made yet. 0 or ERR_*. A question to
+ * the file system, which a disk of this machine answers from memory. */
+int repo_disk_free(const char *folder, uint64_t *ret_bytes);
 
 /* One step forward: from format `from` to `from + 1`. Idempotent: a crash before the stamp runs it again. */
 struct repo_migration {

@@ -18,6 +18,7 @@
 #include <linux/falloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -515,3 +516,15 @@ void *mmap64(void *at, size_t len, int prot, int flags, int fd, off_t from)
 }
 
 #endif
+
+/* ---- room ---- */
+
+int statvfs(const char *path, struct statvfs *v)
+{
+    NEXT(int, "statvfs", const char *, struct statvfs *);
+    int rc = next(path, v);
+    uint64_t room = atomic_load(&shim->room);
+    if (rc == 0 && room && below_root(path))
+        v->f_bfree = v->f_bavail = (room - 1) / v->f_frsize;
+    return rc;
+}

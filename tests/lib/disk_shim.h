@@ -46,6 +46,7 @@ struct disk_shim {
     _Atomic uint64_t recorded; /* bytes of the record */
     _Atomic uint64_t lacked;   /* how often something was asked for that the file system lacks */
     _Atomic uint64_t every;    /* 0 is 1 */
+    _Atomic uint64_t room;     /* what statvfs says is free of the folder's disk, and one: 0 is the truth */
 };
 
 enum disk_change {

@@ -68,6 +68,10 @@ class Disk:
         self._set(44, what, "<I")
         self._set(56, 0)
 
+    def room(self, free):
+        """So many bytes are said to be free; None: the truth"""
+        self._set(72, 0 if free is None else free + 1)
+
     def arm(self, nth, action, kinds=WRITE | SYNC | NAME, error=0, more=0, every=1):
         """At the nth call from now, and the `more` after it, or each `every`-th of them"""
         self._set(8, 0)

@@ -100,6 +100,23 @@ class Quota(unittest.TestCase):
             (node.share / "big").unlink()
             self.says(node, lambda state: state == "working")
 
+    def test_status_knows_a_full_disk_before_a_write_fails(self):
+        solo.need()
+        full, nearly = "the disk is full (1.00 MiB free", "working; the disk is nearly full (32.0 MiB free"
+        with solo.Solo() as node:
+            node.start(shim=True)
+            for room, words in ((1 << 30, "working"), (32 << 20, nearly), (1 << 20, full), (None, "working")):
+                node.disk.room(room)
+                state = node.status()["state"]  # what is free at this moment, not what was a while ago
+                self.assertTrue(state.startswith(words), state)
+                self.assertEqual("make room on the disk" in state, words != "working", state)
+                if room:
+                    self.assertEqual(node.status()["disk_free"], room)
+                end = time.monotonic() + 20
+                while words not in (node.mount / "status").read_text():  # this text is renewed now and then
+                    self.assertLess(time.monotonic(), end, (node.mount / "status").read_text())
+                    time.sleep(0.05)
+
     def says(self, node, check):
         end = time.monotonic() + 20
         while not check(node.status()["state"]):

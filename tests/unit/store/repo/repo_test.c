@@ -379,3 +379,16 @@ Test(identity, file)
     cr_assert_lt(node_key_load(path, &again, &why), 0);
     cr_assert_lt(node_key_load(at("no/folder/key"), &again, &why), 0);
 }
+
+/* A folder that is not made yet: the disk that it will be on. /proc has no room, and no folder can be made there. */
+Test(repo, disk_free)
+{
+    uint64_t bytes = 7;
+    cr_assert_eq(repo_disk_free("/proc/none/there", &bytes), 0);
+    cr_assert_eq(bytes, 0);
+    cr_assert_eq(repo_disk_free(home, &bytes), 0);
+    cr_assert_gt(bytes, 0);
+    cr_assert_eq(repo_disk_free("/none/there/at/all", &bytes), 0);
+    cr_assert_gt(bytes, 0);
+    cr_assert_eq(repo_disk_free("none", &bytes), ERR_NOT_FOUND);
+}
