@@ -31,6 +31,12 @@ static bool on_fuse(const char *path)
     return statfs(path, &s) == 0 && s.f_type == FUSE_SUPER_MAGIC;
 }
 
+/* share/… means the same wherever one stands, as it does for the other commands */
+static bool is_share(const char *path)
+{
+    return strncmp(path, "share", 5) == 0 && (path[5] == 0 || path[5] == '/');
+}
+
 /* 1: the node said it; 0: not a path of its mount; < 0: an error that was said */
 static int ask_node(struct cli *c, const char *path, struct cid *ret)
 {
@@ -45,11 +51,15 @@ static int ask_node(struct cli *c, const char *path, struct cid *ret)
     int r = api_json(&a, "GET", "/v1/status", SPAN_NONE, &status);
     const char *mount = r == 0 ? api_text(status, "mount") : "";
     bool ours = r == 0 && *mount && getcwd(cwd, sizeof cwd) && cli_path_below(mount, cwd, path, &below);
-    if (ours) {
-        api_target(&target, "/v1/cid", (struct api_param[]){{"path", buf_cstr(&below)}}, 1);
+    const char *name = ours ? buf_cstr(&below) : path;
+    ours = ours || is_share(path);
+    if (r == 0 && ours && !cli_path_is_name(name))
+        r = cli_path_no_cid(c, path);
+    if (r == 0 && ours) {
+        api_target(&target, "/v1/cid", (struct api_param[]){{"path", name}}, 1);
         r = api_json(&a, "GET", buf_cstr(&target), SPAN_NONE, &answer);
     }
-    if (ours && r == 0)
+    if (r == 0 && ours)
         r = cid_from_text(span_str(api_text(answer, "cid")), ret, &why) < 0 ? ERR_PROTOCOL : 1;
     json_decref(status);
     json_decref(answer);
@@ -92,7 +102,10 @@ static int find(struct cli *c, const char *path, struct unixfs_root *ret)
     int r = 0;
     struct stat st;
     *ret = (struct unixfs_root){.size = 0};
-    if (!cli_has(c, "profile") && on_fuse(path)) {
+    bool named = is_share(path) && lstat(path, &st) < 0;
+    if (named)
+        ret->size = SIZE_UNTOLD;
+    if (!cli_has(c, "profile") && (named || on_fuse(path))) {
         r = ask_node(c, path, &ret->cid);
         if (r == 0)
             r = ask_mount(path, &ret->cid);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cli/cli_path.h"
 
+#include "cmd/cli/cli_output.h"
+#include "store/content/cid.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -42,37 +45,66 @@ bool cli_path_below(const char *mount, const char *cwd, const char *name, struct
     return below;
 }
 
+bool cli_path_is_name(const char *s)
+{
+    struct cid cid;
+    struct why why;
+    s += *s == '/';
+    size_t n = strcspn(s, "/");
+    if (n == 5 && memcmp(s, "share", n) == 0)
+        return true;
+    if (n == 4 && memcmp(s, "ipfs", n) == 0)
+        return s[n] != 0;
+    return cid_from_text(span_of(s, n), &cid, &why) == 0;
+}
+
 static bool looks_like_file(const char *s)
 {
     static const char *const begins[] = {"./", "../", "/"};
-    if (strncmp(s, "/ipfs/", 6) == 0)
-        return false;
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
         if (strncmp(s, begins[i], strlen(begins[i])) == 0)
             return true;
     return strcmp(s, ".") == 0 || strcmp(s, "..") == 0;
 }
 
-int cli_path(struct api *a, const char *operand, char **ret)
+int cli_path_no_cid(struct cli *c, const char *operand)
+{
+    return cli_fail(c, ERR_INVALID, "p2p ls share", "'%s' has no CID: in the mount only what is below share/ and ipfs/ has one",
+                    operand);
+}
+
+/* A file name; below the mount it becomes the node's name for it. */
+static int from_file(struct api *a, const char *operand, const char *mount, char **ret)
 {
     char cwd[PATH_MAX];
-    if (!looks_like_file(operand)) {
+    struct buf below = BUF_INIT;
+    int r = 0;
+    if (*mount && getcwd(cwd, sizeof cwd) && cli_path_below(mount, cwd, operand, &below)) {
+        if (cli_path_is_name(buf_cstr(&below)))
+            *ret = mem_str(buf_cstr(&below));
+        else
+            r = cli_path_no_cid(a->c, operand);
+    } else if (looks_like_file(operand)) {
+        r = cli_fail(a->c, ERR_INVALID, "p2p ls share",
+                     "'%s' is not below the mount%s%s; a path is a CID, /ipfs/<cid>/… or share/…", operand, *mount ? " " : "",
+                     mount);
+    } else {
+        *ret = mem_str(operand); /* the node says what is wrong with it */
+    }
+    buf_done(&below);
+    return r;
+}
+
+int cli_path(struct api *a, const char *operand, char **ret)
+{
+    if (!*operand || (*operand != '/' && cli_path_is_name(operand)) || strncmp(operand, "/ipfs/", 6) == 0) {
         *ret = mem_str(operand);
         return 0;
     }
     json_t *status = NULL;
     int r = api_json(a, "GET", "/v1/status", SPAN_NONE, &status);
-    if (r < 0)
-        return r;
-    struct buf below = BUF_INIT;
-    const char *mount = api_text(status, "mount");
-    if (*mount && getcwd(cwd, sizeof cwd) && cli_path_below(mount, cwd, operand, &below))
-        *ret = mem_str(buf_cstr(&below));
-    else
-        r = cli_fail(a->c, ERR_INVALID, "p2p ls share",
-                     "'%s' is not below the mount%s%s; a path is a CID, /ipfs/<cid>/… or share/…", operand, *mount ? " " : "",
-                     mount);
-    buf_done(&below);
+    if (r == 0)
+        r = from_file(a, operand, api_text(status, "mount"), ret);
     json_decref(status);
     return r;
 }

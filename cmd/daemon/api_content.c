@@ -51,6 +51,8 @@ static int cat_open(struct cat *c)
     r = unixfs_file_size(c->file, task_source(&c->task), &size);
     if (r == ERR_IS_DIR)
         return why_set(&c->task.why, r, "%s is a directory", c->task.q->what);
+    if (r == ERR_INVALID)
+        return why_set(&c->task.why, ERR_UNSUPPORTED, "%s is not a file; p2p stat tells what it is", c->task.q->what);
     if (r < 0)
         return r;
     c->sized = true;

@@ -176,13 +176,33 @@ void ctl_json(struct ctl_request *q, json_t *take_v)
     reply(q, 200, take_v);
 }
 
+json_t *ctl_sentence(const char *text)
+{
+    json_t *whole = json_string(text);
+    struct buf out = BUF_INIT;
+    while (!whole && *text) { /* one character, or one byte that is none, each turn */
+        size_t n = 1, most = strnlen(text, 4);
+        json_t *one = json_stringn(text, n);
+        while (!one && n < most)
+            one = json_stringn(text, ++n);
+        if (one)
+            buf_add(&out, text, n);
+        else
+            buf_add_u8(&out, '?');
+        text += one ? n : 1;
+        json_decref(one);
+    }
+    if (!whole)
+        whole = json_string(buf_cstr(&out));
+    buf_done(&out);
+    return whole;
+}
+
 static json_t *error_object(int err, const char *hint, const char *message)
 {
-    /* Sentences may quote bytes that are not UTF-8, which JSON cannot carry */
-    json_t *text = json_string(message);
-    json_t *v = json_pack("{ss so}", "error", err_name(err), "message", text ? text : json_string(err_text(err)));
+    json_t *v = json_pack("{ss so}", "error", err_name(err), "message", ctl_sentence(message));
     if (hint)
-        json_object_set_new(v, "try", json_string(hint));
+        json_object_set_new(v, "try", ctl_sentence(hint));
     return v;
 }
 

@@ -66,6 +66,7 @@ int ctl_u64(struct ctl_request *q, const char *name, uint64_t *ret);  /* left al
 void ctl_json(struct ctl_request *q, json_t *take_v);
 /* {"error": code's name, "message": sentence, "try": hint}. In a stream: breaks it off; the same is kept for /v1/failures. */
 void ctl_fail(struct ctl_request *q, int err, const char *hint, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+json_t *ctl_sentence(const char *text); /* JSON is UTF-8, and a sentence may quote what is not: such bytes are '?' */
 void ctl_header(struct ctl_request *q, const char *name, const char *value); /* before anything is answered */
 void ctl_begin(struct ctl_request *q, const char *type);
 void ctl_write(struct ctl_request *q, struct span data); /* copies */

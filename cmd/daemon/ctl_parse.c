@@ -30,6 +30,9 @@ int ctl_parse_path(const char *text, struct ctl_path *ret, struct why *why)
 {
     struct ctl_path p = {.rest = skip(text, "/")};
     if (strncmp(p.rest, "share", 5) == 0 && (p.rest[5] == 0 || p.rest[5] == '/')) {
+        for (const char *s = p.rest; s; s = strchr(s, '/') ? strchr(s, '/') + 1 : NULL)
+            if (strncmp(s, "..", 2) == 0 && (s[2] == 0 || s[2] == '/'))
+                return why_set(why, ERR_INVALID, "'%.200s': '..' is not known here", text);
         p.is_share = true;
         *ret = p;
         return 0;

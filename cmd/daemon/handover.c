@@ -88,7 +88,7 @@ static void send_line(const struct asker *a, json_t *take_v, int fd)
 static void refuse(struct asker *a, int err, const char *why)
 {
     const char *hint = err == ERR_OFFLINE ? "p2p doctor" : err == ERR_DENIED ? "ask them to allow you" : "p2p peers --all";
-    send_line(a, json_pack("{ss ss ss}", "error", err_name(err), "message", why, "try", hint), -1);
+    send_line(a, json_pack("{ss so so}", "error", err_name(err), "message", ctl_sentence(why), "try", ctl_sentence(hint)), -1);
 }
 
 /* ---- what the engine tells ---- */

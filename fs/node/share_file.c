@@ -325,10 +325,11 @@ int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_ro
     if (rc < 0)
         return rc;
     r->reads_content = true;
-    if (n.type == TREE_DIR) {
+    if (n.type == TREE_DIR ||
+        (n.type == TREE_SYMLINK && cid_is_none(&n.content.cid))) { /* a symlink that keeps is what it keeps */
         struct share_sink sink;
         share_sink_init(&sink, m, NULL);
-        rc = share_settle_all(m, r);
+        rc = n.type == TREE_DIR ? share_settle_all(m, r) : 0;
         return rc < 0 ? rc : tree_publish(m->share, id, &sink.sink, ret);
     }
     uint8_t key[8];
@@ -344,7 +345,7 @@ int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_ro
     if (n.type == TREE_FILE && cid_is_none(&n.content.cid))
         return empty_root(m, ret);
     *ret = n.content;
-    return cid_is_none(&n.content.cid) ? ERR_NOT_FOUND : 0; /* a symlink that keeps nothing */
+    return 0;
 }
 
 int share_resolve(struct mount *m, struct span path, struct tree_node *ret)

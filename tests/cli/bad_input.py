@@ -52,7 +52,11 @@ CIDS = [  # text, what the sentence says besides naming it
     (base32(b"\x01\x55\x12\x20" + bytes(31)), "cut short"), (base32(b"\x01\x55\x12\x20" + bytes(33)), "too long"),
     (base32(b"\x01\x55\x99\x20" + bytes(32)), "not allowed"), (base32(b"\x01\x55\x12\x04" + bytes(4)), "too long or"),
 ]
-PATHS = [("", "empty"), ("/ipfs/", "'/ipfs/' names no CID"), ("/", "'/' is not below the mount"), ("../x", "'../x' is not below the mount"), ("/etc/passwd", "/etc/passwd"), ("nonsense", "'nonsense'")]
+RAW = [  # words with bytes that are not UTF-8 ("\udcff" is 0xff), exit code, what the sentence says: the rest of it is told
+    (["cat", "\udcff\udcfe"], USAGE, "'??' is not a CID"), (["stat", "é\udcff"], USAGE, "'é?' is not a CID"), (["ls", "é" * 300], USAGE, "is not a CID"),
+    (["dns", "a\udcff"], FOUND, "'a?'"), (["dial", "a/\udcff"], USAGE, "'?' cannot be a service"), (["ping", "\udcff"], USAGE, "'?'"),
+]
+PATHS = [("", "empty"), ("share/../x", "'share/../x': '..' is not known here"), ("share/a/..", "'share/a/..': '..'"), ("/ipfs/", "'/ipfs/' names no CID"), ("/", "'/' is not below the mount"), ("../x", "'../x' is not below the mount"), ("/etc/passwd", "/etc/passwd"), ("nonsense", "'nonsense'")]
 ADDRESSES = [  # text, exit code, what the sentence says
     ("", USAGE, "empty"), ("/", USAGE, "begins with /"), ("//", USAGE, "'//'"), ("/ip4", USAGE, "no value for /ip4"),
     ("/ip4/127.0.0.1/tcp", USAGE, "no value for /tcp"), ("/ip4/127.0.0.1/tcp/", USAGE, "no value for /tcp"),
@@ -122,6 +126,8 @@ class Words(Base):
             for command in ("cat", "ls", "stat", "get", "pin", "export"):
                 if path or command != "ls":
                     self.fails(h.run(command, path), USAGE, words)
+        for args, status, words in RAW:
+            self.fails(h.run(*args), status, words)
         for address, status, words in ADDRESSES:
             self.fails(h.run("connect", address), status, words)
         for args, status, words in COMMANDS:
@@ -143,6 +149,48 @@ class Words(Base):
             self.assertEqual(got, status, (method, target, text))
             self.assertGreater(len(text["message"]), 8, (method, target))
         self.assertEqual(h.ok("pin"), "")
+
+
+@unittest.skipUnless(os.access("/dev/fuse", os.W_OK), "needs /dev/fuse")
+class Mounted(Base):
+    """A file of the mount is told by its name, from wherever one stands."""
+
+    def setUp(self):
+        self.h = h = Home(self)
+        h.ok("up", "--quiet", h.dir / "m")
+        self.d = h.dir / "m" / "share" / "d"
+        self.d.mkdir()
+        (self.d / "f").write_text("hello world")
+        (self.d / "link").symlink_to("f")
+        (self.d / "kept").symlink_to("../../ipfs/" + HELLO)
+        (h.dir / "link").symlink_to("f")
+
+    def test_names(self):
+        h, d = self.h, self.d
+        for cwd, name in ((h.dir, "m/share/d/f"), (h.dir, "m/ipfs/" + HELLO), (d, "f"), (d, "./f"), (d.parent, "d/f"), (d, "../d/f"),
+                          (d.parent, HELLO), ("/", "share/d/f"), ("/", d / "f"), ("/", "share/d/kept"), (d, "kept")):
+            self.assertEqual(h.ok("cat", name, cwd=cwd), "hello world", (cwd, name))
+            self.assertEqual(json.loads(h.ok("stat", name, "--json", cwd=cwd))["cid"], HELLO, (cwd, name))
+        for cwd, name in (("/", "share/d/f"), (d, "f"), (h.dir, "m/share/d/f"), (d, "kept")):
+            self.assertEqual(h.ok("cid", name, cwd=cwd).split()[0], HELLO, (cwd, name))
+        for command in ("cat", "ls", "stat", "pin", "cid"):
+            for name in ("m/status", "m/README", "m/.p2p/log", "m", "m/peers", "m/ipfs"):
+                self.fails(h.run(command, name), USAGE, f"'{name}' has no CID")
+            self.fails(h.run(command, "share/gone"), FOUND, "share/gone")
+            self.fails(h.run(command, "share/d/\udcff"), FOUND, "share/d/?")
+
+    def test_symlinks(self):
+        """A symlink that keeps nothing is there like anything else."""
+        h = self.h
+        link = h.ok("cid", "link").split()[0]
+        self.assertEqual(h.ok("cid", "share/d/link").split()[0], link)
+        row = json.loads(h.ok("stat", "share/d/link", "--json"))
+        self.assertEqual((row["cid"], row["type"], row["target"]), (link, "symlink", "f"))
+        self.fails(h.run("cat", "share/d/link"), FAILED, "share/d/link is not a file")
+        folder = h.ok("cid", "share/d").split()[0]
+        self.fails(h.run("cat", folder + "/link"), FAILED, folder + "/link is not a file")
+        h.ok("get", "share/d/link", "-o", "copy")
+        self.assertEqual(os.readlink(h.dir / "copy"), "f")
 
 
 class Files(Base):
