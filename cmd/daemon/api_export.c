@@ -73,7 +73,7 @@ static int export_step(struct task *t)
     int r = x->walk ? 0 : export_open(x);
     while (r == 0 && !dagwalk_done(x->walk) && buf_len(&x->out) < PIECE)
         r = next_block(x);
-    if (r == ERR_MISSING)
+    if (r == ERR_MISSING && x->walk)
         ahead(x);
     if (r != 0 && !(r == ERR_MISSING && t->q->began && buf_len(&x->out)))
         return r; /* before the first bytes a failure is an answer of its own, so nothing is sent until a block came */

@@ -400,6 +400,15 @@ class WithNode(Base):
         self.assertLess(time.monotonic() - start, 20)
         self.assertIn(absent(1), p.stderr.decode())
 
+    def test_absent_folder(self):
+        """What is asked for lies below what is not here."""
+        h = self.h
+        for command in ("cat", "ls", "stat", "get", "pin", "export"):
+            p = h.run(command, absent(3) + "/x/y")
+            self.assertIn(p.returncode, (4, 5), (command, p.stderr))
+            self.assertIn(absent(3), p.stderr.decode(), command)
+        h.ok("status")
+
     def test_interrupt(self):
         h = self.h
         h.ok("config", "timeout-read", "60s")
