@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The node has ended when the lock of its state folder is free. */
+ * The node has ended when its process has. One that cannot be seen (in a container of its own): when the lock of its state
+ * folder is free, a moment before. */
 #include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 #include "store/base/mono.h"
@@ -25,7 +26,12 @@ static bool lock_is_free(const char *path)
     return is_free;
 }
 
-static int wait_for_end(struct cli *c)
+static int too_long(struct cli *c)
+{
+    return cli_fail(c, ERR_TIMEOUT, "p2p status", "the node was told to stop and has not ended after 60 s");
+}
+
+static int wait_for_lock(struct cli *c)
 {
     struct repo_paths paths;
     char lock[PATH_MAX + 8];
@@ -37,21 +43,34 @@ static int wait_for_end(struct cli *c)
         if (cli_interrupted())
             return ERR_INTERRUPTED;
         if (mono_now() > end)
-            return cli_fail(c, ERR_TIMEOUT, "p2p status", "the node was told to stop and has not ended after 60 s");
+            return too_long(c);
         (void)poll(NULL, 0, 20); /* a lock cannot be waited for together with signals */
     }
     return 0;
 }
 
+static int wait_for_process(struct cli *c, int process)
+{
+    struct pollfd p = {.fd = process, .events = POLLIN};
+    int n = poll(&p, 1, WAIT_MOST / MONO_MS);
+    close(process);
+    return n > 0 ? 0 : n == 0 ? too_long(c) : ERR_INTERRUPTED;
+}
+
 static int shut_down(struct api *a)
 {
-    return api_json(a, "POST", "/v1/shutdown", SPAN_NONE, NULL);
+    int process = http_client_process(a->http);
+    int r = api_json(a, "POST", "/v1/shutdown", SPAN_NONE, NULL);
+    if (r == 0)
+        return process < 0 ? wait_for_lock(a->c) : wait_for_process(a->c, process);
+    if (process >= 0)
+        close(process);
+    return r;
 }
 
 static int run(struct cli *c)
 {
-    int r = cli_work(c, shut_down);
-    return r < 0 ? r : wait_for_end(c);
+    return cli_work(c, shut_down);
 }
 
 const struct cli_command sub_down = {

@@ -210,6 +210,8 @@ static int run(struct cli *c)
         .verbose = c->verbose,
     };
     char full[PATH_MAX];
+    if (o.dir && !*o.dir) /* of a variable that is not set; not the folder where one stands */
+        return cli_fail(c, ERR_USAGE, "p2p up --help", "the name of the folder is empty");
     if (o.dir && *o.dir != '/') { /* the daemon leaves this folder */
         if (!getcwd(full, sizeof full) || strlen(full) + strlen(o.dir) + 2 > sizeof full)
             return cli_fail(c, ERR_NAME_LONG, NULL, "the path of '%s' is too long", o.dir);

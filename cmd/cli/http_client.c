@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -69,6 +70,15 @@ int http_client_open(struct http_client **ret, const char *socket_path)
     h->keep = true;
     *ret = h;
     return 0;
+}
+
+int http_client_process(const struct http_client *h)
+{
+    struct ucred who;
+    socklen_t len = sizeof who;
+    if (h->fd < 0 || getsockopt(h->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 || who.pid <= 0)
+        return -1;
+    return pidfd_open(who.pid, 0);
 }
 
 struct http_client *http_client_close(struct http_client *h)

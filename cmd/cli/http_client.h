@@ -28,6 +28,8 @@ int http_connect(const char *socket_path);
  * Connects once; requests reconnect when the server closed. */
 int http_client_open(struct http_client **ret, const char *socket_path);
 struct http_client *http_client_close(struct http_client *h); /* NULL accepted */
+/* A descriptor of the process that serves (pidfd_open(2)), readable when it has ended; the caller's. -1: it cannot be seen. */
+int http_client_process(const struct http_client *h);
 void http_client_tick(struct http_client *h, struct http_tick tick);
 
 /* Sends a whole request and reads the head of the answer: its status (200 …), or ERR_RESET, ERR_PROTOCOL, ERR_INTERRUPTED,

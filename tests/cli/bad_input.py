@@ -79,7 +79,7 @@ COMMANDS = [  # words, exit code, what the sentence says
     (["offer", "x", "nonsense"], USAGE, "'nonsense'"), (["forward", "tcp", "99999", "x/y"], USAGE, "'99999'"),
     (["forward", "tcp", "1", "y"], USAGE, "'y'"), (["ping", "zzz"], USAGE, "'zzz'"), (["dial", "zzz/y"], USAGE, "'zzz'"),
     (["add", "/nonexistent"], FOUND, "'/nonexistent'"), (["import", "/nonexistent"], FOUND, "'/nonexistent'"), (["import", "/"], FAILED, "'/'"),
-    (["bench", "--size", "x"], USAGE, "--size: 'x'"), (["completion", "tcsh"], USAGE, "'tcsh'"), (["gc", "x"], USAGE, "'x'"),
+    (["up", ""], USAGE, "the name of the folder is empty"), (["bench", "--size", "x"], USAGE, "--size: 'x'"), (["completion", "tcsh"], USAGE, "'tcsh'"), (["gc", "x"], USAGE, "'x'"),
 ]
 
 

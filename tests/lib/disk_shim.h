@@ -7,6 +7,8 @@
  * `more` ones after it, or for each `every`-th of them. All of it is in one struct, which a preloaded node maps from the file that DISK_SHIM names, so that
  * tests can read the count and arm it while the node runs. DISK_SHIM_ROOT: the folder. DISK_SHIM_LACKS: `lacks` at the start.
  *
+ * DISK_SHIM_LINGER: a pipe that the process reads at its very end, so that it ends when a test writes there.
+ *
  * With `record_path` (DISK_SHIM_RECORD) every change of the block store's files is appended to that file as a struct disk_record
  * and its bytes, in the order in which they were done: for replays that lose what was not synced.
  */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """File systems that cannot write past the page cache, or only say that they can, or have no holes: files are written, read, killed over,
 removed and collected on them as on any other. And a quota that is used up: the status says so, and what to do about it."""
-import errno, os, pathlib, sys, time, unittest
+import errno, fcntl, os, pathlib, subprocess, sys, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -84,6 +84,26 @@ class PoorDisk(unittest.TestCase):
                     self.assertLess(freed, 1 << 20)
                 else:
                     self.assertGreaterEqual(freed, 4 << 20)
+
+
+class End(unittest.TestCase):
+    def test_down_waits_for_the_process(self):
+        """Not only for its lock: what its files are on is to be unmounted next."""
+        solo.need()
+        with solo.Solo() as node:
+            pipe = node.home / "linger"
+            os.mkfifo(pipe)
+            node.env["DISK_SHIM_LINGER"] = str(pipe)
+            node.start(shim=True)
+            down = subprocess.Popen([solo.P2P, "down"], env=node.env)
+            end = open(pipe, "wb", buffering=0)  # waits until the process reads it
+            with open(node.home / "state" / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with self.assertRaises(subprocess.TimeoutExpired):
+                down.wait(1)
+            end.close()
+            self.assertEqual(down.wait(30), 0)
+            self.assertEqual(node.process.poll(), 0)
 
 
 class Quota(unittest.TestCase):
