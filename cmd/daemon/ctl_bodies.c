@@ -107,7 +107,8 @@ static void on_bytes(struct evbuffer *in, const struct evbuffer_cb_info *info, v
 static struct bufferevent *make(struct event_base *base, void *arg)
 {
     struct ctl_bodies *b = arg;
-    struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+    /* It listens until it is freed, which our reference puts off: the descriptor must not be another's by then */
+    struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     if (!bev)
         return NULL;
     struct body *body = MEM_NEW(struct body);

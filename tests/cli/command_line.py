@@ -596,6 +596,18 @@ class Control(Base):
         self.assertNotIn("Sanitizer", log)
         self.assertNotIn("runtime error", log)
 
+    def test_connections_that_the_node_closes(self):
+        """What comes for a new connection does not go to the one that had its descriptor before."""
+        h = Home(self).up()
+        for method, status in (("GET", 200), ("PUT", 501)) * 10:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(10)
+                s.connect(str(h.dir / "run" / "control"))
+                s.sendall(f"{method} /v1/version?x={'x' * 20000} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+                self.assertTrue(s.recv(1000).startswith(f"HTTP/1.1 {status}".encode()))
+                while s.recv(1000):
+                    pass
+
     def test_slow_reader_does_not_swell_the_node(self):
         h = Home(self).up()
         (h.dir / "f").write_bytes(os.urandom(1 << 20) * 64)
