@@ -97,9 +97,11 @@ static int cat_step(struct task *t)
     if (out.bytes == 0)
         return why_set(&t->why, ERR_CORRUPT, "%s ends before its size", t->q->what);
     ctl_begin(t->q, "application/octet-stream");
-    c->offset += out.bytes;
-    for (unsigned i = 0; i < out.count; i++)
-        ctl_write(t->q, spans[i]);
+    unsigned wrote = 0;
+    for (; wrote < out.count && ctl_write(t->q, spans[wrote]); wrote++)
+        c->offset += spans[wrote].len;
+    if (wrote == 0)
+        return ERR_NO_MEMORY; /* nothing is on its way, whose leaving would wake us */
     t->progress = mono_now();
     return TASK_WAIT;
 }
@@ -183,20 +185,6 @@ static void ls_done(struct task *t)
     free(l);
 }
 
-/* 0, ERR_NO_MEMORY: a page of long names is big */
-static int add_line(struct buf *out, json_t *take_v)
-{
-    char *text = json_dumps(take_v, CTL_JSON);
-    json_decref(take_v);
-    int r = text && buf_try_reserve(out, strlen(text) + 1) ? 0 : ERR_NO_MEMORY;
-    if (r == 0) {
-        buf_add_str(out, text);
-        buf_add_u8(out, '\n');
-    }
-    free(text);
-    return r;
-}
-
 static int ls_entry(void *arg, const struct unixfs_entry *e, uint64_t next)
 {
     struct ls *l = arg;
@@ -225,7 +213,7 @@ static int ls_entry(void *arg, const struct unixfs_entry *e, uint64_t next)
     }
     json_object_set_new(v, "dag_size", json_integer((json_int_t)e->tsize));
     l->rows++;
-    return add_line(&l->out, v);
+    return ctl_page_add(&l->out, v);
 }
 
 static int ls_step(struct task *t)
@@ -246,11 +234,12 @@ static int ls_step(struct task *t)
     if (r == ERR_NOT_DIR)
         return why_set(&t->why, r, "%.200s is not a directory", ctl_param(t->q, "path"));
     if (r == 1)
-        r = add_line(&l->out, json_pack("{sI}", "next", (json_int_t)cursor));
+        r = ctl_page_add(&l->out, json_pack("{sI}", "next", (json_int_t)cursor));
     if (r < 0)
         return r;
     ctl_begin(t->q, "application/x-ndjson");
-    ctl_write(t->q, buf_span(&l->out));
+    if (!ctl_write(t->q, buf_span(&l->out)))
+        return ERR_NO_MEMORY;
     ctl_end(t->q);
     return TASK_ANSWERED;
 }

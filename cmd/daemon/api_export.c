@@ -3,12 +3,14 @@
  * /v1/export: a DAG as a CAR (version 1), in the order of dagwalk.h. */
 #include "cmd/daemon/api.h"
 
+#include "store/base/uvarint.h"
 #include "store/block/dagwalk.h"
 #include "store/codec/car.h"
 
 #include <stdlib.h>
 
-#define PIECE (UINT32_C(1) << 20)
+#define PIECE      (UINT32_C(1) << 20)
+#define FRAME_MOST (CAR_FRAME_MAX + UVARINT_MAX_LEN)
 
 struct export
 {
@@ -32,6 +34,8 @@ static int next_block(struct export *x)
 {
     struct cid cid;
     struct span block;
+    if (!buf_try_reserve(&x->out, FRAME_MOST)) /* before: what the walk has given, it does not give again */
+        return ERR_NO_MEMORY;
     int r = dagwalk_next(x->walk, task_source(&x->task), &cid, &block);
     if (r == ERR_TOO_BIG)
         return why_set(&x->task.why, r, "this DAG has more blocks than an export can remember: raise limits memory");
@@ -78,7 +82,8 @@ static int export_step(struct task *t)
     if (r != 0 && !(r == ERR_MISSING && t->q->began && buf_len(&x->out)))
         return r; /* before the first bytes a failure is an answer of its own, so nothing is sent until a block came */
     ctl_begin(t->q, "application/vnd.ipld.car");
-    ctl_write(t->q, buf_span(&x->out));
+    if (!ctl_write(t->q, buf_span(&x->out)))
+        return ERR_NO_MEMORY;
     buf_clear(&x->out);
     t->progress = mono_now();
     if (!dagwalk_done(x->walk) || r < 0)

@@ -198,10 +198,11 @@ void api_import(struct ctl_request *q)
         finish(q, im);
     } else if (*op_name) {
         ctl_fail(q, ERR_NOT_FOUND, "man 7 p2p-control", "an import has no operation '%.40s'", op_name);
+    } else if (car_reader_input(im->reader, q->body) < 0) {
+        ctl_fail(q, ERR_NO_MEMORY, NULL, "%s", err_text(ERR_NO_MEMORY));
     } else {
         struct import_op *op = MEM_NEW(struct import_op);
         op->import = im;
-        car_reader_input(im->reader, q->body);
         s->busy = true;
         task_start(&op->task, q, import_step, op_done);
         s->task = &op->task;

@@ -200,6 +200,7 @@ static int pins_step(struct task *t)
 {
     struct pins_task *p = (struct pins_task *)t;
     struct pin pin;
+    struct cid from = p->at;
     struct buf out = BUF_INIT;
     char cid[CID_TEXT_SIZE], when[WALL_TEXT_SIZE];
     int r = 1;
@@ -211,15 +212,15 @@ static int pins_step(struct task *t)
                               pin.complete ? "complete" : "incomplete", "since", wall_text(pin.since, when), "name", pin.name);
         if (!v) /* a name that is not UTF-8 */
             v = json_pack("{ss}", "cid", cid);
-        char *text = json_dumps(v, CTL_JSON);
-        buf_printf(&out, "%s\n", text ? text : "{}");
-        free(text);
-        json_decref(v);
+        if (ctl_page_add(&out, v) < 0)
+            r = ERR_NO_MEMORY;
     }
     if (r >= 0) {
         ctl_begin(t->q, "application/x-ndjson");
-        ctl_write(t->q, buf_span(&out));
+        r = ctl_write(t->q, buf_span(&out)) ? r : ERR_NO_MEMORY;
     }
+    if (r == ERR_NO_MEMORY)
+        p->at = from;
     buf_done(&out);
     if (r == 0)
         ctl_end(t->q);

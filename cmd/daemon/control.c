@@ -259,14 +259,17 @@ static void on_sent(struct evhttp_connection *conn, void *arg)
         q->sent(q, q->arg);
 }
 
-void ctl_write(struct ctl_request *q, struct span data)
+bool ctl_write(struct ctl_request *q, struct span data)
 {
     if (!q->http || data.len == 0)
-        return;
+        return true;
     struct evbuffer *b = evbuffer_new();
-    evbuffer_add(b, data.data, data.len);
-    evhttp_send_reply_chunk_with_cb(q->http, b, on_sent, q);
-    evbuffer_free(b);
+    bool good = b && evbuffer_add(b, data.data, data.len) == 0;
+    if (good)
+        evhttp_send_reply_chunk_with_cb(q->http, b, on_sent, q);
+    if (b)
+        evbuffer_free(b);
+    return good;
 }
 
 void ctl_line(struct ctl_request *q, json_t *take_v)
@@ -277,8 +280,21 @@ void ctl_line(struct ctl_request *q, json_t *take_v)
         return;
     size_t len = strlen(text);
     text[len] = '\n'; /* instead of the NUL */
-    ctl_write(q, span_of(text, len + 1));
+    (void)ctl_write(q, span_of(text, len + 1));
     free(text);
+}
+
+int ctl_page_add(struct buf *page, json_t *take_v)
+{
+    char *text = json_dumps(take_v, CTL_JSON);
+    json_decref(take_v);
+    int r = text && buf_try_reserve(page, strlen(text) + 1) ? 0 : ERR_NO_MEMORY;
+    if (r == 0) {
+        buf_add_str(page, text);
+        buf_add_u8(page, '\n');
+    }
+    free(text);
+    return r;
 }
 
 void ctl_end(struct ctl_request *q)

@@ -69,8 +69,11 @@ void ctl_fail(struct ctl_request *q, int err, const char *hint, const char *fmt,
 json_t *ctl_sentence(const char *text); /* JSON is UTF-8, and a sentence may quote what is not: such bytes are '?' */
 void ctl_header(struct ctl_request *q, const char *name, const char *value); /* before anything is answered */
 void ctl_begin(struct ctl_request *q, const char *type);
-void ctl_write(struct ctl_request *q, struct span data); /* copies */
-void ctl_line(struct ctl_request *q, json_t *take_v);    /* an object and a newline */
+/* Copies. false: there is no memory for it now; nothing was written, and `sent` is not called for it. */
+bool ctl_write(struct ctl_request *q, struct span data);
+void ctl_line(struct ctl_request *q, json_t *take_v); /* an object and a newline; a small one, which does not fail */
+/* The same to the end of a page, which is written whole. ERR_NO_MEMORY: the page is as it was. */
+int ctl_page_add(struct buf *page, json_t *take_v);
 void ctl_end(struct ctl_request *q);
 size_t ctl_pending(const struct ctl_request *q); /* bytes written that have not left */
 

@@ -203,6 +203,22 @@ static bool give_up(struct task *t, mono_ns now)
     return !slow_only;
 }
 
+/* Memory may come back: what it is lacking for is not refused at once. */
+static bool worth_waiting(struct task *t, int r)
+{
+    mono_ns now = mono_now(), since = t->short_since ? t->short_since : now;
+    t->short_since = r == ERR_NO_MEMORY ? since : 0;
+    return r == ERR_NO_MEMORY && !t->why.text[0] && now - since < config_u64(t->d->config, CONFIG_TIMEOUT_READ);
+}
+
+static const char *waits_for(int r)
+{
+    return r == ERR_MISSING     ? "waiting for a block from peers"
+           : r == TASK_WAIT     ? "waiting for the reader"
+           : r == ERR_NO_MEMORY ? "waiting for memory"
+                                : NULL;
+}
+
 static void run(struct task *t)
 {
     struct daemon *d = t->d;
@@ -215,7 +231,7 @@ static void run(struct task *t)
         r = t->step(t);
         store_read_end(d->reader);
     }
-    t->q->waits_for = r == ERR_MISSING ? "waiting for a block from peers" : r == TASK_WAIT ? "waiting for the reader" : NULL;
+    t->q->waits_for = waits_for(r);
     if (r == TASK_ANSWERED) {
         end(t);
         return;
@@ -224,7 +240,7 @@ static void run(struct task *t)
         r = t->failure;
     if (r == ERR_MISSING)
         r = want_missing(t, s);
-    if (r == ERR_AGAIN) {
+    if (worth_waiting(t, r) || r == ERR_AGAIN) {
         again_soon(t);
         r = 0;
     }

@@ -8,6 +8,7 @@
  *     ▲            ├─ ERR_MISSING ─► PARKED on blocks ─┐
  *     │            ├─ TASK_WAIT ─► PARKED till woken ──┤
  *     │            ├─ ERR_AGAIN ─► PARKED a moment ────┤
+ *     │            ├─ ERR_NO_MEMORY ─► the same, for no longer than the read timeout; with `why` it is a failure
  *     └────────────┼───────────────────────────────────┘
  *                  └─ other error ─► failure answered, ended
  *
@@ -33,6 +34,7 @@ struct task {
     struct why why;                 /* a step may set it before it fails */
     int failure;                    /* a want that ended badly; 0: none */
     mono_ns began, progress, again; /* `again`: run at that time */
+    mono_ns short_since;            /* since when there is no memory for the step; 0: there is */
     bool is_ready;
     struct task *prev, *next, *next_ready;
 };

@@ -147,6 +147,12 @@ void *mem_big(size_t count, size_t size)
     return __builtin_mul_overflow(count, size, &bytes) ? NULL : malloc(bytes ? bytes : 1);
 }
 
+void *mem_big_grow(void *p, size_t count, size_t size)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : realloc(p, bytes ? bytes : 1);
+}
+
 void *mem_new(size_t size)
 {
     void *p = calloc(1, size ? size : 1);

@@ -116,7 +116,8 @@ void buf_truncate(struct buf *b, size_t len); /* keeps the first len bytes; len 
 
 /* ---- memory that may fail: big buffers of a request or a connection, which is refused, waits or takes less ---- */
 
-void *mem_big(size_t count, size_t size); /* not zeroed; NULL: there is none */
+void *mem_big(size_t count, size_t size);               /* not zeroed; NULL: there is none */
+void *mem_big_grow(void *p, size_t count, size_t size); /* realloc of an array; NULL: there is none, p is as it was */
 
 /* ---- memory that does not fail ---- */
 

@@ -54,33 +54,42 @@ struct carfile *carfile_free(struct carfile *f)
 
 /* ---- the index ---- */
 
-static int charge(struct carfile *f, size_t bytes)
+/* `p`, of `had` bytes, with room for `bytes`. NULL: it is as it was, and why. */
+static void *grow(struct carfile *f, void *p, size_t had, size_t bytes, int *ret_why)
 {
-    if (f->charged + bytes > f->most)
-        return ERR_TOO_BIG;
-    if (f->budget && !budget_take(f->budget, BUDGET_TABLE, bytes))
-        return ERR_AGAIN;
-    f->charged += bytes;
-    return 0;
+    *ret_why = ERR_TOO_BIG;
+    if (f->charged + bytes - had > f->most)
+        return NULL;
+    *ret_why = ERR_AGAIN;
+    if (f->budget && !budget_take(f->budget, BUDGET_TABLE, bytes - had))
+        return NULL;
+    *ret_why = ERR_NO_MEMORY;
+    p = mem_big_grow(p, bytes, 1);
+    if (p)
+        f->charged += bytes - had;
+    else if (f->budget)
+        budget_give(f->budget, BUDGET_TABLE, bytes - had);
+    return p;
 }
 
 /* For one row more, before the walk takes a step that cannot be taken back */
 static int room(struct carfile *f)
 {
+    int why = ERR_TOO_BIG;
     if (f->count == f->cap) {
         size_t cap = f->cap ? 2 * f->cap : ROWS_FIRST;
-        int r = charge(f, (cap - f->cap) * sizeof *f->rows);
-        if (r < 0)
-            return r;
-        f->rows = mem_grow(f->rows, cap, sizeof *f->rows);
+        struct row *rows = grow(f, f->rows, f->cap * sizeof *rows, cap * sizeof *rows, &why);
+        if (!rows)
+            return why;
+        f->rows = rows;
         f->cap = cap;
     }
     if (f->cids_len + CID_MAX > f->cids_cap) {
         size_t cap = f->cids_cap ? 2 * f->cids_cap : (size_t)ROWS_FIRST * CID_MAX;
-        int r = cap > UINT32_MAX ? ERR_TOO_BIG : charge(f, cap - f->cids_cap);
-        if (r < 0)
-            return r;
-        f->cids = mem_grow(f->cids, cap, 1);
+        uint8_t *cids = cap > UINT32_MAX ? NULL : grow(f, f->cids, f->cids_cap, cap, &why);
+        if (!cids)
+            return why;
+        f->cids = cids;
         f->cids_cap = cap;
     }
     return 0;

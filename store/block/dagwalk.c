@@ -86,8 +86,14 @@ static int seen_room(struct dagwalk *w)
     int r = charge(w, cap * MARK);
     if (r < 0)
         return r;
+    uint8_t(*seen)[MARK] = mem_big(cap, MARK);
+    if (!seen) {
+        give(w, cap * MARK);
+        return ERR_NO_MEMORY;
+    }
+    memset(seen, 0, cap * MARK);
     w->seen_cap = cap;
-    w->seen = mem_array(cap, MARK);
+    w->seen = seen;
     for (size_t i = 0; i < old.seen_cap; i++)
         if (memcmp(old.seen[i], none, MARK) != 0)
             memcpy(slot_of(w, old.seen[i]), old.seen[i], MARK);
@@ -108,11 +114,17 @@ static int push(void *arg, const struct cid *cid)
 {
     struct dagwalk *w = arg;
     if (w->count == w->cap) {
-        size_t cap = w->cap < STACK_FIRST ? STACK_FIRST : 2 * w->cap;
-        w->refused = charge(w, (cap - w->cap) * sizeof *w->stack);
+        size_t cap = w->cap < STACK_FIRST ? STACK_FIRST : 2 * w->cap, more = (cap - w->cap) * sizeof *w->stack;
+        w->refused = charge(w, more);
         if (w->refused < 0)
             return 1;
-        w->stack = mem_grow(w->stack, cap, sizeof *w->stack);
+        struct cid *stack = mem_big_grow(w->stack, cap, sizeof *w->stack);
+        if (!stack) {
+            give(w, more);
+            w->refused = ERR_NO_MEMORY;
+            return 1;
+        }
+        w->stack = stack;
         w->cap = cap;
     }
     w->stack[w->count++] = *cid;

@@ -20,8 +20,8 @@ struct dagwalk *dagwalk_free(struct dagwalk *w);                                
 
 /* 1: the next block (identity CIDs are passed over, what they link to is not; a damaged block is one without links); 0: that
  * was all. ERR_MISSING: it is not held; it and those of the next ones that are not held either are noted in the source.
- * ERR_AGAIN: the budget says not now. ERR_TOO_BIG: more blocks than most_bytes can remember. Errors of the source. After an
- * error the same call may be made again. */
+ * ERR_AGAIN: the budget says not now; ERR_NO_MEMORY: the machine has not what it grants. ERR_TOO_BIG: more blocks than
+ * most_bytes can remember. Errors of the source. After an error the same call may be made again. */
 int dagwalk_next(struct dagwalk *w, struct block_source *s, struct cid *ret, struct span *ret_block);
 
 bool dagwalk_done(const struct dagwalk *w);

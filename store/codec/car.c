@@ -105,11 +105,12 @@ static struct span front(const struct car_reader *r)
     return left < s.len ? span_sub(s, 0, (size_t)left) : s;
 }
 
-void car_reader_input(struct car_reader *r, struct span in)
+int car_reader_input(struct car_reader *r, struct span in)
 {
     release_taken(r);
-    if (r->state < READ_END) /* what follows the end is the index: not ours */
-        buf_add_span(&r->in, in);
+    if (r->state >= READ_END) /* what follows the end is the index: not ours */
+        return 0;
+    return buf_try_add(&r->in, in) ? 0 : ERR_NO_MEMORY;
 }
 
 void car_reader_eof(struct car_reader *r)

@@ -51,8 +51,8 @@ struct car_reader;
 struct car_reader *car_reader_new(void);
 struct car_reader *car_reader_free(struct car_reader *r); /* NULL accepted */
 /* Copies `in`; call car_reader_next until it says 0 before the next input, so that one frame plus one input is all that
- * is kept. */
-void car_reader_input(struct car_reader *r, struct span in);
+ * is kept. 0; ERR_NO_MEMORY: nothing of it was taken. */
+int car_reader_input(struct car_reader *r, struct span in);
 /* No more bytes will come. */
 void car_reader_eof(struct car_reader *r);
 /* 1: an event; 0: more input needed, or the end was told. ERR_INVALID, ERR_TOO_BIG (a frame or header over its limit),

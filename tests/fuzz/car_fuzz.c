@@ -34,7 +34,7 @@ static struct summary read_all(struct span file, size_t step)
     struct car_reader *r = car_reader_new();
     struct summary s = {0};
     for (size_t at = 0; at < file.len && s.end == 0; at += step) {
-        car_reader_input(r, span_sub(file, at, step));
+        (void)car_reader_input(r, span_sub(file, at, step));
         s.end = drain(r, &s);
     }
     car_reader_eof(r);

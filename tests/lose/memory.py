@@ -162,13 +162,16 @@ class Memory(unittest.TestCase):
         (place / "big").write_bytes(content(0))
         for i in range(3000):
             (place / f"a name that is long enough for a long listing {i}").touch()
-        cid = node.run("add", place).stdout.split()[0]
-        commands = (["add", place], ["ls", cid], ["pin", cid], ["unpin", cid], ["verify"], ["gc"], ["limits"], ["peers"], ["status"])
-        for every in EVERY:
+        cid, held = (node.run("add", path).stdout.split()[0] for path in (place, self.held(node)))
+        car, got = node.home / "car", node.home / "got"
+        waits = (["cat", f"{held}/big"], ["export", "-o", car, held], ["get", "-o", got, held], ["ls", held])
+        commands = waits + (["add", place], ["import", car], ["pin", cid], ["unpin", cid], ["verify"], ["gc"], ["limits"], ["peers"], ["status"])
+        for every, until in [(n, 1.0) for n in EVERY] + [(1, None)]:
             for command in commands:
-                where = f"each {every}: p2p {command[0]}"
+                where = f"each {every}{'' if until else ' until it ended'}: p2p {command[0]}"
+                subprocess.run(["rm", "-rf", got], check=True)
                 node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, every)
-                timer = threading.Timer(1.0, node.disk.disarm)  # some wait for memory
+                timer = threading.Timer(until or 600, node.disk.disarm)
                 timer.start()
                 p = subprocess.run([solo.P2P, *map(str, command)], env=node.env, capture_output=True, timeout=60)
                 for text in "log", "status", "waiting", "peers":
@@ -182,8 +185,25 @@ class Memory(unittest.TestCase):
                 if p.returncode:
                     told += 1
                     self.assertTrue(p.stderr, where)
-        self.assertEqual(node.run("cat", f"{node.run('add', place).stdout.split()[0]}/a name that is long enough for a long listing 7").returncode, 0)
+                if until and command in waits:
+                    self.assertEqual(p.returncode, 0, f"{where}: memory was back before it gives up: {p.stderr}")
+                if command[0] == "cat":
+                    self.assertEqual(p.stdout, content(0)[:len(p.stdout)], where)
+                    self.assertTrue(p.returncode or len(p.stdout) == SIZE, where)
+                if command[0] == "get" and p.returncode == 0:
+                    self.assertEqual((got / "big").read_bytes(), content(0), where)
+        for command in commands:
+            subprocess.run(["rm", "-rf", got], check=True)
+            p = node.run(*command) if command[0] != "cat" else subprocess.run([solo.P2P, *command], env=node.env, capture_output=True)
+            self.assertEqual(p.returncode, 0, f"after: p2p {command[0]}: {p.stderr}")
         print(f"{struck} allocations failed, {told} commands told so", file=sys.stderr)
+
+    def held(self, node):
+        """A folder that no collection takes away"""
+        place = node.home / "held"
+        place.mkdir()
+        (place / "big").write_bytes(content(0))
+        return place
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ static unsigned blocks_in(struct span car, const struct cid *root)
     struct car_reader *r = car_reader_new();
     struct car_event ev;
     unsigned n = 0;
-    car_reader_input(r, car);
+    cr_assert_eq(car_reader_input(r, car), 0);
     car_reader_eof(r);
     while (car_reader_next(r, &ev) == 1) {
         if (ev.type == CAR_HEADER)

@@ -51,7 +51,7 @@ static struct result read_all(struct span file, size_t step)
     for (size_t at = 0; at < file.len && res.end == 0; at += step) {
         struct span part = span_sub(file, at, step);
         uint8_t *exact = mem_copy(part.data, part.len);
-        car_reader_input(r, span_of(exact, part.len));
+        cr_assert_eq(car_reader_input(r, span_of(exact, part.len)), 0);
         free(exact);
         res.end = drain(r, &res);
     }
