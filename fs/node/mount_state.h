@@ -84,6 +84,9 @@ struct mount {
     struct hold_list holds;   /* of content whose record is not known to be on disk */
     struct hold_list syncing; /* the same, a sync is on its way for them */
     bool sync_running;
+    struct share_sink *dirs;    /* where blocks of directories go */
+    struct hold_list published; /* of the directory that is begun and not finished: no record tells of them yet */
+    uint64_t publishing;        /* its number (tree_publishing) */
     unsigned flights, commands; /* jobs and puts that have not answered; commands that have not been settled */
     struct put *puts_failed;
     int put_error;                /* what the last put answered */

@@ -306,6 +306,15 @@ void share_tick(struct mount *m, mono_ns now)
 
 /* ---- roots ---- */
 
+static struct block_sink *dirs_sink(struct mount *m)
+{
+    if (!m->dirs) {
+        m->dirs = MEM_NEW(struct share_sink);
+        share_sink_init(m->dirs, m, NULL);
+    }
+    return &m->dirs->sink;
+}
+
 /* The CID of no bytes; its block is stored so that the CID can be read. */
 static int empty_root(struct mount *m, struct unixfs_root *ret)
 {
@@ -313,9 +322,8 @@ static int empty_root(struct mount *m, struct unixfs_root *ret)
     ret->size = ret->tsize = 0;
     if (source_has(m->source, &ret->cid))
         return 0;
-    struct share_sink sink;
-    share_sink_init(&sink, m, NULL);
-    return sink.sink.put(&sink.sink, block_from(NULL, BUDGET_WRITE, &ret->cid, SPAN_NONE));
+    struct block_sink *s = dirs_sink(m);
+    return s->put(s, block_from(NULL, BUDGET_WRITE, &ret->cid, SPAN_NONE));
 }
 
 int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)
@@ -327,10 +335,8 @@ int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_ro
     r->reads_content = true;
     if (n.type == TREE_DIR ||
         (n.type == TREE_SYMLINK && cid_is_none(&n.content.cid))) { /* a symlink that keeps is what it keeps */
-        struct share_sink sink;
-        share_sink_init(&sink, m, NULL);
         rc = n.type == TREE_DIR ? share_settle_all(m, r) : 0;
-        return rc < 0 ? rc : tree_publish(m->share, id, &sink.sink, ret);
+        return rc < 0 ? rc : tree_publish(m->share, id, dirs_sink(m), ret);
     }
     uint8_t key[8];
     memcpy(key, &id, sizeof key);
@@ -390,6 +396,8 @@ void share_free(struct mount *m)
         store_guard_unref(f->guard);
         free(f);
     }
+    hold_release(m, &m->published);
     hold_release(m, &m->holds);
     hold_release(m, &m->syncing);
+    free(m->dirs);
 }

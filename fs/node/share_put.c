@@ -72,8 +72,18 @@ static void on_synced(void *arg, int result)
         hold_move(&m->holds, &m->syncing); /* the records are in memory still: so are the holds */
 }
 
+/* When the directory that they are for is finished, or given up */
+static void published_end(struct mount *m)
+{
+    uint64_t number = tree_publishing(m->share);
+    if (number != m->publishing)
+        hold_move(&m->holds, &m->published);
+    m->publishing = number;
+}
+
 void share_holds_sync(struct mount *m)
 {
+    published_end(m);
     if (m->sync_running || m->holds.count == 0)
         return;
     hold_move(&m->syncing, &m->holds);
@@ -211,7 +221,7 @@ static void put(struct put *p)
     struct mount *m = p->m;
     blockcache_pin(m->cache, p->block);
     blockstore_hold(m->o.store, &p->block->cid);
-    hold_add(p->f ? &p->f->holds : &m->holds, &p->block->cid);
+    hold_add(p->f ? &p->f->holds : &m->published, &p->block->cid);
     submit(p);
 }
 
@@ -266,11 +276,13 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl)
 static int sink_put(struct block_sink *self, struct block *take_b)
 {
     struct share_sink *s = (struct share_sink *)self;
+    published_end(s->m);
     put(put_new(s->m, s->f, take_b));
     return 0;
 }
 
+/* The parents of a file are a hundredth of what was written, which is charged. */
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f)
 {
-    *s = (struct share_sink){.sink = {.put = sink_put, .budget = NULL}, .m = m, .f = f};
+    *s = (struct share_sink){.sink = {.put = sink_put, .budget = f ? NULL : m->o.budget}, .m = m, .f = f};
 }

@@ -68,6 +68,7 @@ static void mark_dirty(struct change *c, uint64_t dir)
 {
     while (dir != 0) {
         struct tree_record rec;
+        publishing_touched(c->tree, dir);
         get_again(c, dir, &rec);
         if (rec.flags & RECORD_DIRTY)
             return;
@@ -128,6 +129,7 @@ static void orphan(struct change *c, uint64_t id, wall_ns now)
     if (rec.type == TREE_SYMLINK)
         symlink_lets_go(c, id, &rec);
     if (rec.type == TREE_DIR) {
+        publishing_touched(c->tree, id);
         drop_reference(c, &rec);
         rec.content = (struct unixfs_root){.size = 0};
         rec.flags |= RECORD_DIRTY;

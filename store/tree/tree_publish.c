@@ -4,7 +4,8 @@
  * state of the tree; a directory is made only when all below it are up to date at that moment, so the root that comes out is
  * the tree as it is then, not a mix. A change in between makes its directories dirty again, and they are made again.
  *
- * When the sink has no room in the middle of a directory, the next call goes on there, if nothing has changed. */
+ * When the sink has no room in the middle of a directory, the next call goes on there, whatever it was called for: two that
+ * ask for large directories would else undo each other's work. Those below it are up to date as long as it was not touched. */
 #include "store/tree/tree_state.h"
 
 #include "store/tree/tempname.h"
@@ -21,6 +22,12 @@ void publishing_reset(struct publishing *p)
 {
     unixfs_dir_builder_free(p->builder);
     *p = (struct publishing){.dir = 0};
+}
+
+void publishing_touched(struct tree *t, uint64_t dir)
+{
+    if (t->publishing.dir == dir)
+        publishing_reset(&t->publishing);
 }
 
 /* ---- blocks that entries need ---- */
@@ -112,15 +119,24 @@ static size_t builder_memory(const struct tree *t)
     return part < UNIXFS_DIR_MEMORY_MIN ? UNIXFS_DIR_MEMORY_MIN : part < BUILDER_MEMORY ? (size_t)part : BUILDER_MEMORY;
 }
 
-static int build(struct publish *m, struct unixfs_root *ret)
+static bool is_begun(const struct publish *m)
+{
+    return m->p->dir == m->dir && m->p->sink == m->sink;
+}
+
+/* 0: it is made. */
+static int build(struct publish *m)
 {
     struct publishing *p = m->p;
-    if (p->dir != m->dir || p->seq != m->tree->seq) {
+    if (!is_begun(m)) {
         publishing_reset(p);
         p->dir = m->dir;
-        p->seq = m->tree->seq;
+        p->number = ++m->tree->publish_count;
+        p->sink = m->sink;
     }
     int r = 0;
+    if (p->is_made)
+        return 0;
     if (!p->builder) {
         r = m->sink ? each_entry(m, p->symlinks + 1, emit_made) : 0;
         if (r < 0)
@@ -129,27 +145,30 @@ static int build(struct publish *m, struct unixfs_root *ret)
             unixfs_dir_builder_new(&(struct unixfs_dir_options){.sink = m->sink, .memory_max = builder_memory(m->tree)});
         r = each_entry(m, 0, add_entry);
     }
-    *ret = (struct unixfs_root){.size = 0};
-    while (r == 0 && (r = unixfs_dir_builder_finish(p->builder, &ret->cid, &ret->tsize)) == 1)
+    while (r == 0 && (r = unixfs_dir_builder_finish(p->builder, &p->made.cid, &p->made.tsize)) == 1)
         r = each_entry(m, 0, add_entry); /* it is larger than the builder's memory */
-    if (r != ERR_AGAIN)
+    p->is_made = r == 0;
+    if (r == 0)
+        p->builder = unixfs_dir_builder_free(p->builder);
+    else if (r != ERR_AGAIN)
         publishing_reset(p);
     return r;
 }
 
 /* The directory's record says what it is now. With a sink its blocks exist, and are referred to. */
-static int settle(struct publish *m, struct tree_record *rec, const struct unixfs_root *root)
+static int settle(struct publish *m, struct tree_record *rec)
 {
     struct change *c;
     int r = change_begin(m->tree, CHANGE_BYTES, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
-    rec->content = *root;
+    rec->content = m->p->made;
     rec->flags = m->sink ? RECORD_REFERS : 0;
     if (m->sink)
-        change_ref(c, &root->cid);
+        change_ref(c, &rec->content.cid);
     edit_put_node(c, m->dir, rec);
     change_submit(c);
+    publishing_reset(m->p);
     return 0;
 }
 
@@ -191,15 +210,14 @@ static int work_top(struct publish *m, struct buf *stack)
     struct tree_record rec;
     int r = view_node(m->tree, m->dir, &rec);
     bool done = r == 0 && usable(&rec, m->sink);
-    if (r == 0 && !done)
+    if (r == 0 && !done && !is_begun(m))
         r = push_needed(m, stack);
     if (r < 0 || buf_len(stack) > len)
         return r;
-    struct unixfs_root root;
     if (!done)
-        r = build(m, &root);
+        r = build(m);
     if (r == 0 && !done)
-        r = settle(m, &rec, &root);
+        r = settle(m, &rec);
     if (r < 0)
         return r;
     buf_truncate(stack, len - sizeof m->dir);
@@ -213,6 +231,8 @@ static int publish_dir(struct tree *t, uint64_t id, struct block_sink *sink, str
     struct tree_record rec;
     int r = 0;
     buf_add(&stack, &id, sizeof id);
+    if (m.p->dir && m.p->dir != id && m.p->sink == sink)
+        buf_add(&stack, &m.p->dir, sizeof m.p->dir);
     while (r >= 0 && buf_len(&stack) > 0) {
         r = work_top(&m, &stack);
         /* Only after one was made: a call that ends has brought the next one closer. */
@@ -220,11 +240,18 @@ static int publish_dir(struct tree *t, uint64_t id, struct block_sink *sink, str
             r = ERR_AGAIN;
     }
     buf_done(&stack);
+    if (r < 0 && r != ERR_AGAIN)
+        publishing_reset(m.p);
     if (r >= 0)
         r = view_node(t, id, &rec);
     if (r == 0)
         *ret = rec.content;
     return r;
+}
+
+uint64_t tree_publishing(const struct tree *t)
+{
+    return t->publishing.number;
 }
 
 int tree_publish(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret)

@@ -19,12 +19,16 @@
 
 struct unixfs_dir_builder;
 
-/* A directory that is being published, when a call ended in the middle of it (tree_publish.c) */
+/* A directory that is being published, when a call ended in the middle of it (tree_publish.c). Forgotten when its entries, or
+ * anything below it, change. */
 struct publishing {
-    uint64_t dir, seq; /* valid while t->seq is still that */
+    uint64_t dir, number; /* 0: none */
+    struct block_sink *sink;
     uint64_t symlinks; /* blocks of those up to this id were emitted */
     bool empty_file;   /* its block was emitted */
     struct unixfs_dir_builder *builder;
+    bool is_made; /* it only remains to say so in its record */
+    struct unixfs_root made;
 };
 
 struct change {
@@ -62,6 +66,7 @@ struct tree {
     bool closed;
 
     struct publishing publishing;
+    uint64_t publish_count;
 };
 
 /* ---- tree_change.c ---- */
@@ -123,5 +128,6 @@ int edit_let_go(struct tree *t, uint64_t id);
 
 /* ---- tree_publish.c ---- */
 void publishing_reset(struct publishing *p);
+void publishing_touched(struct tree *t, uint64_t dir);
 
 #endif

@@ -552,6 +552,72 @@ static void test_publish_sharded(void)
     bed_free(&b);
 }
 
+static uint64_t big_dir(struct bed *b, const char *name)
+{
+    char entry[40];
+    uint64_t dir = make_dir(b, TREE_ROOT, name);
+    for (unsigned i = 0; i < 6000; i++) {
+        snprintf(entry, sizeof entry, "entry number %u", i);
+        add_file(b, dir, entry, "same");
+    }
+    bed_settle(b); /* what is on its way has the budget */
+    return dir;
+}
+
+/* It goes on where it was although other directories change; when its own entries do, it begins anew, and is right. */
+static void test_publish_while_changing(void)
+{
+    struct bed b;
+    struct unixfs_root root, after;
+    bed_new(&b);
+    struct store_sink sink = {.sink = {.put = store_put}, .b = &b};
+    uint64_t dir = big_dir(&b, "big"), other = make_dir(&b, TREE_ROOT, "other");
+    int r;
+    char name[40];
+    for (unsigned turn = 0; (r = tree_publish(b.t, dir, &sink.sink, &root)) == ERR_AGAIN; turn++) {
+        CHECK(turn < 1000 && tree_publishing(b.t) == 1);
+        snprintf(name, sizeof name, "%u", turn);
+        (void)make_file(&b, other, name);
+    }
+    CHECK_EQ(r, 0);
+    CHECK_EQ(tree_publishing(b.t), 0);
+    expect_cid(&root, SHARDED);
+    (void)make_file(&b, dir, "one more");
+    CHECK_EQ(tree_publish(b.t, dir, &sink.sink, &after), ERR_AGAIN);
+    CHECK_EQ(tree_unlink(b.t, place(dir, "one more"), 2), 0);
+    CHECK_EQ(tree_publishing(b.t), 0);
+    publish(&b, dir, &sink.sink, &after);
+    CHECK(cid_eq(&root.cid, &after.cid));
+    bed_free(&b);
+}
+
+/* Two that are asked for in turn do not undo each other's work; one that is removed meanwhile is in nobody's way. */
+static void test_publish_two(void)
+{
+    struct bed b;
+    struct unixfs_root root[2];
+    bed_new(&b);
+    struct store_sink sink = {.sink = {.put = store_put}, .b = &b};
+    uint64_t dirs[2] = {big_dir(&b, "a"), big_dir(&b, "b")};
+    int r[2] = {ERR_AGAIN, ERR_AGAIN};
+    for (unsigned turn = 0; r[0] || r[1]; turn++) {
+        CHECK(turn < 2000);
+        r[turn % 2] = tree_publish(b.t, dirs[turn % 2], &sink.sink, &root[turn % 2]);
+    }
+    expect_cid(&root[0], SHARDED);
+    expect_cid(&root[1], SHARDED);
+    uint64_t empty = make_dir(&b, TREE_ROOT, "c");
+    sink.puts = 2; /* the next is refused */
+    CHECK_EQ(tree_publish(b.t, empty, &sink.sink, &root[0]), ERR_AGAIN);
+    CHECK(tree_publishing(b.t) != 0);
+    CHECK_EQ(tree_rmdir(b.t, place(TREE_ROOT, "c"), 2), 0);
+    tree_forget(b.t, empty);
+    CHECK_EQ(tree_publishing(b.t), 0);
+    publish(&b, dirs[0], &sink.sink, &root[0]);
+    expect_cid(&root[0], SHARDED);
+    bed_free(&b);
+}
+
 /* ---- trouble ---- */
 
 static void test_two_trees(void)
@@ -854,6 +920,8 @@ int main(int argc, char **argv)
         {"readdir", test_readdir_survives_changes},
         {"publish", test_publish},
         {"publish sharded", test_publish_sharded},
+        {"publish while changing", test_publish_while_changing},
+        {"publish two", test_publish_two},
         {"two trees", test_two_trees},
         {"back-pressure", test_back_pressure},
         {"back-pressure of removals", test_back_pressure_of_removals},
