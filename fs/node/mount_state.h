@@ -77,17 +77,14 @@ struct mount {
     /* share/ */
     struct tree *share;
     struct share_file *files; /* open or unfinished, ring of no order */
-    unsigned file_count;
     struct handle *handles;   /* all that are open */
     struct car *cars;         /* indexes of .car files, last used first */
     uint64_t unfinished;      /* dirty bytes are in memory */
     struct hold_list holds;   /* of content whose record is not known to be on disk */
     struct hold_list syncing; /* the same, a sync is on its way for them */
     bool sync_running;
-    struct share_sink *dirs;    /* where blocks of directories go */
-    struct hold_list published; /* of the directory that is begun and not finished: no record tells of them yet */
-    uint64_t publishing;        /* its number (tree_publishing) */
-    unsigned flights, commands; /* jobs and puts that have not answered; commands that have not been settled */
+    struct share_sink *dirs;                /* where blocks of directories go; NULL before the first */
+    unsigned file_count, flights, commands; /* flights: jobs and puts that have not answered; commands: not settled */
     struct put *puts_failed;
     int put_error;                /* what the last put answered */
     mono_ns next_tick, cache_due; /* the latter: when the cache is given up */

@@ -396,7 +396,8 @@ void share_free(struct mount *m)
         store_guard_unref(f->guard);
         free(f);
     }
-    hold_release(m, &m->published);
+    if (m->dirs)
+        hold_release(m, &m->dirs->holds);
     hold_release(m, &m->holds);
     hold_release(m, &m->syncing);
     free(m->dirs);

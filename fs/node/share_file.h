@@ -73,7 +73,9 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl); /* hashes, h
 struct share_sink {
     struct block_sink sink; /* first */
     struct mount *m;
-    struct share_file *f; /* NULL: a directory's block */
+    struct share_file *f;   /* NULL: directories' blocks */
+    uint64_t publishing;    /* of which directory (tree_publishing); */
+    struct hold_list holds; /* of its blocks: no record tells of them yet */
 };
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f);
 void share_put_retry(struct mount *m);   /* those that failed */

@@ -11,6 +11,8 @@
 
 #include "store/base/log.h"
 #include "store/content/hasher.h"
+#include "store/unixfs/hamt.h"
+#include "store/unixfs/unixfs_node.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -23,17 +25,25 @@
 /* Our own blocks are sha2-256 and raw or dag-pb: a hold in memory is a byte and the digest. */
 #define HOLD_ROW (1 + SHA256_SIZE)
 
+static bool hold_row(const struct cid *cid, uint8_t row[HOLD_ROW])
+{
+    struct span digest = cid_digest(cid);
+    if (digest.len != SHA256_SIZE)
+        return false;
+    row[0] = cid_codec(cid) == CODEC_RAW;
+    memcpy(row + 1, digest.data, SHA256_SIZE);
+    return true;
+}
+
 void hold_add(struct hold_list *l, const struct cid *cid)
 {
     if (l->count == l->cap) {
         l->cap = l->cap ? l->cap * 2 : 1; /* a small file has one */
         l->rows = mem_grow(l->rows, l->cap, HOLD_ROW);
     }
-    uint8_t *row = l->rows + l->count++ * HOLD_ROW;
-    struct span digest = cid_digest(cid);
-    assert(digest.len == SHA256_SIZE);
-    row[0] = cid_codec(cid) == CODEC_RAW;
-    memcpy(row + 1, digest.data, SHA256_SIZE);
+    bool fits = hold_row(cid, l->rows + l->count++ * HOLD_ROW);
+    assert(fits);
+    (void)fits;
 }
 
 void hold_move(struct hold_list *to, struct hold_list *from)
@@ -62,6 +72,30 @@ void hold_release(struct mount *m, struct hold_list *l)
     *l = (struct hold_list){0};
 }
 
+/* The newest that this block of a directory links to: those below come before it, in the order of its links. When it is stored,
+ * it keeps them. */
+static void hold_take_below(struct hold_list *from, const struct block *b, struct hold_list *ret)
+{
+    struct dagpb_link links[HAMT_FANOUT];
+    uint8_t row[HOLD_ROW];
+    size_t count = 0, n = 0;
+    struct unixfs_node node;
+    struct cid cid;
+    if (unixfs_parse(&b->cid, block_span(b), &node) < 0)
+        return;
+    struct dagpb_iter it = dagpb_iter(&node.pb);
+    while (count < HAMT_FANOUT && dagpb_next(&it, &links[count]))
+        count++;
+    while (count-- > 0 && n < from->count) {
+        dagpb_link_cid(&links[count], &cid);
+        n += hold_row(&cid, row) && memcmp(from->rows + (from->count - 1 - n) * HOLD_ROW, row, HOLD_ROW) == 0;
+    }
+    if (n == 0)
+        return;
+    from->count -= n;
+    *ret = (struct hold_list){mem_copy(from->rows + from->count * HOLD_ROW, n * HOLD_ROW), n, n};
+}
+
 static void on_synced(void *arg, int result)
 {
     struct mount *m = arg;
@@ -73,17 +107,18 @@ static void on_synced(void *arg, int result)
 }
 
 /* When the directory that they are for is finished, or given up */
-static void published_end(struct mount *m)
+static void look_at_dirs(struct mount *m)
 {
     uint64_t number = tree_publishing(m->share);
-    if (number != m->publishing)
-        hold_move(&m->holds, &m->published);
-    m->publishing = number;
+    if (!m->dirs || m->dirs->publishing == number)
+        return;
+    hold_move(&m->holds, &m->dirs->holds);
+    m->dirs->publishing = number;
 }
 
 void share_holds_sync(struct mount *m)
 {
-    published_end(m);
+    look_at_dirs(m);
     if (m->sync_running || m->holds.count == 0)
         return;
     hold_move(&m->syncing, &m->holds);
@@ -99,6 +134,7 @@ struct put {
     struct share_file *f;     /* NULL: a directory's block */
     struct editor_flight *fl; /* NULL: a parent */
     struct block *block;      /* a reference */
+    struct hold_list below;   /* of a directory's block: what need not be held when it is stored */
     bool failed;              /* counted in f->unstored */
     struct put *next;         /* mount.puts_failed */
 };
@@ -128,6 +164,10 @@ static void put_end(struct put *p, int result)
         editor_stored(p->fl, result);
     blockcache_unpin(p->m->cache, &p->block->cid);
     block_unref(p->block);
+    if (result == 0)
+        hold_release(p->m, &p->below);
+    else
+        hold_move(&p->m->holds, &p->below);
     if (p->f) {
         p->f->away--;
         p->f->unstored -= p->failed;
@@ -221,7 +261,7 @@ static void put(struct put *p)
     struct mount *m = p->m;
     blockcache_pin(m->cache, p->block);
     blockstore_hold(m->o.store, &p->block->cid);
-    hold_add(p->f ? &p->f->holds : &m->published, &p->block->cid);
+    hold_add(p->f ? &p->f->holds : &m->dirs->holds, &p->block->cid);
     submit(p);
 }
 
@@ -276,8 +316,11 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl)
 static int sink_put(struct block_sink *self, struct block *take_b)
 {
     struct share_sink *s = (struct share_sink *)self;
-    published_end(s->m);
-    put(put_new(s->m, s->f, take_b));
+    struct put *p = put_new(s->m, s->f, take_b);
+    look_at_dirs(s->m);
+    if (!s->f)
+        hold_take_below(&s->holds, take_b, &p->below);
+    put(p);
     return 0;
 }
 

@@ -149,11 +149,11 @@ void tree_retry(struct tree *t);             /* submits those again; tree_sync a
 /* The root CID of a directory (or the DAG of a file) as it is now. Directory blocks go to `sink`, and the directory refers to
  * them until it changes, so that the CID resolves for others. Directories that did not change are not made again. `sink` NULL:
  * only the CID is wanted, nothing is kept. 0; ERR_AGAIN: not finished (the sink has no room, or enough was done in one call):
- * call again, it goes on where it was; ERR_STALE; errors of sink and store. After ERR_AGAIN the sink is the tree's until one
- * call with it succeeds: it lives as long as the tree. */
+ * call again, it goes on where it was; ERR_STALE; errors of sink and store. A sink that said ERR_AGAIN once lives as long as
+ * the tree. */
 int tree_publish(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret);
-/* The directory that is begun and not finished: another number for each time that one is; 0: none. While it stays the same, what
- * came to the sink is going to be referred to. */
+/* The directory that is begun and not finished: another number for each time that one is; 0: none. While it stays the same,
+ * what came to the sink is going to be referred to. */
 uint64_t tree_publishing(const struct tree *t);
 
 /* Every CID that a symlink keeps; for the daemon after a start. 0 or an error. */
