@@ -35,7 +35,6 @@ struct control {
     struct ctl_bodies *bodies;
     char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
     uint64_t next_id;
-    unsigned open;
     struct ctl_request *requests;
     struct failure failures[FAILURES_KEPT];
     unsigned failure_next;
@@ -52,7 +51,6 @@ static void unlink_request(struct ctl_request *q)
         c->requests = q->next;
     if (q->next)
         q->next->prev = q->prev;
-    c->open--;
 }
 
 struct ctl_request *ctl_ref(struct ctl_request *q)
@@ -369,7 +367,6 @@ static struct ctl_request *request_new(struct control *c, struct evhttp_request 
     if (q->next)
         q->next->prev = q;
     c->requests = q;
-    c->open++;
     evhttp_connection_set_closecb(conn, on_conn_closed, q);
     int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn));
     q->hangup = event_new(c->d->base, fd, EV_CLOSED | EV_PERSIST, on_hangup, q);
@@ -419,7 +416,7 @@ static void drop_body(struct ctl_request *q)
         evbuffer_drain(in, evbuffer_get_length(in));
 }
 
-static void dispatch(struct control *c, struct ctl_request *q)
+static void dispatch(struct ctl_request *q)
 {
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(q->http);
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
@@ -439,12 +436,16 @@ static void dispatch(struct control *c, struct ctl_request *q)
         ctl_fail(q, ERR_NOT_FOUND, "man 7 p2p-control", "there is nothing at %.200s", path);
     } else if (!(r->methods & evhttp_request_get_command(q->http))) {
         ctl_fail(q, ERR_USAGE, "man 7 p2p-control", "%.200s does not take this method", path);
-    } else if (c->open > CTL_REQUESTS_MAX) {
-        ctl_fail(q, ERR_LIMIT, NULL, "%u requests are open", c->open - 1);
     } else {
         q->rest = path + strlen(r->path);
         r->run(q);
     }
+}
+
+static void refuse(struct ctl_request *q, unsigned connections)
+{
+    ctl_header(q, "Connection", "close");
+    ctl_fail(q, ERR_LIMIT, NULL, "%u connections are open, more than the memory budget has room for", connections - 1);
 }
 
 static void on_request(struct evhttp_request *http, void *arg)
@@ -452,13 +453,16 @@ static void on_request(struct evhttp_request *http, void *arg)
     struct control *c = arg;
     pid_t pid = 0;
     struct evhttp_connection *conn = evhttp_request_get_connection(http);
-    ctl_bodies_whole(c->bodies, evhttp_connection_get_bufferevent(conn));
+    unsigned too_many = ctl_bodies_whole(c->bodies, evhttp_connection_get_bufferevent(conn));
     if (!may_ask(conn, &pid)) {
         evhttp_send_error(http, 403, NULL);
         return;
     }
     struct ctl_request *q = ctl_ref(request_new(c, http, pid));
-    dispatch(c, q);
+    if (too_many > 0)
+        refuse(q, too_many);
+    else
+        dispatch(q);
     drop_body(q);
     ctl_unref(q);
 }
@@ -521,7 +525,8 @@ int control_open(struct control **ret, struct daemon *d, struct why *why)
     evhttp_set_allowed_methods(c->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE);
     evhttp_set_gencb(c->http, on_request, c);
     c->bodies = ctl_bodies_new(d->base, c->http, d->budget, CTL_BODY_MAX + CTL_HEAD_MAX);
-    evhttp_accept_socket(c->http, r);
+    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(c->http, r);
+    ctl_bodies_listen(c->bodies, evhttp_bound_socket_get_listener(bound));
     *ret = c;
     return 0;
 }

@@ -21,7 +21,6 @@
 
 #define CTL_BODY_MAX     (UINT32_C(4) << 20)
 #define CTL_HEAD_MAX     (UINT32_C(64) << 10)
-#define CTL_REQUESTS_MAX 256
 #define CTL_WHAT_SIZE    256
 #define CTL_JSON         (JSON_COMPACT | JSON_REAL_PRECISION(15)) /* 0.1, not 0.10000000000000001 */
 

@@ -12,6 +12,9 @@
 #define LOOK_EVERY (20 * MONO_MS) /* while somebody waits: bytes come back from many places */
 #define LOOK_CALM  MONO_S         /* else: for those that have gone */
 #define SILENCE    (10 * MONO_S)
+#define ASKS_SOON  MONO_S /* who is beyond */
+
+#define BUDGET_PART 8
 
 /* A connection; with `charged`, a request under way on it. Those whose request began first are first. */
 struct body {
@@ -19,8 +22,9 @@ struct body {
     struct ctl_bodies *all;
     struct bufferevent *bev; /* a reference */
     size_t charged;
-    mono_ns came_at;
+    mono_ns made_at, came_at; /* the connection; its last bytes */
     bool paused;
+    bool beyond; /* it came when there were too many */
 };
 TAILQ_HEAD(body_list, body);
 
@@ -28,9 +32,16 @@ struct ctl_bodies {
     struct budget *budget;
     size_t most;
     struct body_list list;
-    unsigned paused;
+    unsigned count, paused;
     struct event *look;
+    struct evconnlistener *listener;
 };
+
+static unsigned connections_max(const struct ctl_bodies *b)
+{
+    uint64_t n = budget_limit(b->budget) / BUDGET_PART / CTL_BODY_FREE;
+    return n < CTL_CONNECTIONS_MAX ? (unsigned)n : CTL_CONNECTIONS_MAX;
+}
 
 static void look_at(struct ctl_bodies *b)
 {
@@ -58,8 +69,12 @@ static void whole(struct body *body)
 
 static void drop(struct body *body)
 {
+    struct ctl_bodies *b = body->all;
     whole(body);
-    TAILQ_REMOVE(&body->all->list, body, link);
+    TAILQ_REMOVE(&b->list, body, link);
+    if (b->listener && b->count <= connections_max(b) + CTL_BEYOND_MAX)
+        (void)evconnlistener_enable(b->listener);
+    b->count--;
     bufferevent_decref(body->bev);
     free(body);
 }
@@ -69,6 +84,21 @@ static bool gone(const struct body *body)
     bufferevent_event_cb told = NULL;
     bufferevent_getcb(body->bev, NULL, NULL, &told, NULL);
     return !told;
+}
+
+static void drop_gone(struct ctl_bodies *b)
+{
+    for (struct body *body = TAILQ_FIRST(&b->list), *next; body; body = next) {
+        next = TAILQ_NEXT(body, link);
+        if (gone(body))
+            drop(body);
+    }
+}
+
+/* evhttp hears the end. */
+static void cut(struct body *body)
+{
+    (void)shutdown(bufferevent_getfd(body->bev), SHUT_RDWR);
 }
 
 /* ---- bytes ---- */
@@ -116,7 +146,13 @@ static struct bufferevent *make(struct event_base *base, void *arg)
     body->bev = bev;
     bufferevent_incref(bev);
     evbuffer_add_cb(bufferevent_get_input(bev), on_bytes, body);
+    body->made_at = mono_now();
+    if (b->count >= connections_max(b))
+        drop_gone(b);
     TAILQ_INSERT_TAIL(&b->list, body, link);
+    body->beyond = ++b->count > connections_max(b);
+    if (b->count >= connections_max(b) + CTL_BEYOND_MAX)
+        (void)evconnlistener_disable(b->listener);
     if (!event_pending(b->look, EV_TIMEOUT, NULL))
         look_at(b);
     return bev;
@@ -128,7 +164,7 @@ static void go_on(struct ctl_bodies *b, mono_ns now)
 {
     struct body *first = eldest(b);
     if (first && !first->paused && now - first->came_at > SILENCE)
-        (void)shutdown(bufferevent_getfd(first->bev), SHUT_RDWR); /* evhttp hears the end */
+        cut(first);
     for (struct body *body = first; body; body = TAILQ_NEXT(body, link)) {
         if (!body->paused || (body != first && budget_class_tight(b->budget, BUDGET_READ)))
             continue;
@@ -144,17 +180,19 @@ static void look(evutil_socket_t fd, short what, void *arg)
     struct ctl_bodies *b = arg;
     (void)fd;
     (void)what;
-    for (struct body *body = TAILQ_FIRST(&b->list), *next; body; body = next) {
-        next = TAILQ_NEXT(body, link);
-        if (gone(body))
-            drop(body);
+    mono_ns now = mono_now();
+    drop_gone(b);
+    for (struct body *body = TAILQ_FIRST(&b->list); body; body = TAILQ_NEXT(body, link)) {
+        body->beyond = body->beyond && b->count > connections_max(b);
+        if (body->beyond && now - body->made_at > ASKS_SOON)
+            cut(body);
     }
     if (b->paused)
-        go_on(b, mono_now());
+        go_on(b, now);
     look_at(b);
 }
 
-void ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev)
+unsigned ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev)
 {
     struct body *body = TAILQ_FIRST(&b->list);
     while (body && body->bev != bev)
@@ -163,6 +201,7 @@ void ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev)
         whole(body);
     if (b->paused)
         event_active(b->look, EV_TIMEOUT, 0);
+    return body && body->beyond && b->count > connections_max(b) ? b->count : 0;
 }
 
 /* ---- life ---- */
@@ -178,8 +217,14 @@ struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, 
     return b;
 }
 
+void ctl_bodies_listen(struct ctl_bodies *b, struct evconnlistener *listener)
+{
+    b->listener = listener;
+}
+
 struct ctl_bodies *ctl_bodies_free(struct ctl_bodies *b)
 {
+    b->listener = NULL; /* it went with evhttp */
     while (!TAILQ_EMPTY(&b->list))
         drop(TAILQ_FIRST(&b->list));
     event_free(b->look);

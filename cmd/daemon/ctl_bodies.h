@@ -6,6 +6,10 @@
  * is room, except the eldest: it always goes on, so that there is an end. An eldest that sends nothing while others wait is
  * cut off.
  *
+ * So that those first bytes are bounded, there are only so many connections that an eighth of the budget would hold them: who
+ * comes beyond that is answered that it is too many, or cut off when it has not asked within a second or two; who comes when
+ * CTL_BEYOND_MAX of those are there waits to be accepted.
+ *
  * It knows connections by their bufferevents, which evhttp lets us make. evhttp tells nobody when it gives one up, so each has
  * a reference, and one whose callbacks are gone is dropped, a second later at most. Main thread.
  */
@@ -16,15 +20,19 @@
 
 #include <event2/bufferevent.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 
-#define CTL_BODY_FREE (UINT32_C(64) << 10)
+#define CTL_BODY_FREE       (UINT32_C(64) << 10)
+#define CTL_CONNECTIONS_MAX 256u /* however large the budget is */
+#define CTL_BEYOND_MAX      16u
 
 struct ctl_bodies;
 
-/* `most`: bytes of one request. Sets the bevcb of `http`. */
+/* `most`: bytes of one request. Sets the bevcb of `http`, whose connections come from `listener`. */
 struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, struct budget *budget, size_t most);
+void ctl_bodies_listen(struct ctl_bodies *b, struct evconnlistener *listener);
 struct ctl_bodies *ctl_bodies_free(struct ctl_bodies *b); /* after evhttp_free */
-/* The request of this connection is whole: from now on it is charged by who has it. */
-void ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev);
+/* The request of this connection is whole: from now on it is charged by who has it. 0; the number of connections: too many. */
+unsigned ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev);
 
 #endif
