@@ -267,6 +267,10 @@ static int op_up(struct add_op *op)
         op->fed = false;
         return ERR_AGAIN;
     }
+    if (r == ERR_NO_MEMORY) { /* from the beginning */
+        op->fed = false;
+        op->builder = unixfs_dir_builder_free(op->builder);
+    }
     if (r == ERR_EXISTS)
         return why_set(&op->task.why, r, "the folder '%s' has a name twice", d->name);
     if (r < 0)

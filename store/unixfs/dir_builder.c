@@ -67,7 +67,7 @@ static uint64_t saturating_add(uint64_t a, uint64_t b)
 
 /* Drops the upper half of what is held, so that the pass ends at its hash. Names with equal hashes stay together; if there is
  * nothing else, they stay: the stream will refuse them. */
-static void halve(struct unixfs_dir_builder *b)
+static int halve(struct unixfs_dir_builder *b)
 {
     const struct entryset *held = &b->held;
     entryset_sort_hash(&b->held);
@@ -75,10 +75,10 @@ static void halve(struct unixfs_dir_builder *b)
     while (keep < held->count && held->index[keep].hash == held->index[0].hash)
         keep++;
     if (keep == held->count)
-        return;
+        return 0;
     b->hi = held->index[keep].hash;
     b->bounded = true;
-    entryset_keep(&b->held, entryset_from(held, b->hi));
+    return entryset_keep(&b->held, entryset_from(held, b->hi));
 }
 
 int unixfs_dir_builder_add(struct unixfs_dir_builder *b, struct span name, const struct cid *cid, uint64_t tsize)
@@ -94,10 +94,10 @@ int unixfs_dir_builder_add(struct unixfs_dir_builder *b, struct span name, const
     uint64_t hash = murmur3_x64_64(name);
     if (hash < b->lo || (b->bounded && hash >= b->hi))
         return 0; /* of another pass */
-    entryset_add(&b->held, name, cid, tsize, hash);
-    if (b->o.memory_max && entryset_bytes(&b->held) > b->o.memory_max)
-        halve(b);
-    return 0;
+    err = entryset_add(&b->held, name, cid, tsize, hash);
+    if (err == 0 && b->o.memory_max && entryset_bytes(&b->held) > b->o.memory_max)
+        err = halve(b);
+    return err;
 }
 
 /* ---- writing ---- */
@@ -106,6 +106,8 @@ static int write_basic(struct unixfs_dir_builder *b, struct cid *ret, uint64_t *
 {
     struct buf block = BUF_INIT, message = BUF_INIT;
     int err = 0;
+    if (!buf_try_reserve(&block, b->basic_size))
+        return ERR_NO_MEMORY;
     for (size_t i = 0; i < b->held.count; i++) {
         struct entryset_item item;
         entryset_get(&b->held, i, &item);

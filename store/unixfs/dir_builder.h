@@ -31,7 +31,8 @@ struct unixfs_dir_options {
 struct unixfs_dir_builder *unixfs_dir_builder_new(const struct unixfs_dir_options *o);
 struct unixfs_dir_builder *unixfs_dir_builder_free(struct unixfs_dir_builder *b); /* NULL accepted */
 
-/* In any order. Copies. 0; ERR_INVALID, ERR_NAME_LONG: a name that is not allowed (directory.h), not taken. */
+/* In any order. Copies. 0; ERR_INVALID, ERR_NAME_LONG: a name that is not allowed (directory.h), not taken;
+ * ERR_NO_MEMORY: only free. */
 int unixfs_dir_builder_add(struct unixfs_dir_builder *b, struct span name, const struct cid *cid, uint64_t tsize);
 
 /* All entries were added. 0: done, the root; 1: add them all again, then call this again; ERR_AGAIN: the sink or its budget has

@@ -56,9 +56,7 @@ int unixfs_dir_edit_set(struct unixfs_dir_edit *e, struct span name, const struc
 {
     assert(e->phase == EDIT_START);
     int err = unixfs_name_check(name);
-    if (!err)
-        entryset_add(&e->changes, name, cid, tsize, murmur3_x64_64(name));
-    return err;
+    return err ? err : entryset_add(&e->changes, name, cid, tsize, murmur3_x64_64(name));
 }
 
 static bool changed(const struct unixfs_dir_edit *e, uint64_t hash, struct span name)

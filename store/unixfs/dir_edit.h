@@ -26,7 +26,7 @@ struct unixfs_dir_edit *unixfs_dir_edit_new(const struct unixfs_dir_options *o, 
 struct unixfs_dir_edit *unixfs_dir_edit_free(struct unixfs_dir_edit *e); /* NULL accepted */
 
 /* The entry becomes this, whether it was there or not; `cid` NULL: it goes away, if it was there. Copies. Each name at
- * most once, before the first run. 0; ERR_INVALID, ERR_NAME_LONG: a name that is not allowed. */
+ * most once, before the first run. 0; ERR_INVALID, ERR_NAME_LONG: a name that is not allowed; ERR_NO_MEMORY: only free. */
 int unixfs_dir_edit_set(struct unixfs_dir_edit *e, struct span name, const struct cid *cid, uint64_t tsize);
 
 /* 0 and the root: done. ERR_MISSING (as many of the needed shards as fit are noted) and ERR_AGAIN (the sink has no room

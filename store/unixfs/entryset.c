@@ -17,12 +17,18 @@ void entryset_clear(struct entryset *s)
     s->count = 0;
 }
 
-void entryset_add(struct entryset *s, struct span name, const struct cid *cid, uint64_t tsize, uint64_t hash)
+int entryset_add(struct entryset *s, struct span name, const struct cid *cid, uint64_t tsize, uint64_t hash)
 {
     assert(name.len <= UINT8_MAX);
+    if (!buf_try_reserve(&s->arena, 2 + (cid ? cid->len : 0) + name.len))
+        return ERR_NO_MEMORY;
     if (s->count == s->cap) {
-        s->cap = s->cap ? s->cap * 2 : 64;
-        s->index = mem_grow(s->index, s->cap, sizeof s->index[0]);
+        size_t cap = s->cap ? s->cap * 2 : 64;
+        struct entryset_slot *index = mem_big_grow(s->index, cap, sizeof *index);
+        if (!index)
+            return ERR_NO_MEMORY;
+        s->index = index;
+        s->cap = cap;
     }
     s->index[s->count++] = (struct entryset_slot){hash, tsize, buf_len(&s->arena)};
     buf_add_u8(&s->arena, cid ? cid->len : 0);
@@ -30,6 +36,7 @@ void entryset_add(struct entryset *s, struct span name, const struct cid *cid, u
         buf_add_span(&s->arena, cid_span(cid));
     buf_add_u8(&s->arena, (uint8_t)name.len);
     buf_add_span(&s->arena, name);
+    return 0;
 }
 
 static struct span slot_cid(const struct entryset *s, const struct entryset_slot *slot)
@@ -113,13 +120,23 @@ size_t entryset_find(const struct entryset *s, uint64_t hash, struct span name)
     return s->count;
 }
 
-void entryset_keep(struct entryset *s, size_t n)
+static size_t slot_bytes(const struct entryset *s, const struct entryset_slot *slot)
+{
+    return 2 + slot_cid(s, slot).len + slot_name(s, slot).len;
+}
+
+int entryset_keep(struct entryset *s, size_t n)
 {
     struct buf kept = BUF_INIT;
+    size_t bytes = 0;
     assert(n <= s->count);
+    for (size_t i = 0; i < n; i++)
+        bytes += slot_bytes(s, &s->index[i]);
+    if (!buf_try_reserve(&kept, bytes))
+        return ERR_NO_MEMORY;
     for (size_t i = 0; i < n; i++) {
         struct entryset_slot *slot = &s->index[i];
-        size_t len = 2 + slot_cid(s, slot).len + slot_name(s, slot).len;
+        size_t len = slot_bytes(s, slot);
         const uint8_t *from = buf_span(&s->arena).data + slot->at;
         slot->at = buf_len(&kept);
         buf_add(&kept, from, len);
@@ -127,4 +144,5 @@ void entryset_keep(struct entryset *s, size_t n)
     buf_done(&s->arena);
     s->arena = kept;
     s->count = n;
+    return 0;
 }

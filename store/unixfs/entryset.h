@@ -30,8 +30,8 @@ struct entryset_item {
 
 void entryset_done(struct entryset *s); /* zeroed memory is an empty set */
 void entryset_clear(struct entryset *s);
-/* `cid` NULL: none. The name has at most 255 bytes. */
-void entryset_add(struct entryset *s, struct span name, const struct cid *cid, uint64_t tsize, uint64_t hash);
+/* `cid` NULL: none. The name has at most 255 bytes. 0; ERR_NO_MEMORY: nothing was added. */
+int entryset_add(struct entryset *s, struct span name, const struct cid *cid, uint64_t tsize, uint64_t hash);
 void entryset_get(const struct entryset *s, size_t i, struct entryset_item *ret);
 struct span entryset_name(const struct entryset *s, size_t i);
 size_t entryset_bytes(const struct entryset *s);
@@ -41,7 +41,7 @@ void entryset_sort_name(struct entryset *s);
 /* In a set sorted by hash: the first with a hash ≥ the given one; and the one with this name, or `count`. */
 size_t entryset_from(const struct entryset *s, uint64_t hash);
 size_t entryset_find(const struct entryset *s, uint64_t hash, struct span name);
-/* Keeps the first n in the order of the index and gives back the memory of the others. */
-void entryset_keep(struct entryset *s, size_t n);
+/* Keeps the first n in the order of the index and gives back the memory of the others. 0; ERR_NO_MEMORY: it kept all. */
+int entryset_keep(struct entryset *s, size_t n);
 
 #endif

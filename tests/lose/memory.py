@@ -164,12 +164,17 @@ class Memory(unittest.TestCase):
             (place / f"a name that is long enough for a long listing {i}").touch()
         cid, held = (node.run("add", path).stdout.split()[0] for path in (place, self.held(node)))
         car, got = node.home / "car", node.home / "got"
-        waits = (["cat", f"{held}/big"], ["export", "-o", car, held], ["get", "-o", got, held], ["ls", held])
-        commands = waits + (["add", place], ["import", car], ["pin", cid], ["unpin", cid], ["verify"], ["gc"], ["limits"], ["peers"], ["status"])
+        for path in node.home / "names", node.share / "names":
+            path.mkdir()
+            for i in range(3000):
+                (path / f"a name that is long enough for a long listing {i}").touch()
+        waits = (["add", node.home / "names"], ["cat", f"{held}/big"], ["export", "-o", car, held], ["get", "-o", got, held], ["ls", held])
+        commands = waits + (["cid", node.share / "names"], ["add", place], ["import", car], ["pin", cid], ["unpin", cid], ["verify"], ["gc"], ["limits"], ["peers"], ["status"])
         for every, until in [(n, 1.0) for n in EVERY] + [(1, None)]:
             for command in commands:
                 where = f"each {every}{'' if until else ' until it ended'}: p2p {command[0]}"
                 subprocess.run(["rm", "-rf", got], check=True)
+                (node.share / "names" / f"to be told {struck}").touch()
                 node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, every)
                 timer = threading.Timer(until or 600, node.disk.disarm)
                 timer.start()
