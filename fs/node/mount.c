@@ -33,7 +33,8 @@ static void on_request(void *owner, struct request *r)
     struct mount *m = owner;
     if (atomic_fetch_add_explicit(&m->stat_requests, 1, memory_order_relaxed) == 0)
         mountpoint_read_ahead(m->dir, READ_AHEAD_KIB); /* not before the handshake, which sets it */
-    m->requests[r->op] += r->kernel != NULL;           /* of many FORGETs in one message the last carries the reply */
+    near_asked(&m->near, r->pid, r->op == OP_READ ? r->size : r->data.len, mono_now());
+    m->requests[r->op] += r->kernel != NULL; /* of many FORGETs in one message the last carries the reply */
     if (r->op == OP_FORGET)
         node_run(m, r);
     else
@@ -157,6 +158,7 @@ static void turn(struct mount *m)
     siblings_expire(m, now);
     share_tick(m, now);
     prune_tick(m);
+    near_tick(&m->near, now);
     cache_tick(m, now);
     atomic_store_explicit(&m->stat_parked, pending_count(m->pending), memory_order_relaxed);
     atomic_store_explicit(&m->stat_inodes, inode_count(m->inodes), memory_order_relaxed);

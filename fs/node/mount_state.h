@@ -16,6 +16,7 @@
 #include "fs/fuse/pending.h"
 #include "fs/fuse/session.h"
 #include "fs/node/mount.h"
+#include "fs/node/near.h"
 #include "fs/node/prune.h"
 #include "store/block/blockcache.h"
 #include "store/tree/tree.h"
@@ -59,17 +60,17 @@ struct mount {
     pthread_t thread;
     int epoll, room_fd;           /* room_fd: the budget gave bytes back */
     bool stop, ended, interrupts; /* interrupts: some are noted */
-    mono_ns stop_until;
     uid_t uid;
     gid_t gid;
     wall_ns started;
-    mono_ns started_mono;
+    mono_ns started_mono, stop_until;
 
     struct store_reader *reader;
     struct blockcache *cache;
     struct block_source *source; /* the cache, then the store */
     struct inode_table *inodes;
     struct prune prune;
+    struct near near;
     struct wants *wants;
     struct pending_table *pending;
     struct siblings *siblings; /* read-ahead in directories */
@@ -93,8 +94,7 @@ struct mount {
     /* told by others */
     struct peer_table *peers;
     struct service_table *services;
-    struct buf texts[MOUNT_TEXTS];
-    struct buf events, haves; /* haves: CIDs of blocks that were stored, of which the owner was not told yet */
+    struct buf texts[MOUNT_TEXTS], events, haves; /* haves: CIDs of stored blocks, of which the owner was not told yet */
     bool online;
     uint64_t requests[OPS]; /* of the kernel, since the start */
 
