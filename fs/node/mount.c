@@ -140,7 +140,7 @@ static void turn(struct mount *m)
     struct epoll_event events[16];
     mono_ns now = mono_now();
     mono_ns deadline = mono_min(mono_min(pending_deadline(m->pending), m->next_tick), siblings_deadline(m->siblings));
-    deadline = mono_min(deadline, m->cache_due);
+    deadline = mono_min(mono_min(deadline, m->cache_due), near_deadline(&m->near));
     int n = epoll_wait(m->epoll, events, 16, timeout_ms(deadline, now));
     for (int i = 0; i < n; i++) {
         if (events[i].data.u64 == SOURCE_FUSE && !m->ended)

@@ -76,8 +76,13 @@ void near_asked(struct near *n, int who, size_t bytes, mono_ns now)
         follow(n);
 }
 
+mono_ns near_deadline(const struct near *n)
+{
+    return n->bound ? mono_after(n->last, NEAR_GAP) : MONO_NEVER;
+}
+
 void near_tick(struct near *n, mono_ns now)
 {
-    if (n->bound && now - n->last >= NEAR_GAP)
+    if (now >= near_deadline(n))
         leave(n);
 }

@@ -36,6 +36,7 @@ struct near {
 
 /* Thread `who` (0: nobody waits) asks for so many bytes, or brings them. */
 void near_asked(struct near *n, int who, size_t bytes, mono_ns now);
+mono_ns near_deadline(const struct near *n); /* of near_tick: nobody is waited for where others may be in the way */
 void near_tick(struct near *n, mono_ns now);
 int near_processor(const char *stat); /* of a thread, from the text of its /proc/<n>/stat; -1: it cannot be told */
 

@@ -39,6 +39,7 @@ Test(near, goes_where_it_is_asked_from_and_is_free_again)
     mono_ns now = 1000 * MONO_S;
     ask(&n, NEAR_RUN, gettid(), 4096, &now);
     cr_assert_not(n.bound); /* not before there were so many */
+    cr_assert_eq(near_deadline(&n), MONO_NEVER);
 
     bind(&n, &now);
     near_asked(&n, 0, 0, now); /* nobody waits for this one: a RELEASE */
@@ -55,6 +56,7 @@ Test(near, goes_where_it_is_asked_from_and_is_free_again)
     cr_assert(as_before());
 
     bind(&n, &now);
+    cr_assert_eq(near_deadline(&n), now + NEAR_GAP);
     near_tick(&n, now + NEAR_GAP);
     cr_assert_not(n.bound);
     cr_assert(as_before());
