@@ -68,6 +68,12 @@ void ctl_unref(struct ctl_request *q)
     free(q);
 }
 
+static void on_idle_closed(struct evhttp_connection *conn, void *arg)
+{
+    (void)conn;
+    ctl_bodies_closed(arg);
+}
+
 /* The request is no longer ours to answer. The list's reference goes. */
 static void detach(struct ctl_request *q)
 {
@@ -76,7 +82,7 @@ static void detach(struct ctl_request *q)
     q->hangup = NULL;
     struct evhttp_connection *conn = q->http ? evhttp_request_get_connection(q->http) : NULL;
     if (conn)
-        evhttp_connection_set_closecb(conn, NULL, NULL);
+        evhttp_connection_set_closecb(conn, on_idle_closed, q->d->control->bodies);
     q->http = NULL;
     unlink_request(q);
     ctl_unref(q);
@@ -96,7 +102,7 @@ static void on_conn_closed(struct evhttp_connection *conn, void *arg)
 {
     struct ctl_request *q = arg;
     struct evhttp_request *http = q->http;
-    (void)conn;
+    on_idle_closed(conn, q->d->control->bodies);
     if (!http)
         return;
     ctl_ref(q);

@@ -204,6 +204,11 @@ unsigned ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev)
     return body && body->beyond && b->count > connections_max(b) ? b->count : 0;
 }
 
+void ctl_bodies_closed(struct ctl_bodies *b)
+{
+    event_active(b->look, EV_TIMEOUT, 0);
+}
+
 /* ---- life ---- */
 
 struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, struct budget *budget, size_t most)

@@ -34,5 +34,8 @@ void ctl_bodies_listen(struct ctl_bodies *b, struct evconnlistener *listener);
 struct ctl_bodies *ctl_bodies_free(struct ctl_bodies *b); /* after evhttp_free */
 /* The request of this connection is whole: from now on it is charged by who has it. 0; the number of connections: too many. */
 unsigned ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev);
+/* evhttp gives a connection up: its descriptor is closed as soon as it has. Of one that never asked anything evhttp tells
+ * nobody; it is found within a second. */
+void ctl_bodies_closed(struct ctl_bodies *b);
 
 #endif

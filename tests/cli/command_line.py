@@ -608,6 +608,21 @@ class Control(Base):
                 while s.recv(1000):
                     pass
 
+    def test_connections_that_clients_close(self):
+        """Their descriptors go with them, not when somebody looks."""
+        h, most = Home(self).up(), 0
+        for i in range(100):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(10)
+                s.connect(str(h.dir / "run" / "control"))
+                s.sendall(b"GET /v1/version HTTP/1.1\r\n\r\n")
+                self.assertTrue(s.recv(1000).startswith(b"HTTP/1.1 200"))
+                node = struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+                now = len(os.listdir(f"/proc/{node}/fd"))
+                first = now if i == 0 else first
+                most = max(most, now)
+        self.assertLess(most, first + 10)
+
     def test_slow_reader_does_not_swell_the_node(self):
         h = Home(self).up()
         (h.dir / "f").write_bytes(os.urandom(1 << 20) * 64)
