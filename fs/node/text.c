@@ -377,7 +377,7 @@ static int text_write(struct mount *m, struct request *r, struct inode *i)
 
 static int text_setattr(struct mount *m, struct request *r, struct inode *i)
 {
-    if (!kinds[i->sub & ~TEXT_JSON].command || !request_empties(r))
+    if (!kinds[i->sub & ~TEXT_JSON].command || (i->sub & TEXT_JSON) || !request_empties(r))
         return ERR_NOT_PERMITTED;
     r->handle = 0;
     return text_getattr(m, r, i);
