@@ -138,6 +138,7 @@ static int dag_getattr(struct mount *m, struct request *r, struct inode *i)
     struct found f = {0};
     dag_key_cid(i, &cid);
     siblings_used(m, &cid);
+    r->reads_content = i->handles > 0; /* an fstat(2), as cat does: whoever has it open is about to read it */
     int rc = source_get(m->source, &cid, &block);
     if (rc == 0)
         rc = dag_found(m, &cid, NULL, &f);

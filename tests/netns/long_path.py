@@ -66,12 +66,28 @@ class LongPathTests(unittest.TestCase):
             subprocess.run(program, check=True)
             self.assertLess(time.monotonic() - start, 0.8 * folders * 0.002 * slow)
 
-    def test_slower_than_the_patience(self):
-        """A block takes longer than a read waits without any progress, and more so the last of many: bytes are progress."""
+    def restart(self, metadata, read):
         self.b.stop()
-        (self.b.home / "config").write_text("mdns = off\ntimeout-read = 3s\ntimeout-metadata = 3s\n")
+        (self.b.home / "config").write_text(f"mdns = off\ntimeout-read = {read}s\ntimeout-metadata = {metadata}s\n")
         self.b.start()
         self.b.run("connect", self.a.address(self.path.a_ip))
+
+    def test_patience(self):
+        """Of who asks what it is, and of who has it open (cat asks for the size first)."""
+        self.restart(1, 4)
+        absent = self.b.mount / "ipfs" / "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
+        took = []
+        for program in ("stat", "cat"):
+            start = time.monotonic()
+            got = subprocess.run([program, absent], capture_output=True, text=True, env=dict(os.environ, LC_ALL="C"))
+            self.assertIn("timed out", got.stderr)
+            took.append(time.monotonic() - start)
+        self.assertGreater(took[0], 1)
+        self.assertGreater(took[1], 4)
+
+    def test_slower_than_the_patience(self):
+        """A block takes longer than a read waits without any progress, and more so the last of many: bytes are progress."""
+        self.restart(3, 3)
         paths = []
         for i in range(4):
             name = self.a.mount / "share" / f"slow{i}"
