@@ -88,7 +88,8 @@ static int add_fd(struct adding *s, int fd, const char *name, const char *file)
 
 static int add_file(struct adding *s, const FTSENT *e)
 {
-    int fd = open(e->fts_accpath, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int below = e->fts_level > FTS_ROOTLEVEL ? O_NOFOLLOW : 0; /* a symlink that is named itself is followed, as by cp */
+    int fd = open(e->fts_accpath, O_RDONLY | O_CLOEXEC | below);
     if (fd < 0)
         return fail_file(s, e->fts_path, errno);
     int r = add_fd(s, fd, e->fts_name, e->fts_path);

@@ -54,17 +54,25 @@ static int read_file(struct walk *w, const char *path, int fd, struct importer *
     }
 }
 
-static int file_cid(struct walk *w, const char *path)
+static int content_cid(struct walk *w, const char *path, int fd)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return say(w, path, errno);
-    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
     struct importer *im = importer_new(&(struct importer_options){.profile = w->profile});
     int r = read_file(w, path, fd, im);
     if (r == 0)
         r = importer_finish(im, &w->root);
     importer_free(im);
+    return r;
+}
+
+static int file_cid(struct walk *w, const FTSENT *e)
+{
+    const char *path = e->fts_accpath;
+    int below = e->fts_level > FTS_ROOTLEVEL ? O_NOFOLLOW : 0; /* a symlink that is named itself is followed, as by cp */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | below);
+    if (fd < 0)
+        return say(w, path, errno);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint */
+    int r = content_cid(w, path, fd);
     close(fd);
     return r;
 }
@@ -122,7 +130,7 @@ static int one(struct walk *w, const FTSENT *e)
         r = close_dir(w);
         break;
     case FTS_F:
-        r = file_cid(w, e->fts_accpath);
+        r = file_cid(w, e);
         break;
     case FTS_SL:
     case FTS_SLNONE:
@@ -138,26 +146,32 @@ static int one(struct walk *w, const FTSENT *e)
     return r < 0 ? r : add_to_parent(w, e);
 }
 
-int cid_local(const char *path, const struct layout_profile *profile, struct progress *p, struct unixfs_root *ret,
-              struct why *why)
+static int walk_cid(struct walk *w, const char *path)
 {
-    struct walk w = {.profile = profile, .progress = p, .why = why};
     char *const roots[] = {(char *)(uintptr_t)path, NULL}; /* fts_open does not write to it */
     FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
     if (!fts)
-        return say(&w, path, errno);
-    w.space = mem_new(READ_SIZE);
+        return say(w, path, errno);
     int r = 0;
     FTSENT *e;
     errno = 0;
     while (r == 0 && (e = fts_read(fts)))
-        r = cli_interrupted() ? ERR_INTERRUPTED : one(&w, e);
+        r = cli_interrupted() ? ERR_INTERRUPTED : one(w, e);
     if (r == 0 && errno)
-        r = say(&w, path, errno);
-    while (w.count)
-        unixfs_dir_builder_free(w.levels[--w.count].dir);
+        r = say(w, path, errno);
+    while (w->count)
+        unixfs_dir_builder_free(w->levels[--w->count].dir);
     fts_close(fts);
-    free(w.levels);
+    free(w->levels);
+    return r;
+}
+
+int cid_local(const char *path, const struct layout_profile *profile, struct progress *p, struct unixfs_root *ret,
+              struct why *why)
+{
+    struct walk w = {.profile = profile, .progress = p, .why = why};
+    w.space = mem_new(READ_SIZE);
+    int r = strcmp(path, "-") == 0 ? content_cid(&w, "stdin", STDIN_FILENO) : walk_cid(&w, path);
     free(w.space);
     if (r == 0)
         *ret = w.root;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The CID of a file or folder of this machine, computed here without a node: the importer without a sink. Follows no symlinks:
- * they become UnixFS symlinks. What is neither file, folder nor symlink is refused: its CID would not be that of the folder.
+ * The CID of a file or folder of this machine, computed here without a node: the importer without a sink. A symlink that is
+ * named itself is followed, those below a folder become UnixFS symlinks. "-" is standard input. What is neither file, folder
+ * nor symlink is refused: its CID would not be that of the folder.
  */
 #ifndef CMD_CLI_CID_LOCAL_H
 #define CMD_CLI_CID_LOCAL_H

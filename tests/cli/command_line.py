@@ -305,6 +305,26 @@ class WithNode(Base):
         p = subprocess.run(["diff", "-r", "--no-dereference", a, b], capture_output=True, text=True)
         self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
 
+    def test_symlinks_that_are_named(self):
+        """They are followed; below a folder they stay what they are."""
+        h, d = self.h, self.make_tree()
+        for target in (d / "b", d, d / "sub" / "link"):
+            link = h.dir / "named"
+            link.symlink_to(target)
+            self.assertEqual(h.ok("add", link).split()[0], h.ok("cid", target.resolve()).split()[0])
+            self.assertEqual(h.ok("cid", link).split()[0], h.ok("add", target.resolve()).split()[0])
+            link.unlink()
+        link.symlink_to("nowhere")
+        cid = h.ok("cid", link).split()[0]
+        self.assertEqual(h.ok("add", link).split()[0], cid)
+        self.assertEqual(json.loads(h.ok("stat", cid, "--json"))["target"], "nowhere")
+
+    def test_standard_input(self):
+        data = os.urandom(1500000)
+        cids = {self.h.ok(verb, "-", stdin=data).split()[0] for verb in ("add", "cid")}
+        (self.h.dir / "f").write_bytes(data)
+        self.assertEqual(cids, {self.h.ok("cid", "f").split()[0]})
+
     def test_life_of_a_tree(self):
         h, d = self.h, self.make_tree()
         cid = h.ok("add", d, "--name", "my tree").split()[0]
