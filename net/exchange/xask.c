@@ -24,6 +24,7 @@
 #define RATE_WINDOW   (100 * MONO_MS)
 #define HEARD_BYTES   65536
 #define TELL_HEARD    MONO_S
+#define HEARD_MOST    (8u << 20) /* that came since it was asked first, and the block is not among it: it may never come */
 #define TARGET_MIN    (2u << 20)
 #define TARGET_MAX    (32u << 20)
 #define FAR_BEHIND    (4u << 20)      /* bytes: more than our server has read and not sent for a peer */
@@ -103,13 +104,13 @@ void ask_send(struct exchange *x, struct item *i, struct exchange_peer *p, bool 
         budget_take_always(x->budget, BUDGET_TABLE, ASK_COST);
         a->item = i;
         a->peer = p;
+        a->came = p->came;
         a->state = ASK_PROBE;
         TAILQ_INSERT_TAIL(&i->asks, a, by_item);
         TAILQ_INSERT_TAIL(&p->idle_asks, a, by_peer);
     }
     ask_state(x, a, block ? ASK_BLOCK : ASK_PROBE);
     a->asked_at = x->now;
-    a->came = p->came;
     a->due = x->now + patience(p, i->priority);
     a->urgent_at = i->priority == WANT_NOW ? x->now : MONO_NEVER;
     if (p->cancel_count) {
@@ -190,17 +191,18 @@ static void tell_heard(struct exchange *x, struct exchange_peer *p)
     p->told_at = p->heard_at;
     const struct ask *a;
     TAILQ_FOREACH(a, &p->asked, by_peer)
-    item_heard(a->item, p->heard_at);
-    TAILQ_FOREACH(a, &p->idle_asks, by_peer)
-    if (a->state == ASK_LATE || (a->state == ASK_PROBE && p->came - a->came < FAR_BEHIND)) /* its answer may be behind that */
+    if (p->came - a->came < HEARD_MOST)
+        item_heard(a->item, p->heard_at);
+    TAILQ_FOREACH(a, &p->idle_asks, by_peer) /* one that is late may still come, and an answer be behind what comes */
+    if ((a->state == ASK_LATE || a->state == ASK_PROBE) && p->came - a->came < HEARD_MOST)
         item_heard(a->item, p->heard_at);
 }
 
-void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes)
+void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes, size_t blocks)
 {
     peer_alive(x, p);
-    p->came += bytes;
-    p->heard += bytes;
+    p->came += blocks;
+    p->heard += blocks;
     if (p->heard >= HEARD_BYTES) {
         p->heard = 0;
         p->heard_at = x->now;

@@ -68,8 +68,8 @@ void ask_hurry(struct exchange *x, struct ask *a); /* its item's priority rose *
 void ask_free(struct exchange *x, struct ask *a, bool tell);
 void ask_queue(struct exchange *x, struct ask *a);
 void ask_presence(struct exchange *x, struct exchange_peer *p, const struct cid *cid, bool have);
-void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes);
-void ask_expire(struct exchange *x, struct exchange_peer *p); /* stalls and late asks */
+void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes, size_t blocks); /* of them in blocks */
+void ask_expire(struct exchange *x, struct exchange_peer *p);                                /* stalls and late asks */
 mono_ns ask_deadline(const struct exchange *x, const struct exchange_peer *p);
 void asks_distrust(struct exchange *x, struct exchange_peer *p); /* what was asked of it is to be asked of others too */
 void asks_forget_peer(struct exchange *x, struct exchange_peer *p);

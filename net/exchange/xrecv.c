@@ -190,15 +190,17 @@ int exchange_stream_data(struct exchange *x, struct exchange_stream *s, struct s
     struct span rest = span_sub(in, 0, may);
     struct bitswap_item it;
     int r;
-    bool room = true;
-    for (; room && (r = bitswap_read(&s->reader, &rest, &it)) == 1; items++)
+    bool room = true, blocks = bitswap_in_block(&s->reader);
+    for (; room && (r = bitswap_read(&s->reader, &rest, &it)) == 1; items++) {
+        blocks |= it.type == BITSWAP_BEGIN;
         room = take_item(x, s, &it);
+    }
     tokens_spend(&p->items, items); /* more than there were: the rest of what came at once is taken and owed */
     size_t used = may - rest.len;
     tokens_spend(&x->download, used);
     if (used) {
         s->block_at = now;
-        ask_progress(x, p, used);
+        ask_progress(x, p, used, blocks ? used : 0);
     }
     if (room && r < 0) {
         if (++p->malformed >= MALFORMED_MAX)

@@ -97,9 +97,9 @@ struct exchange_peer {
     uint64_t rate;
     uint64_t window_bytes;
     mono_ns window_at, progress_at, rtt, stall;
-    mono_ns heard_at, told_at; /* HEARD_BYTES of answers came last; those who wait for it were told of that */
+    mono_ns heard_at, told_at; /* HEARD_BYTES of blocks came last; those who wait for it were told of that */
     size_t heard;              /* bytes since */
-    uint64_t came;             /* bytes of answers in all */
+    uint64_t came;             /* bytes of blocks in all */
     bool stalled;
     bool resync, told_wants; /* its list of ours must be sent whole; it has one */
 

@@ -544,6 +544,31 @@ Test(exchange, what_comes_slowly_is_heard)
     cr_assert(heard[0] == 0 && heard[1] == 0, "a byte now and then is not progress");
 }
 
+Test(exchange, wants_of_a_peer_are_not_what_was_asked_for)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a = cid_number(1), c;
+    struct want w;
+    want(&l, &w, &a);
+    for (unsigned i = 0; i < 300; i++) { /* busy with us, and never answers */
+        struct buf list = BUF_INIT, body = BUF_INIT;
+        for (unsigned k = 0; k < 100; k++) {
+            c = cid_number(100 * i + k + 2);
+            bitswap_add_entry(&list, &(struct bitswap_entry){&c, 1, BITSWAP_WANT_HAVE, false, false});
+        }
+        bitswap_add_wantlist(&body, buf_span(&list), false);
+        cr_assert_gt(say(&l, buf_span(&body)), 0);
+        l.now += MONO_S / 10;
+        exchange_expire(l.x, l.now);
+        pump(&l);
+        buf_done(&list);
+        buf_done(&body);
+    }
+    cr_assert_eq(w.heard, 0);
+    teardown(&l);
+}
+
 Test(exchange, unasked_blocks_cost_nothing_and_end_it)
 {
     struct lone l;
