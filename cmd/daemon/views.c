@@ -399,6 +399,6 @@ void views_publish(struct daemon *d)
         return;
     mount_set_peers(d->mount, peer_table_of(d));
     mount_set_services(d->mount, view_service_table(d));
-    mount_set_online(d->mount, d->view && d->view->online);
+    mount_set_online(d->mount, !d->view || d->view->online); /* before the engine's first view nobody knows: reads wait */
     views_publish_texts(d);
 }

@@ -12,6 +12,15 @@ SIZE = int(os.environ.get("P2P_TEST_BIG", str(256 << 20)))  # by hand: 1 GiB
 # the CID of bytes that no node holds
 ABSENT = "b" + base64.b32encode(b"\x01\x55\x12\x20" + hashlib.sha256(b"absent").digest()).decode().lower().rstrip("=")
 
+EAGER = """
+import sys
+while True:
+    try:
+        open(sys.argv[1]).read()
+    except FileNotFoundError:
+        continue
+"""
+
 
 def met(*nodes):
     ids = [n.id for n in nodes]
@@ -168,11 +177,14 @@ class TwoMachines(unittest.TestCase):
 
     def test_offline_and_stuck(self):
         with Lab(1) as lab:
-            a = lab.node(1)
-            (a.mount / "share/held").write_bytes(b"held")
+            a = lab.node(1, start=False)
             absent = a.mount / "ipfs" / ABSENT
-            p = subprocess.Popen(["cat", absent], stderr=subprocess.PIPE)
-            wait_for("it is listed as waiting", lambda: str(p.pid) in (a.mount / ".p2p/waiting").read_text())
+            # Asks as soon as there is a mount, which is before the node knows its network
+            p = subprocess.Popen([sys.executable, "-c", EAGER, absent], stderr=subprocess.PIPE)
+            a.start()
+            wait_for("it is listed as waiting", lambda: p.poll() is not None or str(p.pid) in (a.mount / ".p2p/waiting").read_text())
+            self.assertIsNone(p.returncode, "it waits" if p.returncode is None else p.stderr.read())
+            (a.mount / "share/held").write_bytes(b"held")
             start = time.monotonic()
             p.send_signal(signal.SIGINT)
             p.wait(5)
