@@ -5,7 +5,6 @@ set -u
 python3 - "$1" "${WIDE:-20000}" <<'PY'
 import os, subprocess, sys, time
 m, n = sys.argv[1], int(sys.argv[2])
-slower = 8 if b"__asan_init" in open(os.environ["MAIN"], "rb").read() else 1
 os.chdir(m + "/share")
 os.mkdir("wide")
 for i in range(n):
@@ -28,10 +27,10 @@ cid = os.getxattr("wide", "user.p2p.cid").decode()
 for where in ("wide", f"{m}/ipfs/{cid}"):
     first, asked = listing("-l", where)
     again, asked_again = listing("-l", where)
-    bare, _ = listing("-f", where)
-    print(f"{n} entries, {where[:12]}: ls -l {first:.2f} s {asked}, again {again:.2f} s {asked_again}, ls -f {bare:.3f} s", file=sys.stderr)
-    assert asked["each"] < n / 100, f"attributes came one by one: {asked}"
-    assert asked_again["each"] < n / 100, f"nothing was remembered: {asked_again}"
-    assert bare < 0.3 * slower, bare
-    assert again < 1.0 * slower * max(1, n / 20000), again
+    bare, asked_bare = listing("-f", where)
+    print(f"{n} entries, {where[:12]}: ls -l {first:.2f} s {asked}, again {again:.2f} s {asked_again}, ls -f {bare:.3f} s {asked_bare}",
+          file=sys.stderr)
+    for how in (asked, asked_again, asked_bare):  # requests are what it costs; the times depend on what else runs
+        assert how["each"] < n / 100, f"attributes came one by one: {how}"
+        assert how.get("readdir", 0) < n / 100, f"few entries an answer: {how}"
 PY
