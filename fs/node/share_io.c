@@ -76,12 +76,14 @@ int share_open(struct mount *m, struct request *r, struct inode *i)
         return n.type == TREE_DIR ? ERR_IS_DIR : ERR_LOOP;
     struct handle *h = share_handle(m, i, &n, r->flags);
     struct share_file *f = share_file_of(i);
-    if ((r->flags & O_TRUNC) && writes(r->flags) && share_file_size(f) > 0) {
+    if ((r->flags & O_TRUNC) && share_file_size(f) > 0) {
         rc = editor_truncate(share_file_edit(f), 0);
         share_file_touched(f);
-    } else if ((r->flags & O_TRUNC) && writes(r->flags)) {
+    } else if (r->flags & O_TRUNC) {
         rc = share_file_touch_time(f);
     }
+    if ((r->flags & O_TRUNC) && f->writers == 0)
+        share_file_finish(f); /* O_RDONLY | O_TRUNC empties too, and no writer will come to close it */
     if (rc < 0) {
         share_release_handle(m, h);
         return rc;

@@ -265,7 +265,7 @@ static int open_conversation(struct mount *m, struct request *r, struct inode *i
 static int text_open(struct mount *m, struct request *r, struct inode *i)
 {
     const struct text_kind *k = &kinds[i->sub & ~TEXT_JSON];
-    bool writes = (r->flags & O_ACCMODE) != O_RDONLY;
+    bool writes = request_open_wants(r) & W_OK; /* O_TRUNC alone, too */
     if (writes && (!k->command || (i->sub & TEXT_JSON)))
         return ERR_DENIED;
     if ((i->sub & ~TEXT_JSON) == TEXT_PEER_PING)

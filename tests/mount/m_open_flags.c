@@ -77,6 +77,11 @@ int main(int argc, char **argv)
     CHECK(write(fd, "new", 3) == 3 && pread(reader, text, 8, 0) == 3 && memcmp(text, "new", 3) == 0);
     close(fd);
     close(reader);
+    fd = open("f", O_RDONLY | O_TRUNC); /* empties as well: Linux asks for permission to write, not for a descriptor that writes */
+    CHECK(fd >= 0 && size_of("f") == 0 && read(fd, text, 8) == 0);
+    close(fd);
+    CHECK(holds("f", ""));
+    put_file("f", "new");
     CHECK_ERRNO(open("none", O_RDONLY), ENOENT);
     CHECK_ERRNO(open("f/x", O_RDONLY), ENOTDIR);
     CHECK_ERRNO(open(".", O_WRONLY), EISDIR);
