@@ -87,7 +87,7 @@ int ctl_parse_order(char *line, struct order_line *ret, struct why *why)
     struct order_line o = {.count = 0};
     unsigned words = 0, verb = 0;
     if (strlen(line) > ORDER_LINE_MAX)
-        return why_set(why, ERR_INVALID, "the line is too long");
+        return why_set(why, ERR_INVALID, "the line is longer than %d bytes", ORDER_LINE_MAX);
     for (char *save = NULL, *w = strtok_r(line, " \t\n", &save); w; w = strtok_r(NULL, " \t\n", &save), words++)
         if (words < ORDER_WORDS)
             o.words[o.count++] = w;

@@ -156,7 +156,7 @@ static int parse(struct asker *a, char *line, struct why *why)
     }
     bool datagrams = count == 4 && strcmp(words[3], "datagrams") == 0;
     if ((count != 3 && !datagrams) || strcmp(words[0], "dial") != 0)
-        return why_set(why, ERR_INVALID, "it is: dial PEER SERVICE [datagrams], or feed SERVICE");
+        return why_set(why, ERR_INVALID, "the commands are: dial PEER SERVICE [datagrams], feed SERVICE");
     int r = service_name_check(span_str(words[2]), false, why);
     if (r == 0)
         r = order_peer(a->h->d, words[1], &a->dial.peer, why);

@@ -71,7 +71,9 @@ static int post(void *self, struct stream_open *take_o)
     if (strlen(service) >= sizeof m->dial.service)
         rc = ERR_NAME_LONG;
     if (rc == 0 && take_o->peer)
-        rc = peer_id_from_text(span_str(take_o->peer), &m->dial.peer, NULL);
+        rc = peer_id_from_text(span_str(take_o->peer), &m->dial.peer, NULL) < 0
+                 ? why_set(&take_o->why, ERR_INVALID, "'%.100s' is neither a petname nor a peer id", take_o->peer)
+                 : 0;
     if (rc < 0) {
         free(m);
         return rc;

@@ -162,7 +162,9 @@ static void do_peer(struct order *o)
             peer_call(o, o->words.words[1], verbs[i].verb, verbs[i].on);
             return;
         }
-    order_finish(o, why_set(&o->why, ERR_INVALID, "a peer cannot '%.60s'", o->words.words[2]));
+    order_finish(o, why_set(&o->why, ERR_INVALID,
+                            "a peer cannot '%.60s'; the commands are: connect, disconnect, ping, forget, protect, unprotect",
+                            o->words.words[2]));
 }
 
 static void do_petname(struct order *o)
@@ -170,6 +172,8 @@ static void do_petname(struct order *o)
     struct peer_id id;
     bool away = strcmp(o->words.words[2], "-") == 0;
     int r = away ? 0 : peer_id_from_text(span_str(o->words.words[2]), &id, &o->why);
+    if (r == 0 && !away && peer_id_eq(&id, &o->d->identity.id))
+        r = why_set(&o->why, ERR_INVALID, "that is this node itself: it needs no name");
     if (r == 0)
         r = petname_set(o->d->petnames, o->words.words[1], away ? NULL : &id, &o->why);
     if (r == 0) {

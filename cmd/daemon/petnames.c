@@ -151,6 +151,8 @@ static unsigned drop(struct petnames *p, const char *name, const struct peer_id 
 int petname_set(struct petnames *p, const char *name, const struct peer_id *id, struct why *why)
 {
     int r = check_name(span_str(name), why);
+    if (r == 0 && id && strcmp(name, "any") == 0) /* `allow any` means everybody, and must not look like one peer */
+        r = why_set(why, ERR_INVALID, "'any' cannot be a name: it stands for every peer");
     if (r < 0)
         return r;
     struct petname *old = mem_copy(p->rows, p->count * sizeof *p->rows);

@@ -230,7 +230,7 @@ void sock_order_run(struct order *o)
     for (unsigned i = 0; i < 3; i++)
         words[i] = strtok_r(i ? NULL : o->line, " \t", &save);
     if (!words[2] || strtok_r(NULL, " \t", &save)) {
-        order_finish(o, why_set(&o->why, ERR_INVALID, "it is: sock PEER SERVICE"));
+        order_finish(o, why_set(&o->why, ERR_INVALID, "the command is: sock PEER SERVICE"));
         return;
     }
     bool datagrams = strncmp(words[2], "udp/", 4) == 0;

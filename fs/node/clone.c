@@ -115,7 +115,7 @@ static bool cut_remote(char *text, char **ret_peer, char **ret_service)
 
 static int not_understood(struct why *why)
 {
-    return why_set(why, ERR_INVALID, "it is: connect PEER/SERVICE, or hangup");
+    return why_set(why, ERR_INVALID, "the commands are: connect PEER/SERVICE, hangup");
 }
 
 static int taken(struct why *why)

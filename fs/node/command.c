@@ -63,6 +63,15 @@ static void on_settled(struct mail *take_m, void *owner)
         ticket_done(t, result);
 }
 
+int command_refused(struct mount *m, const struct request *r, int err, const char *sentence)
+{
+    struct buf line = BUF_INIT;
+    buf_printf(&line, "%s %s: %s", request_op_name(r->op), r->name, sentence);
+    text_add_event(m, "name.refused", buf_cstr(&line));
+    buf_done(&line);
+    return err;
+}
+
 int command_run(struct mount *m, struct request *r, const char *line)
 {
     struct ticket *t = r->state;
@@ -87,5 +96,8 @@ int command_run(struct mount *m, struct request *r, const char *line)
     }
     r->wait_on = t;
     r->why = "waits for a command";
-    return t->done ? t->result : ERR_AGAIN;
+    if (!t->done)
+        return ERR_AGAIN;
+    bool names = r->op == OP_SYMLINK || r->op == OP_RENAME || r->op == OP_UNLINK || r->op == OP_RMDIR || r->op == OP_CREATE;
+    return names && t->error ? command_refused(m, r, t->result, t->error) : t->result;
 }

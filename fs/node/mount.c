@@ -309,7 +309,7 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
     m->o.dir = m->dir = mem_str(o->dir);
     m->uid = getuid();
     m->gid = getgid();
-    m->started = wall_now();
+    m->started = m->events_time = wall_now();
     m->started_mono = mono_now();
     m->online = true;
     m->mailbox = mailbox_new(MAILBOX_LIMIT, m);

@@ -62,7 +62,7 @@ struct mount {
     bool stop, ended, interrupts; /* interrupts: some are noted */
     uid_t uid;
     gid_t gid;
-    wall_ns started;
+    wall_ns started, events_time; /* the second: of the last event */
     mono_ns started_mono, stop_until;
 
     struct store_reader *reader;
@@ -229,6 +229,7 @@ struct ticket *ticket_new(struct mount *m, struct request *r);
 void ticket_done(struct ticket *t, int result);
 /* Sends a command line the first time; ERR_AGAIN until it is settled, then its result (ticket in r->state). */
 int command_run(struct mount *m, struct request *r, const char *line);
+int command_refused(struct mount *m, const struct request *r, int err, const char *sentence); /* an event; returns err */
 
 /* ---- share/ ---- */
 struct share_file *share_file_of(const struct inode *i); /* NULL: none */
@@ -236,8 +237,7 @@ void share_file_let_go(struct share_file *f);            /* frees it when nobody
 void share_attr(struct mount *m, const struct tree_node *n, struct stat *st);
 uint64_t share_id(const struct inode *i);
 void share_key(uint64_t id, struct found *f);
-/* Brings the file's content to the tree: 0 when it is there; ERR_AGAIN, ERR_MISSING: again. */
-int share_settle(struct mount *m, struct request *r, struct share_file *f);
+int share_settle(struct mount *m, struct request *r, struct share_file *f); /* content → tree; ERR_AGAIN, ERR_MISSING: again */
 int share_settle_all(struct mount *m, struct request *r);
 /* The root CID of a node: settles, publishes; again on ERR_AGAIN, ERR_MISSING. */
 int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret);

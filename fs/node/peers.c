@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * peers/: a directory for each peer by its id, a symlink for each petname. The table comes by message and is replaced as a
- * whole, so that listing never waits. ln -s <peer id> peers/alice and rm peers/alice are commands that others carry out; rmdir
- * of a peer forgets it. */
+ * whole, so that listing never waits. ln -s <peer id> peers/alice, mv and rm of it are commands that others carry out; rmdir of
+ * a peer forgets it. */
 #include "fs/node/mount_state.h"
 #include "fs/node/streams.h"
 #include "fs/node/text_table.h"
@@ -108,14 +108,15 @@ static bool good_petname(const char *name)
     return true;
 }
 
+#define NOT_A_NAME "a name has 1 to 63 bytes, no blanks or control characters, no '.' or '-' in front, and is not like an id"
+
 static int peers_symlink(struct mount *m, struct request *r, struct inode *i)
 {
     (void)i;
-    if (!good_petname(r->name) || strlen(r->name2) > 200)
-        return ERR_INVALID;
-    for (const char *p = r->name2; *p; p++)
-        if ((unsigned char)*p <= ' ' || *p == '/')
-            return ERR_INVALID;
+    if (!good_petname(r->name))
+        return command_refused(m, r, ERR_INVALID, NOT_A_NAME);
+    if (strlen(r->name2) > 200 || strpbrk(r->name2, " \t\n/"))
+        return command_refused(m, r, ERR_INVALID, "what it leads to is not a peer id");
     const struct peer_row *p = peers_find(m, span_str(r->name));
     if (p && !r->state)
         return ERR_EXISTS;
@@ -128,6 +129,34 @@ static int peers_symlink(struct mount *m, struct request *r, struct inode *i)
     petname_found(m, r->name, r->name2, wall_now(), &f);
     node_reply_found(m, r, &f);
     return 0;
+}
+
+/* A peer has one name: the new one takes the place of the old. */
+static int peers_rename(struct mount *m, struct request *r, struct inode *i)
+{
+    struct inode *to = inode_by_number(m->inodes, r->node2);
+    char line[320];
+    if (to != i)
+        return ERR_XDEV;
+    if (r->flags & ~(unsigned)RENAME_NOREPLACE)
+        return ERR_INVALID;
+    const struct peer_row *p = peers_find(m, span_str(r->name));
+    if (!r->state) {
+        const struct peer_row *over = peers_find(m, span_str(r->name2));
+        if (!p)
+            return ERR_NOT_FOUND;
+        if (strcmp(p->id, r->name) == 0)
+            return ERR_NOT_PERMITTED; /* an id is no name */
+        if (!good_petname(r->name2))
+            return command_refused(m, r, ERR_INVALID, NOT_A_NAME);
+        if (over && over != p)
+            return ERR_EXISTS; /* that would take the name from somebody else */
+    }
+    snprintf(line, sizeof line, "petname %.63s %.200s", r->name2, p ? p->id : "");
+    int rc = command_run(m, r, line);
+    if (rc == 0)
+        request_error(r, 0);
+    return rc;
 }
 
 static int peers_unlink(struct mount *m, struct request *r, struct inode *i)
@@ -170,6 +199,7 @@ const struct node_ops node_peers = {
             [OP_OPENDIR] = node_opendir_small,
             [OP_READDIR] = node_readdir_small,
             [OP_SYMLINK] = peers_symlink,
+            [OP_RENAME] = peers_rename,
             [OP_UNLINK] = peers_unlink,
             [OP_RMDIR] = peers_rmdir,
         },

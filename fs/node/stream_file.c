@@ -197,6 +197,8 @@ int stream_opening(struct mount *m, struct request *r, const struct stream_open 
         o = opening_new(m, what);
         int rc = m->o.stream.post(m->o.stream.self, &o->open);
         if (rc < 0) {
+            if (why)
+                *why = o->open.why;
             opening_free(o);
             return rc;
         }

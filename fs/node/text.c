@@ -114,7 +114,7 @@ static void make_peer_ctl(struct mount *m, struct span peer, struct buf *out)
 {
     (void)m;
     (void)peer;
-    buf_add_str(out, "connect\ndisconnect\nping\nforget\nprotect on\nprotect off\n");
+    buf_add_str(out, "connect\ndisconnect\nping\nforget\nprotect\nunprotect\n");
 }
 
 /* The answer comes with open (open_ping); this is only what stat tells before. */
@@ -186,6 +186,12 @@ enum text_place text_place_of(enum text_id id)
     return kinds[id].place;
 }
 
+/* README, and what the ctl files list */
+static bool changes(unsigned id)
+{
+    return id != TEXT_README && (!kinds[id].command || id == TEXT_CLONE || id == TEXT_LIMITS || id == TEXT_STREAM_CTL);
+}
+
 void text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret)
 {
     const struct text_kind *k = &kinds[sub & ~TEXT_JSON];
@@ -197,8 +203,10 @@ void text_found(struct mount *m, unsigned sub, struct span peer, struct found *r
     make(m, sub, peer, &text);
     bool writable = k->command && !(sub & TEXT_JSON);
     node_attr(m, &ret->attr, &ret->key, S_IFREG | (writable ? 0644 : 0444), buf_len(&text));
-    wall_ns now = wall_now(); /* made now: tail -f and make(1) see that it changes */
-    node_attr_times(&ret->attr, (sub & ~TEXT_JSON) == TEXT_README ? m->started : now, now);
+    /* Made now: tail -f and make(1) see that it changes. What stays as it was has its time, or tar would say that it changed. */
+    unsigned id = sub & ~TEXT_JSON;
+    wall_ns time = !changes(id) ? m->started : id == TEXT_EVENTS ? m->events_time : wall_now();
+    node_attr_times(&ret->attr, time, time);
     buf_done(&text);
     ret->entry_timeout = 1;
     ret->attr_timeout = 0;
@@ -359,7 +367,8 @@ static int text_write(struct mount *m, struct request *r, struct inode *i)
     while (line.len && (line.data[line.len - 1] == '\n' || line.data[line.len - 1] == '\r'))
         line.len--;
     if (line.len > LINE_MAX_BYTES || memchr(line.data, '\n', line.len) || memchr(line.data, 0, line.len))
-        return keep_refusal(m, r, i, why_set(&why, ERR_INVALID, "one line a write, of at most %d bytes", LINE_MAX_BYTES), &why);
+        return keep_refusal(
+            m, r, i, why_set(&why, ERR_INVALID, "one line a write, of at most %d bytes and no NUL", LINE_MAX_BYTES), &why);
     if (line.len == 0) {
         request_written(r, r->data.len);
         return 0;
@@ -414,7 +423,8 @@ const struct node_ops node_text = {
 void text_add_event(struct mount *m, const char *kind, const char *text)
 {
     char when[WALL_TEXT_SIZE];
-    buf_printf(&m->events, "%s\t%s\t%s\n", wall_text(wall_now(), when), kind, text);
+    m->events_time = wall_now();
+    buf_printf(&m->events, "%s\t%s\t%s\n", wall_text(m->events_time, when), kind, text);
     while (buf_len(&m->events) > EVENTS_BYTES) {
         struct span s = buf_span(&m->events);
         const uint8_t *end = memchr(s.data, '\n', s.len);

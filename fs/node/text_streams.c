@@ -99,7 +99,7 @@ int text_offer_command(struct span key, struct span line, struct buf *out, struc
         if (!span_eq_str(word, own[i].verb))
             continue;
         if (!rest.len) /* here the name is not written */
-            return why_set(why, ERR_INVALID, "it is: %s %s", own[i].verb, own[i].takes);
+            return why_set(why, ERR_INVALID, "the command is: %s %s", own[i].verb, own[i].takes);
         add_words(out, own[i].verb, key, rest);
         return 0;
     }
@@ -122,7 +122,7 @@ int text_forward_command(struct span key, struct span line, struct buf *out, str
     const uint8_t *slash = last < line.len ? memchr(line.data + last, '/', line.len - last) : NULL;
     if (!slash)
         return why_set(why, ERR_INVALID,
-                       "'%.*s' is not a forward: tcp|udp|unix PLACE PEER/SERVICE, or remove tcp|udp|unix PLACE",
+                       "'%.*s' is not a forward; the commands are: tcp|udp|unix PLACE PEER/SERVICE, remove tcp|udp|unix PLACE",
                        (int)(line.len > 80 ? 80 : line.len), (const char *)line.data);
     size_t at = (size_t)(slash - line.data);
     buf_printf(out, "forward %.*s %.*s", (int)at, (const char *)line.data, (int)(line.len - at - 1), (const char *)slash + 1);
@@ -133,7 +133,7 @@ int text_forward_command(struct span key, struct span line, struct buf *out, str
 int text_stream_command(struct span key, struct span line, struct buf *out, struct why *why)
 {
     if (!span_eq_str(line, "hangup"))
-        return why_set(why, ERR_INVALID, "this stream is not of streams/clone: it takes only hangup");
+        return why_set(why, ERR_INVALID, "this stream is not of streams/clone; the command is: hangup");
     buf_printf(out, "hangup %.*s", (int)key.len, (const char *)key.data);
     return 0;
 }

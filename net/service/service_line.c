@@ -66,11 +66,11 @@ static int cut(struct words *w, struct span in, struct why *why)
         if (!in.len)
             break;
         if (w->count == SERVICE_WORDS_MAX)
-            return why_set(why, ERR_INVALID, "more than %d words", SERVICE_WORDS_MAX);
+            return why_set(why, ERR_INVALID, "the line has more than %d words", SERVICE_WORDS_MAX);
         if (take_word(w, &in) < 0)
             return why_set(why, ERR_INVALID, "a quote is not closed, or a line break in a word");
     }
-    return w->count ? 0 : why_set(why, ERR_INVALID, "an empty line");
+    return w->count ? 0 : why_set(why, ERR_INVALID, "the line is empty");
 }
 
 static bool needs_quotes(struct span s)
@@ -236,7 +236,7 @@ static int parse_peer(struct parsing *p, unsigned i, bool any)
         return 0;
     if (peer_id_from_text(span_str(text), &p->ret->peer, NULL) == 0)
         return 0;
-    return why_set(p->why, ERR_INVALID, "'%.100s' is neither a petname nor a peer id%s", text, any ? ", nor `any`" : "");
+    return why_set(p->why, ERR_INVALID, "'%.100s' is neither a petname nor a peer id%s", text, any ? ", nor 'any'" : "");
 }
 
 static int parse_number(struct parsing *p, unsigned i)
@@ -353,7 +353,7 @@ static int parse_words(const struct words *w, struct service_names names, struct
         if (strcmp(word(w, 0), verbs[v].word) != 0)
             continue;
         if (w->count < verbs[v].least || w->count > verbs[v].most)
-            return why_set(why, ERR_INVALID, "it is: %s %s", verbs[v].word, verbs[v].operands);
+            return why_set(why, ERR_INVALID, "the command is: %s %s", verbs[v].word, verbs[v].operands);
         ret->verb = (enum service_verb)v;
         return verbs[v].parse(&p);
     }

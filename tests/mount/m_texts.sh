@@ -29,6 +29,16 @@ assert open(sys.argv[1], "rb").read() != whole
 PY
 mkdir "$TMP_DIR/copy" && cp "$M/status" "$TMP_DIR/copy/" && [ -s "$TMP_DIR/copy/status" ] || fail "cp of a text"
 tar cf - -C "$M" README 2>/dev/null | tar tvf - | grep -q " $(wc -c <"$M/README") " || fail "tar of a text"
+out=$(tar cf "$TMP_DIR/tar" -C "$M" README .p2p/ctl .p2p/events peers/12D3KooWAAAA/ctl streams/forward/ctl 2>&1)
+[ -z "$out" ] || fail "tar says of what did not change: $out"
+python3 - "$M/status" <<'PY' || fail "O_RDONLY | O_TRUNC of a text"
+import os, sys
+try:
+    os.open(sys.argv[1], os.O_RDONLY | os.O_TRUNC)
+    sys.exit(1)
+except PermissionError:
+    pass
+PY
 echo echo hello >"$M/.p2p/ctl" || fail "a command"
 printf 'echo hello' >"$M/.p2p/ctl" || fail "a command without newline"
 out=$( (echo nonsense >"$M/.p2p/ctl") 2>&1) && fail "nonsense was taken"
@@ -49,9 +59,16 @@ ln -s 12D3KooWAAAA "$M/peers/alice" || fail "ln -s"
 sleep 1.1
 [ "$(cat "$M/peers/alice/status" | head -1)" = "$(printf 'state\tconnected')" ] || fail "through the petname"
 ls "$M/peers" | grep -qx alice || fail "petname is not listed"
-rm "$M/peers/alice" || fail "rm of a petname"
+mv "$M/peers/alice" "$M/peers/ann" || fail "mv of a petname"
 sleep 1.1
-[ -e "$M/peers/alice" ] && fail "petname stays"
+ls "$M/peers" | grep -qx ann || fail "the new petname is not listed"
+[ "$(readlink "$M/peers/ann")" = 12D3KooWAAAA ] || fail "the new petname leads elsewhere"
+ls "$M/peers" | grep -qx alice && fail "the old petname stays"
+mv -T "$M/peers/ann" "$M/peers/bob" 2>/dev/null && fail "mv over another's petname"
+mv -T "$M/peers/12D3KooWAAAA" "$M/peers/carl" 2>/dev/null && fail "mv of an id"
+rm "$M/peers/ann" || fail "rm of a petname"
+sleep 1.1
+[ -e "$M/peers/ann" ] && fail "petname stays"
 [ "$(stat -c %Y "$M/peers/12D3KooWBBBB")" = 1700000001 ] || fail "last seen"
 # a command that is never answered is let go by Ctrl-C
 (timeout -s INT 1 bash -c 'echo stuck >"$1"' - "$M/.p2p/ctl") 2>/dev/null

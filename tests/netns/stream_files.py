@@ -200,11 +200,42 @@ class StreamFiles(unittest.TestCase):
             self.refused(self.a, "streams/forward/ctl", line, errno.EINVAL, words)
         ctl = os.open(self.a.mount / "streams/clone", os.O_RDWR)
         number = os.pread(ctl, 100, 0).decode().strip()
-        self.refused(self.a, f"streams/{number}/ctl", "dial home", errno.EINVAL, "connect PEER/SERVICE")
+        self.refused(self.a, f"streams/{number}/ctl", "dial home", errno.EINVAL, "the commands are: connect PEER/SERVICE")
+        self.refused(self.a, f"streams/{number}/ctl", "connect nobody-of-ours/ssh", errno.EINVAL, "'nobody-of-ours' is neither a petname")
         os.close(ctl)
+        self.refused(self.a, f"peers/{self.b.id}/ctl", "dance", errno.EINVAL, "a peer cannot 'dance'; the commands are: connect")
         with self.assertRaises(OSError) as e:
             os.mkdir(self.a.mount / "streams/x")
         self.assertEqual(e.exception.errno, errno.EPERM)
+
+    def test_every_line_of_a_peers_ctl_is_taken(self):
+        ctl = self.b.mount / "peers" / self.a.id / "ctl"
+        lines = ctl.read_text().splitlines()
+        self.assertEqual(lines[-2:], ["protect", "unprotect"])
+        for line in lines:
+            if line not in ("disconnect", "forget"): # others of this file are connected
+                ctl.write_text(line)
+        ctl.write_text("protect") # as friends are
+
+    def test_petnames(self):
+        peers = self.b.mount / "peers"
+        os.symlink(self.a.id, peers / "alice")
+        wait_for("the name is there", lambda: "alice" in os.listdir(peers))
+        for name, target in (("me", self.b.id), ("any", self.a.id)):
+            with self.assertRaises(OSError, msg=name) as e:
+                os.symlink(target, peers / name)
+            self.assertEqual(e.exception.errno, errno.EINVAL)
+            self.assertNotIn(name, os.listdir(peers))
+        with self.assertRaises(OSError):
+            os.rename(peers / "alice", peers / "a b")
+        events = (self.b.mount / ".p2p/events").read_text()
+        for words in ("symlink any: 'any' cannot be a name", "symlink me: that is this node itself", "rename alice: a name has"):
+            self.assertIn(f"\tname.refused\t{words}", events)
+        os.rename(peers / "alice", peers / "ann")
+        wait_for("the new name is there", lambda: "ann" in os.listdir(peers) and "alice" not in os.listdir(peers))
+        self.b.run("ping", "-c", "1", "ann")
+        os.unlink(peers / "ann")
+        wait_for("the name is gone", lambda: "ann" not in os.listdir(peers))
 
     def refused(self, node, path, line, number, words):
         """By errno, and by a sentence in the attribute and among the events."""

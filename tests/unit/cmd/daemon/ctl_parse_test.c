@@ -123,7 +123,7 @@ Test(ctl_parse, orders)
     memset(longest, 'x', ORDER_LINE_MAX + 1);
     longest[ORDER_LINE_MAX + 1] = 0;
     cr_expect_eq(parse(longest, &o, &why), ERR_INVALID);
-    cr_expect(strstr(why.text, "too long"));
+    cr_expect(strstr(why.text, "longer than 4096 bytes"));
     free(longest);
 }
 

@@ -65,6 +65,7 @@ Test(petnames, refused_names, .init = setup, .fini = teardown)
     cr_assert_eq(petnames_open(&p, path, &why), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect_eq(petname_set(p, bad[i], &alice, &why), ERR_INVALID, "'%s'", bad[i]);
+    cr_expect_eq(petname_set(p, "any", &alice, &why), ERR_INVALID, "everybody");
     cr_expect_str_eq(petname_of(p, &alice), "");
     petnames_free(p);
 }

@@ -68,7 +68,7 @@ Test(service_line, refuses_with_a_sentence)
 {
     bad("", "empty");
     bad("nonsense x", "no command");
-    bad("offer ssh", "it is: offer");
+    bad("offer ssh", "the command is: offer NAME KIND");
     bad("offer .ssh echo", "cannot be a service");
     bad("offer a/b echo", "cannot be a service");
     bad("offer x carrier-pigeon", "not a kind");
