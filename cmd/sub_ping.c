@@ -28,9 +28,10 @@ static int ping(struct api *a, const char *target, unsigned long count)
         }
         json_t *row = NULL;
         r = api_json(a, "POST", target, SPAN_NONE, &row);
-        if (r == 0)
+        if (r == 0) {
             cli_table_row(t, row);
-        cli_table_flush(t);
+            cli_table_flush(t);
+        }
         json_decref(row);
     }
     cli_table_end(t);

@@ -238,6 +238,8 @@ int api_print_list(struct cli *c, const char *target, const struct cli_column *c
         return r;
     struct cli_table *t = cli_table_new(c, columns);
     r = api_lines(&a, "GET", target, print_row, t);
+    if (r == 0)
+        cli_table_flush(t);
     cli_table_end(t);
     api_close(&a);
     return r == ERR_CLOSED ? 0 : r;

@@ -163,8 +163,6 @@ static void print_header(struct cli_table *t)
 
 static void print_rows(struct cli_table *t)
 {
-    if (t->rows == 0)
-        return;
     lay_out(t);
     print_header(t);
     for (unsigned r = 0; r < t->rows; r++)
@@ -210,14 +208,16 @@ void cli_table_row(struct cli_table *t, json_t *row)
 
 void cli_table_flush(struct cli_table *t)
 {
-    print_rows(t);
+    if (t->c->out_tty && !t->c->json)
+        print_rows(t);
     fflush(stdout);
 }
 
 void cli_table_end(struct cli_table *take_t)
 {
     struct cli_table *t = take_t;
-    print_rows(t);
+    if (t->rows)
+        print_rows(t);
     for (size_t i = 0; i < (size_t)CLI_TABLE_ROWS * t->count; i++)
         buf_done(&t->cells[i]);
     free(t->cells);

@@ -36,7 +36,8 @@ struct cli_table;
 /* `columns` ends with a NULL title and must live as long. */
 struct cli_table *cli_table_new(struct cli *c, const struct cli_column *columns);
 void cli_table_row(struct cli_table *t, json_t *row); /* borrowed */
-void cli_table_flush(struct cli_table *t);            /* shows the rows that wait: for lists that take their time */
+/* Shows the rows that wait: for lists that take their time. A terminal gets the header of a list without rows as well. */
+void cli_table_flush(struct cli_table *t);
 void cli_table_end(struct cli_table *take_t);
 
 /* Text at column `at`, wrapped at words before column `width`. Lines of its own are joined; no newline at the end. */

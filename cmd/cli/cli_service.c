@@ -85,6 +85,8 @@ int service_list(struct cli *c, const char *target, const struct cli_column *col
         return r;
     struct listing l = {c, cli_table_new(c, columns)};
     r = api_lines(&a, "GET", target, print_row, &l);
+    if (r == 0)
+        cli_table_flush(l.table);
     cli_table_end(l.table);
     api_close(&a);
     return r == ERR_CLOSED ? 0 : r;

@@ -4,16 +4,20 @@
 #include "cmd/daemon/api.h"
 #include "cmd/daemon/order.h"
 
-static const char *hint_for(int err)
+static const char *hint_for(int err, const char *peer)
 {
-    return err == ERR_OFFLINE ? "p2p doctor" : err == ERR_UNREACHABLE || err == ERR_TIMEOUT ? "p2p peers --all" : NULL;
+    if (err == ERR_INVALID && *peer == '/') /* an address */
+        return "p2p connect --help";
+    if (err == ERR_OFFLINE)
+        return "p2p doctor";
+    return err == ERR_UNREACHABLE || err == ERR_TIMEOUT || err == ERR_INVALID || err == ERR_NOT_FOUND ? "p2p peers --all" : NULL;
 }
 
 static void answer(struct order *o)
 {
     struct ctl_request *q = o->arg;
     if (o->result < 0)
-        ctl_fail(q, o->result, hint_for(o->result), "%s", o->why.text);
+        ctl_fail(q, o->result, hint_for(o->result, ctl_param(q, "peer")), "%s", o->why.text);
     else
         ctl_json(q, o->info ? json_incref(o->info) : json_object());
     ctl_unref(q);

@@ -11,11 +11,26 @@
 
 /* ---- changes ---- */
 
+/* The list of what there is, or how to say it */
+static const char *hint_for(int err, struct span line)
+{
+    static const struct {
+        const char *of, *list, *help;
+    } hints[] = {{"forward", "p2p forward", "p2p forward --help"},
+                 {"unforward", "p2p forward", "p2p forward --help"},
+                 {"hangup", "p2p streams", "p2p streams --help"},
+                 {"", "p2p offer", "p2p offer --help"}};
+    unsigned i = 0;
+    while (!span_starts(line, hints[i].of))
+        i++;
+    return err == ERR_NOT_FOUND ? hints[i].list : err == ERR_INVALID ? hints[i].help : NULL;
+}
+
 static void answer(struct order *o)
 {
     struct ctl_request *q = o->arg;
     if (o->result < 0)
-        ctl_fail(q, o->result, NULL, "%s", o->why.text);
+        ctl_fail(q, o->result, hint_for(o->result, span_str(o->line)), "%s", o->why.text);
     else
         ctl_json(q, json_object());
     ctl_unref(q);

@@ -408,6 +408,14 @@ class WithNode(Base):
         self.assertEqual(h.ok("cat", cid, "--length=0"), "")
         self.fails(h.run("cat", "/ipfs/"), 2, "'/ipfs/' names no CID")
         self.fails(h.run("connect", "no peer"), 2, "no peer")
+        for words in (["connect", "alice"], ["disconnect", "alice"], ["ping", "alice"]):
+            self.fails(h.run(*words), 2, "'alice' is neither a petname nor a peer id. Try: p2p peers --all")
+        self.fails(h.run("connect", "/ip4"), 2, "Try: p2p connect --help")
+        self.fails(h.run("forward", "tcp", "2222", "alice/ssh"), 2, "'alice' is neither", "Try: p2p forward --help")
+        self.fails(h.run("forward", "-r", "tcp", "2222"), 3, "Try: p2p forward\n")
+        self.fails(h.run("offer", "-r", "none"), 3, "Try: p2p offer\n")
+        self.fails(h.run("offer", "x", "fly"), 2, "'fly' is not a kind", "Try: p2p offer --help")
+        self.fails(h.run("streams", "--hangup", "99"), 3, "Try: p2p streams\n")
         self.fails(h.run("limits", "nonsense", "1"), 2, "nonsense")
         self.fails(h.run("limits", "memory", "1"), 2, "memory")
         self.fails(h.run("stat", f"{cid}/x"), 1, "not a directory")
@@ -454,6 +462,10 @@ class WithNode(Base):
         h.ok("limits", "memory", "64M")
         rows = {r["name"]: r["value"] for r in h.lines("limits")}
         self.assertTrue(all(isinstance(r["used"], int) for r in h.lines("limits")), "JSON has bytes")
+        self.assertEqual([line.split("\t")[:2] for line in h.ok("limits", "quota").splitlines()], [["quota", "1G"]])
+        parts = [r["name"] for r in h.lines("limits", "memory")]
+        self.assertTrue(parts[0] == "memory" and len(parts) > 2 and all(p.startswith("memory") for p in parts), parts)
+        self.fails(h.run("limits", "mem"), 2, "there is no limit 'mem'", "Try: p2p limits")
         self.assertTrue(all(line.split("\t")[2].isdigit() for line in h.ok("limits").splitlines()), "so has a pipe")
         self.assertEqual((rows["quota"], rows["memory"]), ("1G", "64M"))
         h.ok("down")
@@ -503,6 +515,16 @@ class WithNode(Base):
         os.close(master)
         self.assertEqual(p.wait(30), 0, text)
         return text
+
+    def test_empty_lists(self):
+        """Nothing is there: a terminal gets the header, so that one sees that it was an answer; a pipe and JSON get nothing."""
+        for words, title in ((["peers"], b"peer"), (["waiting"], b"pid"), (["offer"], b"service"), (["streams"], b"stream")):
+            text = self.on_terminal(*words, columns=200)
+            self.assertTrue(text.startswith(title), text)
+            self.assertEqual(text.count(b"\n"), 1, text)
+            self.assertEqual(self.on_terminal(*words, "-q", columns=200), b"")
+            self.assertEqual(self.on_terminal(*words, "--json", columns=200), b"")
+            self.assertEqual(self.h.ok(*words), "")
 
     def test_progress_is_one_line(self):
         """A name longer than the terminal: what is drawn can be drawn over."""
