@@ -51,9 +51,16 @@ static void bash_option(struct buf *out, const struct cli_command *cmd, const st
         buf_printf(out, " -%c", o->letter);
 }
 
+/* Is a file name among its operands? Keys, peers and ports are none. */
+static bool takes_files(const struct cli_command *cmd)
+{
+    return strstr(cmd->operands, "FILE") || strstr(cmd->operands, "PATH") || strstr(cmd->operands, "DIR") ||
+           strstr(cmd->operands, "TARGET") || strstr(cmd->operands, "FROM");
+}
+
 static void bash(const struct cli_command *const *commands, struct buf *out)
 {
-    buf_add_str(out, "# bash completion for p2p\n_p2p() {\n    local cur=${COMP_WORDS[COMP_CWORD]} words\n"
+    buf_add_str(out, "# bash completion for p2p\n_p2p() {\n    local cur=${COMP_WORDS[COMP_CWORD]} words files=\n"
                      "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words=\"");
     for (const struct cli_command *const *p = commands; *p; p++)
         buf_printf(out, "%s%s", p == commands ? "" : " ", (*p)->name);
@@ -62,12 +69,12 @@ static void bash(const struct cli_command *const *commands, struct buf *out)
     for (const struct cli_command *const *p = commands; *p; p++) {
         buf_printf(out, "    %s) words=\"", (*p)->name);
         for_options(out, *p, bash_option);
-        buf_add_str(out, "\" ;;\n");
+        buf_printf(out, "\"%s ;;\n", takes_files(*p) ? " files=1" : "");
     }
     buf_add_str(out, "    *) words=\"\" ;;\n    esac\n    case $cur in\n"
                      "    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
                      "        [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace ;;\n"
-                     "    *) compopt -o default ;;\n    esac\n}\ncomplete -F _p2p p2p\n");
+                     "    *) [[ -z $files ]] || compopt -o default ;;\n    esac\n}\ncomplete -F _p2p p2p\n");
 }
 
 /* ---- zsh ---- */
@@ -115,7 +122,7 @@ static void zsh(const struct cli_command *const *commands, struct buf *out)
     for (const struct cli_command *const *p = commands; *p; p++) {
         buf_printf(out, "    %s) _arguments \\\n", (*p)->name);
         for_options(out, *p, zsh_option);
-        buf_add_str(out, "        '*:file:_files' ;;\n");
+        buf_printf(out, "        '*:%s' ;;\n", takes_files(*p) ? "file:_files" : "operand:");
     }
     /* a file of $fpath runs it, `source` registers it */
     buf_add_str(out, "    esac\n}\nif [[ ${funcstack[1]} == _p2p ]]; then\n    _p2p \"$@\"\nelse\n    compdef _p2p p2p\nfi\n");
@@ -142,6 +149,8 @@ static void fish(const struct cli_command *const *commands, struct buf *out)
         buf_printf(out, "complete -c p2p -n __fish_use_subcommand -f -a %s -d ", (*commands)->name);
         quoted(out, (*commands)->summary);
         buf_add_u8(out, '\n');
+        if (!takes_files(*commands))
+            buf_printf(out, "complete -c p2p -n '__fish_seen_subcommand_from %s' -f\n", (*commands)->name);
         for_options(out, *commands, fish_option);
     }
 }

@@ -10,7 +10,8 @@ static const char *hint_for(int err, const char *peer)
         return "p2p connect --help";
     if (err == ERR_OFFLINE)
         return "p2p doctor";
-    return err == ERR_UNREACHABLE || err == ERR_TIMEOUT || err == ERR_INVALID || err == ERR_NOT_FOUND ? "p2p peers --all" : NULL;
+    bool whom = err == ERR_INVALID || err == ERR_NOT_FOUND || err == ERR_UNREACHABLE || err == ERR_TIMEOUT;
+    return whom ? "p2p peers --all" : NULL;
 }
 
 static void answer(struct order *o)

@@ -203,7 +203,7 @@ void text_found(struct mount *m, unsigned sub, struct span peer, struct found *r
     make(m, sub, peer, &text);
     bool writable = k->command && !(sub & TEXT_JSON);
     node_attr(m, &ret->attr, &ret->key, S_IFREG | (writable ? 0644 : 0444), buf_len(&text));
-    /* Made now: tail -f and make(1) see that it changes. What stays as it was has its time, or tar would say that it changed. */
+    /* Made now: tail -f and make(1) see that it changes. What stays as it was keeps its time, or tar says that it changed. */
     unsigned id = sub & ~TEXT_JSON;
     wall_ns time = !changes(id) ? m->started : id == TEXT_EVENTS ? m->events_time : wall_now();
     node_attr_times(&ret->attr, time, time);

@@ -172,7 +172,7 @@ void exchange_expire(struct exchange *x, mono_ns now);
 
 /* ---- figures ---- */
 
-/* The ledger of one peer, since it was added. The host adds them up over connections. */
+/* The ledger of one peer, since it was added: one that goes and comes again begins anew. */
 struct exchange_ledger {
     uint64_t bytes_sent, bytes_received;   /* block bytes */
     uint64_t blocks_sent, blocks_received; /* received: wanted and right */

@@ -125,6 +125,10 @@ class WithoutNode(Base):
         words = subprocess.run(["bash", "-c", script + '\nCOMP_WORDS=(p2p ve) COMP_CWORD=1; _p2p; echo "${COMPREPLY[@]}"'],
                                capture_output=True, text=True, check=True).stdout.split()
         self.assertEqual(words, ["verify", "version"])
+        for command, files in (("add", True), ("cat", True), ("up", True), ("limits", False), ("connect", False), ("status", False)):
+            out = subprocess.run(["bash", "-c", f"compopt() {{ echo files; }}\n{script}\nCOMP_WORDS=(p2p {command} '') COMP_CWORD=2; _p2p"],
+                                 capture_output=True, text=True, check=True).stdout
+            self.assertEqual(out, "files\n" if files else "", f"{command}: names of files are operands only of some")
         for shell in ("zsh", "fish"):
             if shutil.which(shell):
                 subprocess.run([shell, "-n", "/dev/stdin"], input=h.ok("completion", shell), text=True, check=True)
