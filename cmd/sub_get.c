@@ -231,7 +231,9 @@ static int get(struct get *g, const char *path)
     struct buf target = BUF_INIT;
     json_t *st = NULL;
     api_target(&target, "/v1/stat", (struct api_param[]){{"path", path}}, 1);
+    cli_wait_begin(&g->api, &g->progress, path);
     int r = api_json(&g->api, "GET", buf_cstr(&target), SPAN_NONE, &st);
+    cli_wait_end(&g->api, &g->progress);
     if (r == 0) {
         const char *slash = strrchr(path, '/'), *output = cli_value(g->c, "output");
         const char *own = slash && slash[1] ? slash + 1 : *path == '/' ? api_text(st, "cid") : path;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "cmd/cli/cli_fetch.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
@@ -18,6 +19,8 @@ static const struct cli_column columns[] = {
 
 /* Listings come in pages, so that the node keeps no state while we print. */
 struct page {
+    struct api *api;
+    struct progress progress; /* until the first row */
     struct cli_table *table;
     uint64_t rows, next;
 };
@@ -29,7 +32,8 @@ static int print_row(void *arg, json_t *row)
         p->next = api_u64(row, "next");
         return 0;
     }
-    p->rows++;
+    if (p->rows++ == 0)
+        cli_wait_end(p->api, &p->progress);
     if (!json_object_get(row, "name") && json_object_get(row, "name_encoded")) /* not UTF-8 */
         json_object_set(row, "name", json_object_get(row, "name_encoded"));
     cli_table_row(p->table, row);
@@ -38,10 +42,11 @@ static int print_row(void *arg, json_t *row)
 
 static int list(struct api *a, const char *path)
 {
-    struct page p = {.table = cli_table_new(a->c, columns)};
+    struct page p = {.api = a, .table = cli_table_new(a->c, columns)};
     const char *resolve = cli_has(a->c, "resolve") ? "1" : NULL;
     struct buf target = BUF_INIT;
     int r;
+    cli_wait_begin(a, &p.progress, path);
     do {
         char cursor[24];
         snprintf(cursor, sizeof cursor, "%" PRIu64, p.next);
@@ -50,6 +55,9 @@ static int list(struct api *a, const char *path)
         api_target(&target, "/v1/ls", (struct api_param[]){{"path", path}, {"cursor", cursor}, {"resolve", resolve}}, 3);
         r = api_lines(a, "GET", buf_cstr(&target), print_row, &p);
     } while (r == 0 && p.next);
+    cli_wait_end(a, &p.progress);
+    if (r == 0)
+        cli_table_flush(p.table);
     cli_table_end(p.table);
     buf_done(&target);
     return r == ERR_CLOSED ? 0 : r;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "cmd/cli/cli_fetch.h"
 #include "cmd/cli/cli_output.h"
 #include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
@@ -13,9 +14,12 @@ static const struct cli_column columns[] = {
 static int show(struct api *a, const char *path)
 {
     struct buf target = BUF_INIT;
+    struct progress p;
     json_t *v = NULL;
+    cli_wait_begin(a, &p, path);
     api_target(&target, "/v1/stat", (struct api_param[]){{"path", path}}, 1);
     int r = api_json(a, "GET", buf_cstr(&target), SPAN_NONE, &v);
+    cli_wait_end(a, &p);
     if (r == 0)
         cli_record(a->c, columns, v);
     json_decref(v);

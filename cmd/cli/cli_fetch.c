@@ -104,3 +104,16 @@ void cli_fetch_progress(struct api *a, struct progress *p)
     p->ask = ask;
     p->arg = a;
 }
+
+void cli_wait_begin(struct api *a, struct progress *p, const char *name)
+{
+    progress_begin(p, a->c, name, 0);
+    cli_fetch_progress(a, p);
+    http_client_tick(a->http, (struct http_tick){progress_tick, p});
+}
+
+void cli_wait_end(struct api *a, struct progress *p)
+{
+    http_client_tick(a->http, (struct http_tick){NULL, NULL});
+    progress_end(p);
+}

@@ -22,5 +22,8 @@ struct cli_fetch {
 int cli_fetch(struct api *a, const struct cli_fetch *f, uint64_t *ret_bytes);
 /* Lets `p` ask the node about what waits; `a` is used for it on a connection of its own. */
 void cli_fetch_progress(struct api *a, struct progress *p);
+/* Around a request whose answer may wait for the network before its first byte. The end may come twice. */
+void cli_wait_begin(struct api *a, struct progress *p, const char *name);
+void cli_wait_end(struct api *a, struct progress *p);
 
 #endif

@@ -498,12 +498,12 @@ class WithNode(Base):
         self.assertIn(b"4.77 MiB", text)
         self.assertNotIn(b"\x1b", text, "escape sequences in names do not reach the terminal")
 
-    def on_terminal(self, *args, columns, feed=lambda: False):
+    def on_terminal(self, *args, columns, feed=lambda: False, h=None, status=0):
         """What the command writes to a terminal so wide; feed() is called now and then until it says False."""
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        p = subprocess.Popen([P2P, *map(str, args)], env=dict(self.h.env, NO_COLOR="1"), stdout=slave, stderr=slave, stdin=slave,
-                             cwd=self.h.dir)
+        h = h or self.h
+        p = subprocess.Popen([P2P, *map(str, args)], env=dict(h.env, NO_COLOR="1"), stdout=slave, stderr=slave, stdin=slave, cwd=h.dir)
         os.close(slave)
         text, feeding = b"", True
         while True:
@@ -517,7 +517,7 @@ class WithNode(Base):
                     break
                 text += got
         os.close(master)
-        self.assertEqual(p.wait(30), 0, text)
+        self.assertEqual(p.wait(30), status, text)
         return text
 
     def test_empty_lists(self):
@@ -529,6 +529,14 @@ class WithNode(Base):
             self.assertEqual(self.on_terminal(*words, "-q", columns=200), b"")
             self.assertEqual(self.on_terminal(*words, "--json", columns=200), b"")
             self.assertEqual(self.h.ok(*words), "")
+
+    def test_what_waits_says_so(self):
+        """Nobody has it: who looks at a terminal sees what it waits for, from the first request on."""
+        h = Home(self, config=QUIET_CONFIG.replace("2s", "4s") + "timeout-metadata = 4s\n").up()
+        gone = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+        for words in (["get", gone], ["stat", gone], ["ls", gone]):
+            text = self.on_terminal(*words, columns=200, h=h, status=5)
+            self.assertIn(b"  0 B  waiting for ", text, words)
 
     def test_progress_is_one_line(self):
         """A name longer than the terminal: what is drawn can be drawn over."""
