@@ -68,7 +68,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int t
         r.set_mtime = INT64_MIN;
     } else if (to_set & FUSE_SET_ATTR_MTIME) {
         r.set |= SET_MTIME;
-        r.set_mtime = (int64_t)attr->st_mtim.tv_sec * 1000000000 + attr->st_mtim.tv_nsec;
+        r.set_mtime = request_time(attr->st_mtim.tv_sec, attr->st_mtim.tv_nsec);
     }
     go(req, &r);
 }

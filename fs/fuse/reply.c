@@ -152,6 +152,14 @@ unsigned request_open_wants(const struct request *r)
     return want | (r->flags & O_TRUNC ? W_OK : 0);
 }
 
+wall_ns request_time(int64_t seconds, int64_t nanoseconds)
+{
+    wall_ns t;
+    if (__builtin_mul_overflow(seconds, (wall_ns)MONO_S, &t) || __builtin_add_overflow(t, nanoseconds, &t) || t == INT64_MIN)
+        return seconds < 0 ? -INT64_MAX : INT64_MAX;
+    return t;
+}
+
 void request_attr(struct request *r, const struct stat *st, double timeout)
 {
     if (r->op == OP_ACCESS)

@@ -14,6 +14,7 @@
 #define FS_FUSE_REQUEST_H
 
 #include "store/base/err.h"
+#include "store/base/mono.h"
 #include "store/base/span.h"
 #include "store/content/cid.h"
 
@@ -128,6 +129,9 @@ struct request *request_free(struct request *r); /* must have been answered */
 bool request_may(const struct request *r, const struct stat *st, unsigned want);
 /* What opening a file with r->flags needs */
 unsigned request_open_wants(const struct request *r);
+/* A time of day; one too far away for 64 bits of nanoseconds (1677 to 2262) is the nearest that is not: whoever sets a time and
+ * whoever made a DAG may claim any. Never INT64_MIN, which set_mtime has for now. */
+wall_ns request_time(int64_t seconds, int64_t nanoseconds);
 /* SETATTR asks for a size of 0 and nothing else: a shell's ">", which does nothing to what has no length and no times. */
 static inline bool request_empties(const struct request *r)
 {

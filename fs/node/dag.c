@@ -51,7 +51,7 @@ static void attr_of_node(struct mount *m, const struct unixfs_node *n, struct fo
         mode |= n->meta.mode & 0111;
     f->type = kinds[n->type].type;
     node_attr(m, &f->attr, &f->key, mode, S_ISDIR(mode) ? 0 : n->file_size);
-    wall_ns mtime = n->meta.has_mtime ? n->meta.mtime_seconds * 1000000000 + n->meta.mtime_nanoseconds : 0;
+    wall_ns mtime = n->meta.has_mtime ? request_time(n->meta.mtime_seconds, n->meta.mtime_nanoseconds) : 0;
     node_attr_times(&f->attr, mtime, mtime);
 }
 

@@ -52,6 +52,16 @@ static void times(void)
         CHECK(stat("t", &st) == 0 && st.st_mtim.tv_sec == 1234567890 && (st.st_mode & 0777) == 0640);
         usleep(10000);
     }
+    static const struct {
+        time_t set, seen;
+    } far[] = {
+        {INT64_C(10413792000), 9223372036}, {INT64_C(-99999999999), -9223372037}, {-1, -1}}; /* not another time: the last */
+    for (unsigned i = 0; i < 3; i++) {
+        t[1] = (struct timespec){far[i].set, 0};
+        CHECK(utimensat(AT_FDCWD, "t", t, 0) == 0 && stat("t", &st) == 0 && st.st_mtim.tv_sec == far[i].seen);
+    }
+    t[1] = (struct timespec){1234567890, 123456789};
+    CHECK(utimensat(AT_FDCWD, "t", t, 0) == 0);
     CHECK(chmod("t", 0755) == 0 && stat("t", &st) == 0 && (st.st_mode & 07777) == 0755);
     CHECK(chmod("t", 04755) == 0 && stat("t", &st) == 0 && (st.st_mode & 07777) == 0755); /* no setuid here */
     CHECK(st.st_mtim.tv_sec == 1234567890);
@@ -77,7 +87,8 @@ int main(int argc, char **argv)
     CHECK(write(fd, "new", 3) == 3 && pread(reader, text, 8, 0) == 3 && memcmp(text, "new", 3) == 0);
     close(fd);
     close(reader);
-    fd = open("f", O_RDONLY | O_TRUNC); /* empties as well: Linux asks for permission to write, not for a descriptor that writes */
+    fd = open("f",
+              O_RDONLY | O_TRUNC); /* empties as well: Linux asks for permission to write, not for a descriptor that writes */
     CHECK(fd >= 0 && size_of("f") == 0 && read(fd, text, 8) == 0);
     close(fd);
     CHECK(holds("f", ""));
