@@ -131,6 +131,14 @@ static int peers_symlink(struct mount *m, struct request *r, struct inode *i)
     return 0;
 }
 
+static int carry_out(struct mount *m, struct request *r, const char *line)
+{
+    int rc = command_run(m, r, line);
+    if (rc == 0)
+        request_error(r, 0);
+    return rc;
+}
+
 /* A peer has one name: the new one takes the place of the old. */
 static int peers_rename(struct mount *m, struct request *r, struct inode *i)
 {
@@ -153,10 +161,7 @@ static int peers_rename(struct mount *m, struct request *r, struct inode *i)
             return ERR_EXISTS; /* that would take the name from somebody else */
     }
     snprintf(line, sizeof line, "petname %.63s %.200s", r->name2, p ? p->id : "");
-    int rc = command_run(m, r, line);
-    if (rc == 0)
-        request_error(r, 0);
-    return rc;
+    return carry_out(m, r, line);
 }
 
 static int peers_unlink(struct mount *m, struct request *r, struct inode *i)
@@ -169,10 +174,7 @@ static int peers_unlink(struct mount *m, struct request *r, struct inode *i)
         return ERR_IS_DIR;
     char line[320];
     snprintf(line, sizeof line, "petname %.63s -", r->name);
-    int rc = command_run(m, r, line);
-    if (rc == 0)
-        request_error(r, 0);
-    return rc;
+    return carry_out(m, r, line);
 }
 
 static int peers_rmdir(struct mount *m, struct request *r, struct inode *i)
@@ -185,10 +187,7 @@ static int peers_rmdir(struct mount *m, struct request *r, struct inode *i)
         return ERR_NOT_DIR;
     char line[320];
     snprintf(line, sizeof line, "peer %.200s forget", r->name);
-    int rc = command_run(m, r, line);
-    if (rc == 0)
-        request_error(r, 0);
-    return rc;
+    return carry_out(m, r, line);
 }
 
 const struct node_ops node_peers = {
