@@ -81,6 +81,11 @@ struct engine_stream {
     double seconds;
 };
 
+struct engine_flows_row { /* of what engine_flows_open opened (engine_service.h) */
+    uint64_t number;
+    struct engine_count count;
+};
+
 /* A snapshot; immutable; freed with engine_view_free by whoever has it. */
 struct engine_view {
     struct engine_peer *peers;
@@ -97,7 +102,8 @@ struct engine_view {
     const struct engine_forward *forwards;
     const struct engine_stream *streams; /* of services; not more than ENGINE_STREAMS_SHOWN, the oldest */
     const struct engine_address *addresses;
-    unsigned offer_count, forward_count, stream_count, address_count;
+    const struct engine_flows_row *flows;
+    unsigned offer_count, forward_count, stream_count, address_count, flows_count;
     mono_ns uptime;
     void *memory; /* the allocation behind it */
 };

@@ -144,9 +144,16 @@ uint32_t datagram_missed(int fd);       /* that found no room in a UDP socket, s
 
 /* engine_forward.c */
 int forward_listen(struct engine *e, struct service_forward *f, struct why *why);
-void forward_close(struct engine *e, struct service_forward *f); /* with its streams */
-mono_ns forwards_turn(struct engine *e, mono_ns now);            /* those that could not listen, or not accept, try again */
+void forward_adopt(struct engine *e, struct service_forward *f, int take_fd); /* one that is bound: it listens */
+void forward_close(struct engine *e, struct service_forward *f);              /* with its streams */
+mono_ns forwards_turn(struct engine *e, mono_ns now); /* those that could not listen, or not accept, try again */
 struct bridge *forward_bridge(struct engine *e, struct service_forward *f); /* DIALING, counted */
+
+/* engine_flows.c */
+/* What else its dial may be asked for, when the peer does not have b->service; NULL: nothing */
+const char *flows_other_name(const struct bridge *b);
+void flows_each(const struct engine *e, void (*each)(void *arg, uint64_t number, const struct service_count *c), void *arg);
+void flows_close_all(struct engine *e);
 
 /* engine_service.c */
 void service_dial(struct bridge *b, const char *name, mono_ns timeout); /* b->peer, b->datagrams are set */

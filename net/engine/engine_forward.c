@@ -130,6 +130,21 @@ static int bind_listener(const struct sockaddr_storage *ss, socklen_t len, int t
     return -1;
 }
 
+void forward_adopt(struct engine *e, struct service_forward *f, int take_fd)
+{
+    struct listener *l = MEM_NEW(struct listener);
+    l->e = e;
+    l->f = f;
+    l->fd = take_fd;
+    if (f->kind == SERVICE_UDP)
+        datagram_buffers(take_fd);
+    l->watch = loop_fd_new(e->loop, take_fd, f->kind == SERVICE_UDP ? socket_ready : listener_ready, l);
+    loop_fd_watch(l->watch, LOOP_READ);
+    f->runtime = l;
+    f->listening = true;
+    f->fault.text[0] = 0;
+}
+
 #define LISTEN_AGAIN (10 * MONO_S)
 
 int forward_listen(struct engine *e, struct service_forward *f, struct why *why)
@@ -149,17 +164,7 @@ int forward_listen(struct engine *e, struct service_forward *f, struct why *why)
         e->forwards_at = engine_min(e->forwards_at, mono_after(mono_now(), LISTEN_AGAIN));
         return err;
     }
-    struct listener *l = MEM_NEW(struct listener);
-    l->e = e;
-    l->f = f;
-    l->fd = fd;
-    if (f->kind == SERVICE_UDP)
-        datagram_buffers(fd);
-    l->watch = loop_fd_new(e->loop, fd, f->kind == SERVICE_UDP ? socket_ready : listener_ready, l);
-    loop_fd_watch(l->watch, LOOP_READ);
-    f->runtime = l;
-    f->listening = true;
-    f->fault.text[0] = 0;
+    forward_adopt(e, f, fd);
     return 0;
 }
 

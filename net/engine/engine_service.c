@@ -129,6 +129,7 @@ void services_close(struct engine *e)
     struct service_forward *f;
     for (unsigned i = 0; (f = services_forward(e->services, i)); i++)
         forward_close(e, f);
+    flows_close_all(e);
     bridges_end_all(e, ERR_CANCELLED);
     struct service_offer *o;
     for (unsigned i = 0; (o = services_offer(e->services, i)); i++)
@@ -221,6 +222,12 @@ void service_opened(struct engine *e, struct host_call *call)
     b->call = NULL;
     if (b->forward)
         b->forward->fault = call->why;
+    const char *other = call->result == ERR_DENIED ? flows_other_name(b) : NULL;
+    if (other) {
+        free(call);
+        service_dial(b, other, 0);
+        return;
+    }
     if (call->result == 0 && b->dial && b->dial->either) {
         b->datagrams = strcmp(call->protocol, call->other) == 0;
         call->result = make_pair(b, b->dial);

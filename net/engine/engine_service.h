@@ -46,6 +46,19 @@ struct engine_dial {
     struct why why;
     uint64_t stream; /* its number in the view. In: one of engine_stream_number that it shall have, or 0 */
 };
+#define ENGINE_FLOWS_NAMES 6
+/* A bound UDP socket, each source of which is a flow to a peer's service, as of a UDP forward; but it is not saved, not listed
+ * among the forwards, and the peer is not kept connected for it. The services are asked for in turn until the peer has one. */
+struct engine_flows {
+    struct peer_id peer;
+    unsigned name_count; /* at least one */
+    char names[ENGINE_FLOWS_NAMES][SERVICE_NAME_SIZE];
+    int fd; /* the engine's from the call on */
+};
+/* The number by which the view counts it and by which it is closed; 0: too many commands are waiting, and it is closed. */
+uint64_t engine_flows_open(struct engine *e, const struct engine_flows *take_f);
+void engine_flows_close(struct engine *e, uint64_t number); /* with its flows */
+
 uint64_t engine_stream_number(struct engine *e); /* one that no other stream has or will have. Any thread */
 void engine_dial_service(struct engine *e, struct engine_dial *take_d);
 /* It is answered soon, ERR_CANCELLED unless it was done. Only by who posted it, before its answer has come. */

@@ -8,7 +8,7 @@
  *   engine_jobs.c  blocks: read, verify, store
  *   engine_view.c  what is told to the listener; engine_view_service.c: of services
  *   engine_service.c, engine_bridge.c, engine_target.c, engine_ends.c,
- *   engine_exec.c, engine_datagram.c, engine_forward.c, engine_lend.c   streams of services (engine_bridge.h)
+ *   engine_exec.c, engine_datagram.c, engine_forward.c, engine_flows.c, engine_lend.c   streams of services (engine_bridge.h)
  *
  * Everything but `inbox`, `answers`, `open_wants` and what engine_start wrote once belongs to the engine's thread.
  */
@@ -80,9 +80,11 @@ struct engine {
     struct turns *turns;                     /* which of them moves bytes next */
     mono_ns yield_until;                     /* remote ones moved much lately */
     struct tally peer_tally, ip_tally;
-    struct child *children;          /* programs of exec offers */
-    mono_ns exec_at;                 /* one of them gets a signal */
-    struct flow *flows;              /* of UDP forwards, by source */
+    struct child *children; /* programs of exec offers */
+    mono_ns exec_at;        /* one of them gets a signal */
+    struct flow *flows;     /* of UDP forwards, by source */
+    struct loose *loose;    /* forwards of which others keep account (engine_flows.c) */
+    unsigned loose_count;
     uint64_t service_bytes;          /* moved by all bridges */
     size_t datagram_bytes;           /* that wait in all bridges */
     mono_ns bridges_at, forwards_at; /* deadlines of bridges; listeners that try again */

@@ -69,6 +69,12 @@ static mono_ns age_of(const struct bridge *b, mono_ns now)
     return now > b->opened_at ? now - b->opened_at : 0;
 }
 
+static void add_flows_row(void *arg, uint64_t number, const struct service_count *c)
+{
+    struct engine_view *v = arg;
+    ((struct engine_flows_row *)(uintptr_t)v->flows)[v->flows_count++] = (struct engine_flows_row){number, count_row(c)};
+}
+
 static void add_streams(struct engine_view *v, const struct engine *e, mono_ns now)
 {
     unsigned most = e->bridge_count < ENGINE_STREAMS_SHOWN ? e->bridge_count : ENGINE_STREAMS_SHOWN;
@@ -110,6 +116,8 @@ void view_add_services(struct engine_view *v, const struct engine *e, mono_ns no
 {
     add_offers(v, e);
     add_forwards(v, e);
+    v->flows = view_alloc(v, (e->loose_count + 1) * sizeof *v->flows);
+    flows_each(e, add_flows_row, v);
     add_streams(v, e, now);
     add_tallies(v, e);
 }
