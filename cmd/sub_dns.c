@@ -5,7 +5,8 @@
 
 static const struct cli_column leases[] = {
     {"name", "name", CLI_TEXT},    {"address", "address", CLI_TEXT}, {"connections", "connections", CLI_COUNT},
-    {"idle", "idle", CLI_SECONDS}, {"ports", "ports", CLI_PROSE},    {NULL, NULL, CLI_TEXT},
+    {"idle", "idle", CLI_SECONDS}, {"ports", "ports", CLI_PROSE},    {"udp ports", "udp_ports", CLI_PROSE},
+    {NULL, NULL, CLI_TEXT},
 };
 
 static const struct cli_column one[] = {
@@ -16,6 +17,9 @@ static const struct cli_column one[] = {
     {"ports", "ports", CLI_PROSE},
     {"taken by others", "taken", CLI_PROSE},
     {"denied by the system", "denied", CLI_PROSE},
+    {"udp ports", "udp_ports", CLI_PROSE},
+    {"udp taken by others", "udp_taken", CLI_PROSE},
+    {"udp denied by the system", "udp_denied", CLI_PROSE},
     {NULL, NULL, CLI_TEXT},
 };
 

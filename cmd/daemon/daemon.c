@@ -92,6 +92,7 @@ static void run_view(struct daemon *d, struct note *n)
     engine_view_free(d->view);
     d->view = atomic_exchange(&d->next_view, NULL);
     views_publish(d);
+    dnsd_seen(d->dnsd);
     socks_seen(d, MONO_NEVER);
 }
 

@@ -9,7 +9,7 @@
 #include "cmd/dns/lease_sockets.h"
 #include "cmd/dns/leases.h"
 #include "cmd/dns/service_ports.h"
-#include "net/service/service_line.h"
+#include "net/engine/engine_service.h"
 #include "store/base/log.h"
 
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@ struct dnsd {
     struct dns_server *server; /* NULL: off, or it could not be opened */
     struct why why;
     mono_ns retry_at;
-    struct service_ports ports;
+    struct service_ports ports[SERVICE_WAYS];
     struct leases *leases;
     struct lease_sockets *sockets;
     char id[PEER_ID_TEXT_SIZE]; /* what book_id told last */
@@ -56,10 +56,8 @@ static const char *book_id(void *arg, unsigned i, struct peer_id *ret)
 
 static void read_name(struct dnsd *o, const char *text, struct overlay_name *ret)
 {
-    const struct peer_book book = {o, book_petname, book_id};
+    const struct peer_book book = {o, book_petname, book_id, &o->d->identity.id};
     overlay_name_read(text, &book, ret);
-    if (ret->kind >= OVERLAY_PEER && peer_id_eq(&ret->peer, &o->d->identity.id))
-        ret->kind = ret->kind == OVERLAY_PEER ? OVERLAY_SELF : OVERLAY_UNKNOWN; /* our own services are here anyway */
 }
 
 bool dnsd_find(struct dnsd *o, const char *text, struct peer_id *ret)
@@ -74,10 +72,10 @@ bool dnsd_find(struct dnsd *o, const char *text, struct peer_id *ret)
 /* What a peer offers to us, as far as is known */
 struct offered {
     bool current;                       /* the peer is connected and has told */
-    const char *names[OFFERED_MAX + 1]; /* of streams; ends with NULL; the view's */
+    const char *names[OFFERED_MAX + 1]; /* of one way; ends with NULL; the view's */
 };
 
-static void offered_by(const struct dnsd *o, const struct peer_id *peer, struct offered *ret)
+static void offered_by(const struct dnsd *o, const struct peer_id *peer, enum service_way way, struct offered *ret)
 {
     const struct engine_view *v = o->d->view;
     const struct engine_peer *p = NULL;
@@ -88,7 +86,7 @@ static void offered_by(const struct dnsd *o, const struct peer_id *peer, struct 
     for (unsigned i = 0; p && i < p->protocol_count && count < OFFERED_MAX; i++) {
         const char *name;
         bool datagrams;
-        if (service_id_parse(p->protocols[i], &name, &datagrams) && !datagrams)
+        if (service_id_parse(p->protocols[i], &name, &datagrams) && datagrams == (way == SERVICE_WAY_UDP))
             ret->names[count++] = name;
     }
     ret->names[count] = NULL;
@@ -97,34 +95,59 @@ static void offered_by(const struct dnsd *o, const struct peer_id *peer, struct 
 
 /* ---- leases ---- */
 
-/* The ports that a lease is to have: of a peer that is connected those that lead somewhere, otherwise all. */
-static bool is_wanted(const struct lease *lease, const struct service_port *p, const struct offered *offered)
+/* The ports that a lease is to have: of a peer that is connected those that lead somewhere, otherwise all. A service that is
+ * not there says so to who connects, but who sends datagrams hears nothing in any case. */
+static bool is_wanted(const struct lease *lease, enum service_way way, const struct service_port *p,
+                      const struct offered *offered)
 {
-    return *lease->service || !offered->current || service_port_offered(p, offered->names);
+    if (!offered->current || (*lease->service && way == SERVICE_WAY_TCP))
+        return true;
+    return *lease->service ? service_as_offered(lease->service, offered->names) != NULL
+                           : service_port_offered(p, offered->names);
+}
+
+typedef void each_port(void *arg, struct lease *lease, enum service_way way, uint16_t port);
+
+static void each_wanted(const struct dnsd *o, struct lease *lease, each_port *each, void *arg)
+{
+    for (enum service_way way = 0; way < SERVICE_WAYS; way++) {
+        struct offered offered;
+        offered_by(o, &lease->peer, way, &offered);
+        for (unsigned i = 0; i < o->ports[way].count; i++)
+            if (is_wanted(lease, way, &o->ports[way].rows[i], &offered))
+                each(arg, lease, way, o->ports[way].rows[i].port);
+    }
+}
+
+static void listen_at(void *arg, struct lease *lease, enum service_way way, uint16_t port)
+{
+    struct dnsd *o = arg;
+    (void)lease_sockets_open(o->sockets, lease, way, port); /* those that can be had */
 }
 
 /* All of them, where that has not been done lately. */
 static void listen_on(struct dnsd *o, struct lease *lease, mono_ns now)
 {
-    struct offered offered;
     if (lease->tried && now - lease->tried < PORTS_RETRY)
         return;
-    offered_by(o, &lease->peer, &offered);
-    for (unsigned i = 0; i < o->ports.count; i++)
-        if (is_wanted(lease, &o->ports.rows[i], &offered))
-            (void)lease_sockets_open(o->sockets, lease, o->ports.rows[i].port); /* those that can be had */
+    each_wanted(o, lease, listen_at, o);
     lease->tried = now;
 }
 
 /* Where the service is told to be: on a port that means it, or on any. 0: there is none. */
-static uint16_t srv_port(struct dnsd *o, struct lease *lease)
+static uint16_t srv_port(struct dnsd *o, struct lease *lease, enum service_way way)
 {
-    for (unsigned i = 0; i < o->ports.count; i++)
-        if (service_port_means(&o->ports.rows[i], lease->service) &&
-            lease_sockets_has(o->sockets, lease, o->ports.rows[i].port))
-            return o->ports.rows[i].port;
-    (void)lease_sockets_open(o->sockets, lease, 0);
-    return lease_sockets_chosen(o->sockets, lease);
+    const struct service_ports *t = &o->ports[way];
+    for (unsigned i = 0; i < t->count; i++)
+        if (service_port_means(&t->rows[i], lease->service) && lease_sockets_has(lease, way, t->rows[i].port))
+            return t->rows[i].port;
+    (void)lease_sockets_open(o->sockets, lease, way, 0);
+    return lease_sockets_chosen(lease, way);
+}
+
+static enum service_way way_of(const struct overlay_name *name)
+{
+    return name->datagrams ? SERVICE_WAY_UDP : SERVICE_WAY_TCP;
 }
 
 static struct lease *lease_of(struct dnsd *o, const struct overlay_name *name)
@@ -150,7 +173,7 @@ static void on_query(void *arg, struct span packet, bool tcp, struct buf *out)
     struct lease *lease = needs ? lease_of(o, &name) : NULL;
     if (lease) {
         found.ip = lease->ip;
-        found.port = needs & DNS_NEEDS_PORT ? srv_port(o, lease) : 0;
+        found.port = needs & DNS_NEEDS_PORT ? srv_port(o, lease, way_of(&name)) : 0;
     }
     dns_answer_write(&q, &name, &found, tcp ? DNS_TCP_MOST : dns_udp_most(&q), out);
 }
@@ -162,11 +185,46 @@ static void accepted(void *arg, struct lease *lease, uint16_t port, int take_fd)
     struct dnsd *o = arg;
     struct offered offered;
     struct dnsd_choice choice = {.peer = lease->peer};
-    offered_by(o, &lease->peer, &offered);
-    choice.count = service_choose(&o->ports, lease->service, port, offered.names, choice.services);
+    offered_by(o, &lease->peer, SERVICE_WAY_TCP, &offered);
+    choice.count = service_choose(&o->ports[SERVICE_WAY_TCP], lease->service, port, offered.names, choice.services);
     lease->accepted++;
     lease->used = mono_now();
     dnsd_dial(o->d, &choice, take_fd);
+}
+
+/* ---- datagrams ---- */
+
+static uint64_t bound(void *arg, struct lease *lease, uint16_t port, int take_fd)
+{
+    struct dnsd *o = arg;
+    struct offered offered;
+    struct engine_flows flows = {.peer = lease->peer, .fd = take_fd};
+    char names[SERVICE_CHOICES_MAX][SERVICE_CHOICE_SIZE];
+    offered_by(o, &lease->peer, SERVICE_WAY_UDP, &offered);
+    flows.name_count = service_choose(&o->ports[SERVICE_WAY_UDP], lease->service, port, offered.names, names);
+    if (!flows.name_count) {
+        close(take_fd);
+        return 0;
+    }
+    for (unsigned i = 0; i < flows.name_count; i++)
+        memcpy(flows.names[i], names[i], SERVICE_CHOICE_SIZE);
+    return engine_flows_open(o->d->engine, &flows);
+}
+_Static_assert(ENGINE_FLOWS_NAMES >= SERVICE_CHOICES_MAX && SERVICE_NAME_SIZE >= SERVICE_CHOICE_SIZE,
+               "choices are copied whole");
+
+static void unbound(void *arg, uint64_t number)
+{
+    struct dnsd *o = arg;
+    engine_flows_close(o->d->engine, number);
+}
+
+void dnsd_seen(struct dnsd *o)
+{
+    const struct engine_view *v = o ? o->d->view : NULL;
+    mono_ns now = mono_now();
+    for (unsigned i = 0; v && i < v->flows_count; i++)
+        lease_sockets_flows(o->sockets, v->flows[i].number, v->flows[i].count.open, v->flows[i].count.streams, now);
 }
 
 /* ---- life ---- */
@@ -197,12 +255,14 @@ struct dnsd *dnsd_open(struct daemon *d)
     struct why why;
     uint16_t port;
     o->d = d;
-    service_ports_init(&o->ports);
-    for (unsigned i = 0; i < config_list_count(d->config, CONFIG_DNS_PORTS); i++)
-        if (settings_dns_port(d->config, i, &port, &why) == 0)
-            (void)service_ports_add(&o->ports, port); /* there is room for all that the config may have */
+    for (enum service_way way = 0; way < SERVICE_WAYS; way++) {
+        service_ports_init(&o->ports[way], way);
+        for (unsigned i = 0; i < config_list_count(d->config, CONFIG_DNS_PORTS); i++)
+            if (settings_dns_port(d->config, i, &port, &why) == 0)
+                (void)service_ports_add(&o->ports[way], port); /* there is room for all that the config may have */
+    }
     o->leases = leases_new(&d->identity.id);
-    o->sockets = lease_sockets_new(&(struct lease_sockets_options){d->base, o->leases, o, accepted});
+    o->sockets = lease_sockets_new(&(struct lease_sockets_options){d->base, o->leases, o, accepted, bound, unbound});
     open_server(o, mono_now());
     return o;
 }
@@ -252,14 +312,23 @@ static void lease_name(const struct dnsd *o, const struct lease *lease, struct b
     buf_printf(out, "%s.overlay", *petname ? petname : peer_id_cid_text(&lease->peer, id));
 }
 
-static json_t *open_ports(struct dnsd *o, const struct lease *lease)
+/* What is shown of ports, by way */
+static const struct {
+    const char *open, *taken, *denied;
+} keys[SERVICE_WAYS] = {
+    [SERVICE_WAY_TCP] = {"ports", "taken", "denied"},
+    [SERVICE_WAY_UDP] = {"udp_ports", "udp_taken", "udp_denied"},
+};
+
+static json_t *open_ports(struct dnsd *o, const struct lease *lease, enum service_way way)
 {
     json_t *list = json_array();
-    for (unsigned i = 0; i < o->ports.count; i++)
-        if (lease_sockets_has(o->sockets, lease, o->ports.rows[i].port))
-            json_array_append_new(list, json_integer(o->ports.rows[i].port));
-    if (lease_sockets_chosen(o->sockets, lease))
-        json_array_append_new(list, json_integer(lease_sockets_chosen(o->sockets, lease)));
+    const struct service_ports *t = &o->ports[way];
+    for (unsigned i = 0; i < t->count; i++)
+        if (lease_sockets_has(lease, way, t->rows[i].port))
+            json_array_append_new(list, json_integer(t->rows[i].port));
+    if (lease_sockets_chosen(lease, way))
+        json_array_append_new(list, json_integer(lease_sockets_chosen(lease, way)));
     return list;
 }
 
@@ -271,7 +340,8 @@ static json_t *lease_row(struct dnsd *o, const struct lease *lease)
     json_t *v = json_pack("{ss* ss ss ss sI}", "name", buf_cstr(&name), "peer", peer_id_text(&lease->peer, id), "service",
                           lease->service, "address", ip_text(lease->ip, ip), "connections", (json_int_t)lease->accepted);
     buf_done(&name);
-    json_object_set_new(v, "ports", open_ports(o, lease));
+    for (enum service_way way = 0; way < SERVICE_WAYS; way++)
+        json_object_set_new(v, keys[way].open, open_ports(o, lease, way));
     return v;
 }
 
@@ -287,21 +357,28 @@ void dnsd_list(struct dnsd *o, void (*each)(void *arg, json_t *row), void *arg)
     }
 }
 
-/* Ports of the table that cannot be had, by the reason */
+struct missing {
+    struct dnsd *o;
+    json_t *v;
+};
+
+static void add_missing(void *arg, struct lease *lease, enum service_way way, uint16_t port)
+{
+    struct missing *m = arg;
+    int r = lease_sockets_open(m->o->sockets, lease, way, port);
+    if (r == ERR_BUSY || r == ERR_DENIED)
+        json_array_append_new(json_object_get(m->v, r == ERR_BUSY ? keys[way].taken : keys[way].denied), json_integer(port));
+}
+
+/* Ports of the tables that cannot be had, by the reason */
 static void put_missing(struct dnsd *o, struct lease *lease, json_t *v)
 {
-    json_t *taken = json_array(), *denied = json_array();
-    struct offered offered;
-    offered_by(o, &lease->peer, &offered);
-    for (unsigned i = 0; i < o->ports.count; i++) {
-        if (!is_wanted(lease, &o->ports.rows[i], &offered))
-            continue;
-        int r = lease_sockets_open(o->sockets, lease, o->ports.rows[i].port);
-        if (r == ERR_BUSY || r == ERR_DENIED)
-            json_array_append_new(r == ERR_BUSY ? taken : denied, json_integer(o->ports.rows[i].port));
+    struct missing m = {o, v};
+    for (enum service_way way = 0; way < SERVICE_WAYS; way++) {
+        json_object_set_new(v, keys[way].taken, json_array());
+        json_object_set_new(v, keys[way].denied, json_array());
     }
-    json_object_set_new(v, "taken", taken);
-    json_object_set_new(v, "denied", denied);
+    each_wanted(o, lease, add_missing, &m);
 }
 
 json_t *dnsd_resolve(struct dnsd *o, const char *text, struct why *why)
@@ -325,7 +402,7 @@ json_t *dnsd_resolve(struct dnsd *o, const char *text, struct why *why)
     if (!lease)
         return NULL;
     if (name.kind == OVERLAY_SRV)
-        (void)srv_port(o, lease);
+        (void)srv_port(o, lease, way_of(&name));
     json_t *v = lease_row(o, lease);
     put_missing(o, lease, v);
     return v;

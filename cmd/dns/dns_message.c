@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/dns/dns_message.h"
 
-#include <assert.h>
+#include <stdio.h>
 
 #define HEADER_SIZE  12
 #define TO_QUESTION  0xc00c /* a pointer to the name behind the header */
@@ -74,7 +74,7 @@ int dns_query_read(struct span packet, struct dns_query *ret)
 
 /* ---- what is answered: the table of the header ---- */
 
-enum data { NO_DATA, DATA_A, DATA_SRV, DATA_SOA, DATA_NS };
+enum data { NO_DATA, DATA_A, DATA_SRV, DATA_TXT, DATA_SOA, DATA_NS };
 
 static enum data data_of(const struct dns_query *q, const struct overlay_name *name)
 {
@@ -83,10 +83,11 @@ static enum data data_of(const struct dns_query *q, const struct overlay_name *n
         enum data data;
     } rows[][3] = {
         [OVERLAY_SUFFIX] = {{DNS_SOA, DATA_SOA}, {DNS_NS, DATA_NS}, {DNS_ANY, DATA_SOA}},
-        [OVERLAY_SELF] = {{DNS_A, DATA_A}, {DNS_ANY, DATA_A}},
-        [OVERLAY_PEER] = {{DNS_A, DATA_A}, {DNS_ANY, DATA_A}},
+        [OVERLAY_SELF] = {{DNS_A, DATA_A}, {DNS_TXT, DATA_TXT}, {DNS_ANY, DATA_A}},
+        [OVERLAY_PEER] = {{DNS_A, DATA_A}, {DNS_TXT, DATA_TXT}, {DNS_ANY, DATA_A}},
         [OVERLAY_SERVICE] = {{DNS_A, DATA_A}, {DNS_ANY, DATA_A}},
         [OVERLAY_SRV] = {{DNS_SRV, DATA_SRV}, {DNS_ANY, DATA_SRV}},
+        [OVERLAY_DNSLINK] = {{DNS_TXT, DATA_TXT}, {DNS_ANY, DATA_TXT}},
         [OVERLAY_EMPTY] = {{0, NO_DATA}},
     };
     for (unsigned i = 0; i < sizeof rows[0] / sizeof rows[0][0]; i++)
@@ -176,6 +177,18 @@ static void add_service(struct buf *out, const struct dns_query *q, const struct
     buf_done(&target);
 }
 
+/* One string: of bytes, with its length before it */
+static void add_dnslink(struct buf *out, const struct overlay_name *name)
+{
+    char id[PEER_ID_CID_SIZE], text[sizeof "dnslink=/ipns/" + PEER_ID_CID_SIZE];
+    int n = snprintf(text, sizeof text, "dnslink=/ipns/%s", peer_id_cid_text(&name->peer, id));
+    _Static_assert(sizeof text <= 256, "one string is enough");
+    size_t at = begin_asked(out, DNS_TXT);
+    buf_add_u8(out, (uint8_t)n);
+    buf_add_str(out, text);
+    dns_end_record(out, at);
+}
+
 /* How many records of each section */
 struct counts {
     uint16_t answers, authorities, additionals;
@@ -195,6 +208,9 @@ static struct counts add_records(struct buf *out, const struct dns_query *q, con
     case DATA_SRV:
         add_service(out, q, name, found);
         return (struct counts){.answers = 1, .additionals = 1};
+    case DATA_TXT:
+        add_dnslink(out, name);
+        return (struct counts){.answers = 1};
     case DATA_NS:
         add_ns(out);
         return (struct counts){.answers = 1};

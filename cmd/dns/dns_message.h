@@ -4,14 +4,18 @@
  * machine without state: a query is read, its name looked up (overlay_name.h), what dns_answer_needs says is found, and the
  * answer written.
  *
- *                 A          SRV              SOA, NS     ANY        AAAA, TXT, others
- *     suffix      no data    no data          the record  SOA        no data
- *     self        127.0.0.1  no data          no data     A          no data
- *     peer        lease      no data          no data     A          no data
- *     service     lease      no data          no data     A          no data
- *     _x._tcp     no data    port, service's  no data     SRV        no data
- *                            name and lease
+ *                 A          SRV              TXT         SOA, NS     ANY        AAAA, others
+ *     suffix      no data    no data          no data     the record  SOA        no data
+ *     self        127.0.0.1  no data          dnslink     no data     A          no data
+ *     peer        lease      no data          dnslink     no data     A          no data
+ *     service     lease      no data          no data     no data     A          no data
+ *     _x._tcp,    no data    port, service's  no data     no data     SRV        no data
+ *     _x._udp                name and lease
+ *     _dnslink    no data    no data          dnslink     no data     TXT        no data
  *     unknown     NXDOMAIN; other suffixes, other classes, zone transfers: REFUSED
+ *
+ * dnslink (https://dnslink.dev): "dnslink=/ipns/<peer>", the peer's IPNS name, in the form that the IPNS specification has for
+ * text: a CIDv1 of a libp2p-key in base36.
  *
  * "No data" is NOERROR and the suffix's SOA, so that resolvers may remember it, for DNS_NEGATIVE_TTL. There is no AAAA: of the
  * IPv6 addresses only ::1 belongs to the loopback interface, another would have to be configured by root, and ::1 cannot tell

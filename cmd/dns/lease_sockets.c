@@ -14,7 +14,9 @@
 struct lease_socket {
     struct lease_sockets *all;
     struct lease *lease;
-    struct evconnlistener *listener;
+    struct evconnlistener *listener; /* of TCP */
+    uint64_t number, flows;          /* of UDP: by what it is closed, and how many flows it had */
+    enum service_way way;
     uint16_t port;
     bool chosen, paused;
     struct lease_socket *next; /* of the same lease: the list begins at lease->owned */
@@ -67,7 +69,10 @@ void lease_sockets_close(struct lease_sockets *s, struct lease *lease)
     struct lease_socket *k = lease->owned;
     while (k) {
         struct lease_socket *next = k->next;
-        evconnlistener_free(k->listener);
+        if (k->listener)
+            evconnlistener_free(k->listener);
+        else
+            s->o.unbound(s->o.arg, k->number);
         free(k);
         s->count--;
         lease->held--;
@@ -90,16 +95,18 @@ static bool close_oldest(struct lease_sockets *s, const struct lease *except)
 }
 
 /* A bound socket, or ERR_* */
-static int bound(uint32_t ip, uint16_t port, uint16_t *ret_port)
+static int bound(uint32_t ip, enum service_way way, uint16_t port, uint16_t *ret_port)
 {
+    bool tcp = way == SERVICE_WAY_TCP;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(ip)};
     socklen_t len = sizeof a;
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int on = 1, fd = socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return ERR_LIMIT;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* connections of before may linger */
+    if (tcp)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* connections of before may linger */
     if (bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0 &&
-        listen(fd, BACKLOG) == 0) {
+        (!tcp || listen(fd, BACKLOG) == 0)) {
         *ret_port = ntohs(a.sin_port);
         return fd;
     }
@@ -108,56 +115,78 @@ static int bound(uint32_t ip, uint16_t port, uint16_t *ret_port)
     return err;
 }
 
-int lease_sockets_open(struct lease_sockets *s, struct lease *lease, uint16_t port)
+/* False: the descriptor is closed. */
+static bool use(struct lease_socket *k, int take_fd)
+{
+    const struct lease_sockets_options *o = &k->all->o;
+    if (k->way == SERVICE_WAY_UDP) {
+        k->number = o->bound(o->arg, k->lease, k->port, take_fd);
+        return k->number != 0;
+    }
+    k->listener = evconnlistener_new(o->base, on_accept, k, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, take_fd);
+    if (k->listener)
+        evconnlistener_set_error_cb(k->listener, on_fault);
+    else
+        close(take_fd);
+    return k->listener != NULL;
+}
+
+int lease_sockets_open(struct lease_sockets *s, struct lease *lease, enum service_way way, uint16_t port)
 {
     uint16_t got = 0;
-    if (port ? lease_sockets_has(s, lease, port) : lease_sockets_chosen(s, lease) != 0)
+    if (port ? lease_sockets_has(lease, way, port) : lease_sockets_chosen(lease, way) != 0)
         return 0;
     if (s->count == LEASE_SOCKETS_MAX && !close_oldest(s, lease))
         return ERR_LIMIT;
-    int fd = bound(lease->ip, port, &got);
+    int fd = bound(lease->ip, way, port, &got);
     if (fd < 0)
         return fd;
     struct lease_socket *k = MEM_NEW(struct lease_socket);
-    *k = (struct lease_socket){.all = s, .lease = lease, .port = got, .chosen = port == 0, .next = lease->owned};
-    k->listener = evconnlistener_new(s->o.base, on_accept, k, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-    if (!k->listener) {
-        close(fd);
+    *k = (struct lease_socket){.all = s, .lease = lease, .way = way, .port = got, .chosen = port == 0, .next = lease->owned};
+    if (!use(k, fd)) {
         free(k);
         return ERR_LIMIT;
     }
-    evconnlistener_set_error_cb(k->listener, on_fault);
     lease->owned = k;
     lease->held++;
     s->count++;
     return 0;
 }
 
-bool lease_sockets_has(const struct lease_sockets *s, const struct lease *lease, uint16_t port)
+bool lease_sockets_has(const struct lease *lease, enum service_way way, uint16_t port)
 {
-    (void)s;
     for (const struct lease_socket *k = lease->owned; k; k = k->next)
-        if (k->port == port)
+        if (k->way == way && k->port == port)
             return true;
     return false;
 }
 
-uint16_t lease_sockets_chosen(const struct lease_sockets *s, const struct lease *lease)
+uint16_t lease_sockets_chosen(const struct lease *lease, enum service_way way)
 {
-    (void)s;
     for (const struct lease_socket *k = lease->owned; k; k = k->next)
-        if (k->chosen)
+        if (k->way == way && k->chosen)
             return k->port;
     return 0;
 }
 
-uint16_t lease_sockets_at(const struct lease_sockets *s, const struct lease *lease, unsigned i)
+static struct lease_socket *by_number(const struct lease_sockets *s, uint64_t number)
 {
-    const struct lease_socket *k = lease->owned;
-    (void)s;
-    while (k && i--)
-        k = k->next;
-    return k ? k->port : 0;
+    struct lease *lease;
+    for (unsigned i = 0; (lease = leases_at(s->o.leases, i)); i++)
+        for (struct lease_socket *k = lease->owned; k; k = k->next)
+            if (k->way == SERVICE_WAY_UDP && k->number == number)
+                return k;
+    return NULL;
+}
+
+void lease_sockets_flows(struct lease_sockets *s, uint64_t number, unsigned open, uint64_t total, mono_ns now)
+{
+    struct lease_socket *k = open || total ? by_number(s, number) : NULL;
+    if (!k || (!open && total == k->flows))
+        return;
+    k->lease->accepted += total - k->flows;
+    k->lease->used = now;
+    k->flows = total;
 }
 
 void lease_sockets_tick(struct lease_sockets *s, mono_ns now)
@@ -165,7 +194,7 @@ void lease_sockets_tick(struct lease_sockets *s, mono_ns now)
     struct lease *lease;
     for (unsigned i = 0; s->count && (lease = leases_at(s->o.leases, i)); i++) {
         for (struct lease_socket *k = lease->owned; k && s->paused; k = k->next)
-            if (k->paused) {
+            if (k->paused) { /* of TCP */
                 k->paused = false;
                 evconnlistener_enable(k->listener);
             }

@@ -75,6 +75,10 @@ bool overlay_peer_find(const char *text, const struct peer_book *book, struct pe
 {
     if (!*text)
         return false;
+    if (strcasecmp(text, SELF) == 0) {
+        *ret = *book->self;
+        return true;
+    }
     if (find_petname(text, book, ret) || find_known_id(text, book, ret) || find_cid(text, ret))
         return true;
     return (*text == '1' || *text == 'Q') && peer_id_from_text(span_str(text), ret, NULL) == 0;
@@ -98,12 +102,20 @@ static enum overlay_kind read_front(const char *front, struct overlay_name *ret)
         return OVERLAY_PEER;
     const char *last = labels[count - 1];
     bool tcp = strcmp(last, "_tcp") == 0, udp = strcmp(last, "_udp") == 0;
-    if (count == 1 && (tcp || udp || strcmp(last, "_dnslink") == 0))
+    if (count == 1 && strcmp(last, "_dnslink") == 0)
+        return OVERLAY_DNSLINK;
+    if (count == 1 && (tcp || udp))
         return OVERLAY_EMPTY;
     if (count == 1 ? *labels[0] == '_' : (!tcp && !udp) || labels[0][0] != '_' || !labels[0][1])
         return OVERLAY_UNKNOWN;
     memcpy(ret->service, labels[0] + (count - 1), strlen(labels[0]) + 1 - (count - 1));
-    return count == 1 ? OVERLAY_SERVICE : tcp ? OVERLAY_SRV : OVERLAY_EMPTY;
+    ret->datagrams = count == 2 && udp;
+    return count == 1 ? OVERLAY_SERVICE : OVERLAY_SRV;
+}
+
+static enum overlay_kind of_self(enum overlay_kind kind)
+{
+    return kind == OVERLAY_PEER ? OVERLAY_SELF : kind == OVERLAY_DNSLINK ? kind : OVERLAY_UNKNOWN;
 }
 
 void overlay_name_read(const char *name, const struct peer_book *book, struct overlay_name *ret)
@@ -118,16 +130,14 @@ void overlay_name_read(const char *name, const struct peer_book *book, struct ov
         return;
     memcpy(left, name, len);
     left[len] = 0;
-    if (!len || strcasecmp(left, SELF) == 0) {
-        ret->kind = len ? OVERLAY_SELF : OVERLAY_SUFFIX;
-        return;
-    }
-    ret->kind = OVERLAY_UNKNOWN;
+    ret->kind = len ? OVERLAY_UNKNOWN : OVERLAY_SUFFIX;
     char *peer = left;
-    for (unsigned i = 0; peer && i <= FRONT_LABELS; i++) {
+    for (unsigned i = 0; len && peer && i <= FRONT_LABELS; i++) {
         if (overlay_peer_find(peer, book, &ret->peer)) {
             peer[peer > left ? -1 : 0] = 0;
             ret->kind = read_front(left, ret);
+            if (peer_id_eq(&ret->peer, book->self))
+                ret->kind = of_self(ret->kind);
             return;
         }
         peer = strchr(peer, '.');

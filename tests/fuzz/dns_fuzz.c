@@ -48,7 +48,8 @@ static void check(const struct dns_query *q, const struct overlay_name *name, st
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct peer_book book = {NULL, petname_at, id_at};
+    static struct peer_id self = {.len = 38, .bytes = {0, 36, 8, 1, 0x12, 0x20}};
+    static const struct peer_book book = {NULL, petname_at, id_at, &self};
     static const struct dns_found found = {.ip = 0x7f400001, .port = 80};
     struct dns_query q;
     struct overlay_name name = {.kind = OVERLAY_FOREIGN};

@@ -3,6 +3,7 @@
 to node 1 and offers; node 1 asks. Each test has a mount namespace of its own for /etc/resolv.conf."""
 import json, os, pathlib, shutil, socket, subprocess, sys, time, unittest
 
+from clock import Clock
 from lab import Lab, P2P, SOURCE, need, wait_for, write_pattern
 
 CONTRIB = SOURCE / "contrib"
@@ -23,11 +24,11 @@ class Dns(unittest.TestCase):
     def setUpClass(cls):
         need(*cls.tools)
 
-    def two(self, lab, connect=True, config=""):
+    def two(self, lab, connect=True, config="", env=None):
         """bob offers on node 2; node 1 knows him by name."""
         self.lab = lab
-        self.b = lab.node(2, config=CONFIG)
-        self.a = lab.node(1, start=False, config=CONFIG + config)
+        self.b = lab.node(2, config=CONFIG, env=env)
+        self.a = lab.node(1, start=False, config=CONFIG + config, env=env)
         petname(self.a, "bob", self.b)
         self.a.start()
         if connect:
@@ -66,9 +67,16 @@ class Records(Dns):
             self.assertNotEqual(web, ip)
             self.assertEqual(self.short("_web._tcp.bob.overlay", "SRV"), ["0 0 80 web.bob.overlay."])
             self.assertRegex(self.short("_odd._tcp.bob.overlay", "SRV")[0], r"^0 0 \d+ odd.bob.overlay\.$")
+            self.assertEqual(self.short("_dns._udp.bob.overlay", "SRV"), ["0 0 53 dns.bob.overlay."])
             self.assertEqual(self.short("localhost.overlay"), ["127.0.0.1"])
             self.assertEqual(self.short(f"{a.id}.overlay"), ["127.0.0.1"])
-            for name, kind, status in (("bob.overlay", "AAAA", "NOERROR"), ("_dnslink.bob.overlay", "TXT", "NOERROR"),
+            for name in ("bob.overlay", "_dnslink.bob.overlay", "_DNSLINK.BOB.overlay.alt"):
+                for way in ("+notcp", "+tcp"):
+                    self.assertRegex(self.short(way, name, "TXT")[0], r'^"dnslink=/ipns/k51[0-9a-z]{59}"$')
+            self.assertEqual(self.short(self.short("bob.overlay", "TXT")[0].strip('"').split("/")[-1] + ".overlay"), ip, "a name, too")
+            self.assertNotEqual(self.short("localhost.overlay", "TXT"), self.short("bob.overlay", "TXT"))
+            self.assertEqual(self.short("_dnslink.localhost.overlay", "TXT"), self.short(f"{a.id}.overlay", "TXT"))
+            for name, kind, status in (("bob.overlay", "AAAA", "NOERROR"), ("web.bob.overlay", "TXT", "NOERROR"),
                                        ("nobody.overlay", "A", "NXDOMAIN"), ("example.com", "A", "REFUSED"),
                                        ("overlay", "AXFR", "REFUSED")):
                 for way in ("+notcp", "+tcp"):
@@ -323,6 +331,124 @@ class Programs(Dns):
         listens = lambda: f":{port} " in subprocess.run(self.lab.enter(2) + ["ss", "-tln"], capture_output=True, text=True).stdout
         wait_for("sshd listens", listens)
         return port
+
+
+class Datagrams(Dns):
+    """Services of datagrams by name, with a program that answers and one that counts."""
+    tools = ("dig", "dnsmasq")
+
+    def free_port(self, kind):
+        """On bob's machine."""
+        code = f"import socket; s=socket.socket(socket.AF_INET, socket.{kind}); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
+        return int(subprocess.run(self.lab.enter(2) + [sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    def offer(self, name, *target):
+        self.b.run("offer", name, *target)
+        self.b.run("offer", name, "--allow", self.a.id)
+        datagrams = "udp/" if target[0] == "udp" else ""
+        wait_for("it is known", lambda: any(f"/x/{datagrams}{name}" in p["protocols"] for p in self.a.json_lines("peers")))
+
+    def answerer(self):
+        """A DNS server on bob's machine, as something that answers datagrams. Its port."""
+        port = self.free_port("SOCK_DGRAM")
+        self.lab.popen(2, ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=", f"--port={port}",
+                           "--listen-address=127.0.0.1", "--bind-interfaces", "--address=/answer.test/192.0.2.7"], stderr=subprocess.DEVNULL)
+        ask = lambda: subprocess.run(self.lab.enter(2) + ["dig", "@127.0.0.1", "-p", str(port), "+short", "+tries=1", "+time=1", "answer.test"],
+                                     capture_output=True, text=True).stdout
+        wait_for("it answers", lambda: ask() == "192.0.2.7\n")
+        return port
+
+    def ask(self, ip, port=53):
+        return self.inside("dig", f"@{ip}", "-p", str(port), "+short", "+tries=3", "+time=5", "answer.test").stdout
+
+    def flows(self):
+        return [s for s in self.a.json_lines("streams") if s["local"].startswith("udp 127.")]
+
+    def test_answers(self):
+        with Lab(2) as lab:
+            a, b = self.two(lab)
+            port = self.answerer()
+            self.offer("dns", "udp", port)
+            ip, service = self.short("bob.overlay")[0], self.short("dns.bob.overlay")[0]
+            self.assertEqual(self.ask(ip), "192.0.2.7\n")
+            self.assertEqual(self.ask(service), "192.0.2.7\n")
+            self.assertEqual(self.ask(service, 5060), "192.0.2.7\n", "every port leads there")
+            rows = {r["name"]: r for r in a.json_lines("dns")}
+            self.assertEqual(rows["bob.overlay"]["udp_ports"], [53], "of the peer those that lead somewhere")
+            self.assertIn(53, rows["dns.bob.overlay"]["udp_ports"])
+            self.assertEqual({(f["service"], f["local"]) for f in self.flows()},
+                             {("dns", f"udp {ip}:53"), ("dns", f"udp {service}:53"), ("dns", f"udp {service}:5060")})
+            wait_for("they are counted", lambda: next(r["connections"] for r in a.json_lines("dns") if r["service"]) >= 2)
+            self.assertEqual(a.json_lines("forward"), [], "they are no forwards that somebody asked for")
+            self.assertEqual(self.short("_dns._udp.bob.overlay", "SRV"), ["0 0 53 dns.bob.overlay."])
+            # no usual port, and a name that is found in another case
+            self.offer("Odd", "udp", port)
+            _, _, srv, host = self.short("_odd._udp.bob.overlay", "SRV")[0].split()
+            self.assertEqual(host, "odd.bob.overlay.")
+            self.assertEqual(self.ask(self.short(host)[0], srv), "192.0.2.7\n")
+            # what the port may mean is asked for in turn: the peer offers something else than when the socket was opened
+            b.run("offer", "dns", "--remove")
+            self.offer("udp-53", "udp", port)
+            self.assertEqual(self.ask(ip), "192.0.2.7\n")
+            # nobody is connected to the peer: the datagram does it
+            a.run("disconnect", b.id)
+            self.assertEqual(self.ask(ip), "192.0.2.7\n")
+
+    def test_two_sources(self):
+        """Each has a flow of its own, and its own answers."""
+        with Lab(2) as lab:
+            self.two(lab)
+            echo = ("import socket\ns=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1',0)); print(s.getsockname()[1],flush=True)\n"
+                    "while True:\n d, at = s.recvfrom(65536); s.sendto(str(at[1]).encode() + b' ' + d, at)")
+            p = lab.popen(2, [sys.executable, "-c", echo], stdout=subprocess.PIPE, text=True)
+            self.offer("game", "udp", p.stdout.readline().strip())
+            talk = ("import socket,sys\nip=sys.argv[1]; seen=set()\n"
+                    "for name in (b'one', b'two'):\n"
+                    " s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect((ip, 27015)); s.settimeout(20)\n"
+                    " for i in range(3):\n  s.send(name); port, got = s.recv(100).split(); assert got == name; seen.add((port, name))\n"
+                    "print(len(seen))")
+            self.assertEqual(self.inside(sys.executable, "-c", talk, self.short("bob.overlay")[0]).stdout, "2\n")
+            self.assertEqual(len(self.flows()), 2)
+
+    def test_flows_end(self):
+        """After a minute without datagrams; the socket goes with the lease, ten minutes after the last of them."""
+        with Lab(2) as lab:
+            clock = Clock(lab.dir / "clock")
+            a, b = self.two(lab, env=clock.env)
+            self.offer("dns", "udp", self.answerer())
+            ip = self.short("bob.overlay")[0]
+            self.assertEqual(self.ask(ip), "192.0.2.7\n")
+            ping = lambda: a.run("ping", "-c1", "bob")
+            clock.forward(55, ping)
+            self.assertTrue(self.flows())
+            clock.forward(20, ping)
+            wait_for("the flow has ended", lambda: not self.flows())
+            self.assertEqual(self.ask(ip), "192.0.2.7\n", "another one")
+            both = lambda: self.flows() and a.json_lines("dns")[0]["connections"] >= 2  # dig asks again from another port
+            wait_for("both are counted", both)  # flows(): else it would be told when the kernel's clock comes to that time
+            self.assertEqual(a.json_lines("dns")[0]["udp_ports"], [53])
+            clock.forward(700, ping)
+            wait_for("the sockets are closed", lambda: a.json_lines("dns")[0]["udp_ports"] == [])
+            self.assertEqual(self.inside("ss", "-Huln", "src", ip).stdout, "")
+
+    def test_iperf3(self):
+        """Its control connection and its datagrams, both by the name."""
+        need("iperf3")
+        with Lab(2) as lab:
+            self.two(lab)
+            self.resolver()
+            port = self.free_port("SOCK_STREAM")
+            server = lab.popen(2, ["iperf3", "-s", "-B", "127.0.0.1", "-p", str(port), "--forceflush"], stdout=subprocess.PIPE, text=True)
+            while "listening" not in server.stdout.readline():
+                pass
+            self.offer("iperf3", "tcp", port)
+            self.offer("udp-5201", "udp", port)
+            p = self.inside("iperf3", "-c", "bob.overlay", "-u", "-b", "10M", "-l", "1200", "-t", "2", "-J", resolver="127.0.0.1")
+            sums = json.loads(p.stdout)["end"]["sum"]
+            self.assertGreater(sums["packets"], 1000)
+            self.assertLess(sums["lost_percent"], 50, p.stdout)  # those that are late on a busy machine are dropped
+
+    resolver = Programs.resolver
 
 
 class Unprivileged(Dns):

@@ -23,7 +23,8 @@ static const char *no_id(void *arg, unsigned i, struct peer_id *ret)
     return NULL;
 }
 
-static const struct peer_book book = {NULL, petname_at, no_id};
+static const struct peer_id self = {.len = 38, .bytes = {0, 36, 8, 1, 0x12, 0x20}};
+static const struct peer_book book = {NULL, petname_at, no_id, &self};
 
 static void ask(struct buf *out, const char *name, uint16_t type)
 {
@@ -73,7 +74,7 @@ Test(dns_message, table)
         {"ALICE.Overlay.Alt", DNS_A, 0, 1, 0, 0, DNS_A},
         {"alice.overlay", DNS_ANY, 0, 1, 0, 0, DNS_A},
         {"alice.overlay", DNS_AAAA, 0, 0, 1, 0, DNS_SOA},
-        {"alice.overlay", DNS_TXT, 0, 0, 1, 0, DNS_SOA},
+        {"alice.overlay", DNS_TXT, 0, 1, 0, 0, DNS_TXT},
         {"alice.overlay", DNS_SRV, 0, 0, 1, 0, DNS_SOA},
         {"alice.overlay", 65, 0, 0, 1, 0, DNS_SOA}, /* HTTPS */
         {"alice.overlay", 43, 0, 0, 1, 0, DNS_SOA}, /* DS */
@@ -82,10 +83,15 @@ Test(dns_message, table)
         {"_web._tcp.alice.overlay", DNS_SRV, 0, 1, 0, 1, DNS_SRV},
         {"_web._tcp.alice.overlay", DNS_ANY, 0, 1, 0, 1, DNS_SRV},
         {"_web._tcp.alice.overlay", DNS_A, 0, 0, 1, 0, DNS_SOA},
-        {"_web._udp.alice.overlay", DNS_SRV, 0, 0, 1, 0, DNS_SOA},
+        {"_web._udp.alice.overlay", DNS_SRV, 0, 1, 0, 1, DNS_SRV},
+        {"_web._udp.alice.overlay", DNS_TXT, 0, 0, 1, 0, DNS_SOA},
+        {"web.alice.overlay", DNS_TXT, 0, 0, 1, 0, DNS_SOA},
         {"_tcp.alice.overlay", DNS_SRV, 0, 0, 1, 0, DNS_SOA},
-        {"_dnslink.alice.overlay", DNS_TXT, 0, 0, 1, 0, DNS_SOA},
+        {"_dnslink.alice.overlay", DNS_TXT, 0, 1, 0, 0, DNS_TXT},
+        {"_dnslink.alice.overlay", DNS_ANY, 0, 1, 0, 0, DNS_TXT},
+        {"_dnslink.alice.overlay", DNS_A, 0, 0, 1, 0, DNS_SOA},
         {"localhost.overlay", DNS_A, 0, 1, 0, 0, DNS_A},
+        {"_dnslink.localhost.overlay", DNS_TXT, 0, 1, 0, 0, DNS_TXT},
         {"overlay", DNS_SOA, 0, 1, 0, 0, DNS_SOA},
         {"overlay.alt", DNS_SOA, 0, 1, 0, 0, DNS_SOA},
         {"overlay", DNS_NS, 0, 1, 0, 0, DNS_NS},
@@ -155,6 +161,25 @@ Test(dns_message, srv)
     static const uint8_t address[] = {127, 64, 10, 11};
     cr_assert(dns_next_record(&r, &rec) == 1 && rec.type == DNS_A && strcmp(rec.name, "web.alice.overlay.alt") == 0);
     cr_expect(span_eq(rec.data, span_of(address, 4)));
+    buf_done(&q);
+    buf_done(&out);
+}
+
+/* dnslink.dev; the CID was reckoned from the bytes of the id by other means. */
+Test(dns_message, dnslink)
+{
+    static const char text[] = "dnslink=/ipns/k51qzi5uqu5dhdmyb9bd18pypu2wp5lpv2xnskfmrqa4lb5knqryrotb05e7or";
+    static const char *const names[] = {"alice.overlay", "_DNSLink.Alice.overlay.alt"};
+    struct buf q = BUF_INIT, out = BUF_INIT;
+    struct dns_reader r;
+    struct dns_record rec;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        ask(&q, names[i], DNS_TXT);
+        (void)answer(buf_span(&q), DNS_UDP_PLAIN, &out, &r);
+        cr_assert(dns_next_record(&r, &rec) == 1 && rec.type == DNS_TXT && rec.data.len > 1);
+        cr_expect_eq(rec.data.data[0], rec.data.len - 1, "one string");
+        cr_expect(span_eq_str(span_from(rec.data, 1), text), "%.*s", (int)rec.data.len - 1, (const char *)rec.data.data + 1);
+    }
     buf_done(&q);
     buf_done(&out);
 }

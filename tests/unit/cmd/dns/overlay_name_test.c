@@ -8,6 +8,7 @@
 
 #define ALICE "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 #define BOB   "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo"
+#define SELF  "12D3KooWRm8J3iL796zPFi2EtGGtUJn58AG67gcRzMKKXqsmZqvp"
 #define CAROL "QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN" /* RSA: the id is a hash */
 
 /* alice, bob and two whose names differ in case alone have petnames; ALICE and CAROL are known by their ids. */
@@ -34,15 +35,17 @@ static const char *id_at(void *arg, unsigned i, struct peer_id *ret)
     return known[i];
 }
 
-static const struct peer_book book = {NULL, petname_at, id_at};
+static struct peer_id self;
+static const struct peer_book book = {NULL, petname_at, id_at, &self};
 
 static void expect(const char *name, enum overlay_kind kind, const char *peer, const char *service)
 {
     struct overlay_name n;
     char id[PEER_ID_TEXT_SIZE];
+    cr_assert_eq(peer_id_from_text(span_str(SELF), &self, NULL), 0);
     overlay_name_read(name, &book, &n);
     cr_expect_eq(n.kind, kind, "%s is kind %d", name, (int)n.kind);
-    if (kind >= OVERLAY_PEER)
+    if (kind >= OVERLAY_SELF)
         cr_expect_str_eq(peer_id_text(&n.peer, id), peer, "%s", name);
     if (n.kind == OVERLAY_SERVICE || n.kind == OVERLAY_SRV)
         cr_expect_str_eq(n.service, service, "%s", name);
@@ -72,19 +75,28 @@ Test(overlay_name, shapes)
         {"a.b.c.alice", OVERLAY_UNKNOWN, "", ""},
         {"_ssh._tcp.alice", OVERLAY_SRV, ALICE, "ssh"},
         {"_SSH._TCP.alice", OVERLAY_SRV, ALICE, "ssh"},
-        {"_ssh._udp.alice", OVERLAY_EMPTY, ALICE, ""},
+        {"_ssh._udp.alice", OVERLAY_SRV, ALICE, "ssh"},
+        {"_UDP._Udp.alice", OVERLAY_SRV, ALICE, "udp"},
+        {"ssh._udp.alice", OVERLAY_UNKNOWN, "", ""},
         {"_tcp.alice", OVERLAY_EMPTY, ALICE, ""},
         {"_udp.alice", OVERLAY_EMPTY, ALICE, ""},
-        {"_dnslink.alice", OVERLAY_EMPTY, ALICE, ""},
+        {"_dnslink.alice", OVERLAY_DNSLINK, ALICE, ""},
+        {"_DNSLink.web.alice", OVERLAY_UNKNOWN, "", ""},
         {"_other.alice", OVERLAY_UNKNOWN, "", ""},
         {"ssh._tcp.alice", OVERLAY_UNKNOWN, "", ""},
         {"_._tcp.alice", OVERLAY_UNKNOWN, "", ""},
         {"_ssh._sctp.alice", OVERLAY_UNKNOWN, "", ""},
         {"_x._ssh._tcp.alice", OVERLAY_UNKNOWN, "", ""},
         {"nobody", OVERLAY_UNKNOWN, "", ""},
-        {"localhost", OVERLAY_SELF, "", ""},
-        {"LocalHost", OVERLAY_SELF, "", ""},
+        {"localhost", OVERLAY_SELF, SELF, ""},
+        {"LocalHost", OVERLAY_SELF, SELF, ""},
+        {"_dnslink.localhost", OVERLAY_DNSLINK, SELF, ""},
         {"web.localhost", OVERLAY_UNKNOWN, "", ""},
+        {"_ssh._tcp.localhost", OVERLAY_UNKNOWN, "", ""},
+        {"_tcp.localhost", OVERLAY_UNKNOWN, "", ""},
+        {SELF, OVERLAY_SELF, SELF, ""},
+        {"web." SELF, OVERLAY_UNKNOWN, "", ""},
+        {"_dnslink." SELF, OVERLAY_DNSLINK, SELF, ""},
     };
     char name[300];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -110,6 +122,10 @@ Test(overlay_name, other_suffixes)
     cr_expect(n.alt);
     overlay_name_read("alice.overlay", &book, &n);
     cr_expect(!n.alt);
+    overlay_name_read("_a._udp.alice.overlay", &book, &n);
+    cr_expect(n.datagrams);
+    overlay_name_read("_a._tcp.alice.overlay", &book, &n);
+    cr_expect_not(n.datagrams);
 }
 
 static void change_case(char *text, bool up)
