@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * peers/: a directory for each peer by its id, a symlink for each petname. The table comes by message and is replaced as a
- * whole, so that listing never waits. ln -s <peer id> peers/alice, mv and rm of it are commands that others carry out; rmdir of
- * a peer forgets it. */
+ * whole, so that listing never waits. Any other id can be looked up, too, and has what needs no acquaintance: dialing tells
+ * whether there is somebody. An id as a CID is a symlink. ln -s <peer id> peers/alice, mv and rm of it are commands that others
+ * carry out; rmdir of a peer forgets it. */
 #include "fs/node/mount_state.h"
 #include "fs/node/streams.h"
 #include "fs/node/text_table.h"
+#include "store/content/hasher.h"
+#include "store/content/multibase.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,13 +47,57 @@ const struct peer_row *peers_find(const struct mount *m, struct span name)
     return p ? p : find_petname(m->peers, name);
 }
 
-static void peer_found(struct mount *m, const struct peer_row *p, struct found *ret)
+#define INLINE_MAX 42 /* bytes of a key that is its own hash, as libp2p has it */
+
+/* A public key as libp2p writes it (protobuf): type : 1, key : 2 */
+static bool is_key(struct span key)
 {
-    size_t len = strnlen(p->id, sizeof ret->key_bytes);
-    memcpy(ret->key_bytes, p->id, len);
+    return key.len > 4 && key.len <= INLINE_MAX && key.data[0] == 0x08 && key.data[2] == 0x12 && key.data[3] == key.len - 4;
+}
+
+/* Which multihashes are ids of peers */
+static bool is_id(struct span multihash)
+{
+    uint64_t code;
+    struct span digest;
+    int used = multihash_read(multihash, &code, &digest);
+    if (used < 0 || (size_t)used != multihash.len)
+        return false;
+    return code == HASH_IDENTITY ? is_key(digest) : code == HASH_SHA2_256 && digest.len == SHA256_SIZE;
+}
+
+bool peers_id(struct span name, char ret[PEERS_ID_SIZE])
+{
+    struct buf bytes = BUF_INIT, text = BUF_INIT;
+    struct cid c;
+    if (span_starts(name, "1") || span_starts(name, "Qm"))
+        (void)base58btc_decode(&bytes, name); /* nothing comes of what is none */
+    else if (cid_from_text(name, &c, NULL) == 0 && cid_codec(&c) == CODEC_LIBP2P_KEY)
+        buf_add_span(&bytes, cid_hash(&c));
+    bool found = is_id(buf_span(&bytes));
+    if (found)
+        base58btc_encode(&text, buf_span(&bytes));
+    found = found && buf_len(&text) < PEERS_ID_SIZE;
+    if (found)
+        memcpy(ret, buf_cstr(&text), buf_len(&text) + 1);
+    buf_done(&bytes);
+    buf_done(&text);
+    return found;
+}
+
+bool peers_may_be(const struct mount *m, struct span name)
+{
+    char id[PEERS_ID_SIZE];
+    return peers_find(m, name) || peers_id(name, id);
+}
+
+static void peer_found(struct mount *m, const char *id, wall_ns when, struct found *ret)
+{
+    size_t len = strnlen(id, sizeof ret->key_bytes);
+    memcpy(ret->key_bytes, id, len);
     ret->key = (struct inode_key){NODE_PEER, 0, {ret->key_bytes, len}};
     node_attr(m, &ret->attr, &ret->key, S_IFDIR | 0555, 0);
-    node_attr_times(&ret->attr, p->last_seen, p->last_seen);
+    node_attr_times(&ret->attr, when, when);
 }
 
 /* The target is part of the key: another target is another symlink, and the kernel may cache each. */
@@ -67,12 +114,15 @@ static int peers_lookup(struct mount *m, struct inode *dir, const char *name, st
     (void)dir;
     ret->entry_timeout = ret->attr_timeout = PEER_TIMEOUT;
     const struct peer_row *p = peers_find(m, span_str(name));
-    if (!p)
+    wall_ns when = p ? p->last_seen : m->started;
+    char id[PEERS_ID_SIZE];
+    if (!p && !peers_id(span_str(name), id))
         return ERR_NOT_FOUND;
-    if (strcmp(p->id, name) == 0)
-        peer_found(m, p, ret);
+    const char *target = p ? p->id : id;
+    if (strcmp(target, name) == 0)
+        peer_found(m, target, when, ret);
     else
-        petname_found(m, name, p->id, p->last_seen, ret);
+        petname_found(m, name, target, when, ret);
     return 0;
 }
 
@@ -209,7 +259,18 @@ const struct node_ops node_peers = {
 
 /* ---- one peer ---- */
 
-static const enum text_id peer_files[] = {TEXT_PEER_STATUS, TEXT_PEER_PING, TEXT_PEER_LEDGER, TEXT_PEER_CTL};
+static const struct {
+    enum text_id id;
+    bool known; /* only of peers that are */
+} peer_files[] = {{TEXT_PEER_STATUS, true}, {TEXT_PEER_PING, false}, {TEXT_PEER_LEDGER, true}, {TEXT_PEER_CTL, false}};
+
+bool peers_has_text(const struct mount *m, struct span peer, unsigned sub)
+{
+    for (unsigned i = 0; i < sizeof peer_files / sizeof *peer_files; i++)
+        if (peer_files[i].id == (sub & ~TEXT_JSON) && peer_files[i].known)
+            return peers_find(m, peer) != NULL;
+    return peers_may_be(m, peer);
+}
 
 static int peer_find(struct mount *m, struct inode *dir, const char *name, struct found *ret)
 {
@@ -220,31 +281,33 @@ static int peer_find(struct mount *m, struct inode *dir, const char *name, struc
     int sub = text_find(TEXT_AT_PEER, name);
     if (sub < 0)
         return sub;
+    if (!peers_has_text(m, inode_key_span(dir), (unsigned)sub))
+        return ERR_NOT_FOUND;
     text_found(m, (unsigned)sub, inode_key_span(dir), ret);
     return 0;
 }
 
 static void peer_names(struct mount *m, struct inode *dir, struct buf *out)
 {
-    (void)m;
-    (void)dir;
     for (unsigned i = 0; i < sizeof peer_files / sizeof *peer_files; i++)
-        buf_add(out, text_name(peer_files[i]), strlen(text_name(peer_files[i])) + 1);
+        if (peers_has_text(m, inode_key_span(dir), peer_files[i].id))
+            buf_add(out, text_name(peer_files[i].id), strlen(text_name(peer_files[i].id)) + 1);
     buf_add(out, "streams", sizeof "streams");
 }
 
 int peer_is_there(struct mount *m, const struct request *r, const struct inode *i)
 {
-    return r->handle || peers_find(m, inode_key_span(i)) ? 0 : ERR_STALE;
+    return r->handle || peers_may_be(m, inode_key_span(i)) ? 0 : ERR_STALE;
 }
 
 static int peer_getattr(struct mount *m, struct request *r, struct inode *i)
 {
     struct found f = {0};
     const struct peer_row *p = peers_find(m, inode_key_span(i));
-    if (!p)
+    char id[PEERS_ID_SIZE];
+    if (!p && !peers_id(inode_key_span(i), id))
         return ERR_STALE; /* fstat of an open listing */
-    peer_found(m, p, &f);
+    peer_found(m, p ? p->id : id, p ? p->last_seen : m->started, &f);
     request_attr(r, &f.attr, PEER_TIMEOUT);
     return 0;
 }
@@ -261,7 +324,7 @@ const struct node_ops node_peer = {
     .absent = ERR_NOT_PERMITTED,
     .find = peer_find,
     .names = peer_names,
-    .absent_timeout = 60,
+    .absent_timeout = PEER_TIMEOUT,
 };
 
 static int petname_getattr(struct mount *m, struct request *r, struct inode *i)

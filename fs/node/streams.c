@@ -63,7 +63,7 @@ const char *streams_service(const struct mount *m, struct span peer, const char 
         if (strcmp(name, file) == 0)
             return service;
     }
-    return p && is_plain(file) ? file : NULL;
+    return is_plain(file) && peers_may_be(m, peer) ? file : NULL;
 }
 
 static bool is_live(const struct offer_row *o)

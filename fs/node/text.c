@@ -395,11 +395,12 @@ static int text_setattr(struct mount *m, struct request *r, struct inode *i)
 static int text_allowed(struct mount *m, const struct request *r, const struct inode *i)
 {
     static node_allowed *const there[] = {
-        [TEXT_AT_PEER] = peer_is_there,
         [TEXT_AT_OFFER] = offer_is_there,
         [TEXT_AT_STREAM] = stream_is_there,
     };
     enum text_place place = text_place_of(i->sub & ~TEXT_JSON);
+    if (place == TEXT_AT_PEER && !r->handle && !peers_has_text(m, inode_key_span(i), i->sub))
+        return ERR_STALE; /* it was forgotten */
     return place < sizeof there / sizeof *there && there[place] ? there[place](m, r, i) : 0;
 }
 

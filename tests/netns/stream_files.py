@@ -7,6 +7,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from lab import Lab, need, wait_for
 
 
+def base58(data):
+    letters, number, text = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", int.from_bytes(data, "big"), ""
+    while number:
+        number, rest = divmod(number, 58)
+        text = letters[rest] + text
+    return "1" * (len(data) - len(data.lstrip(b"\0"))) + text
+
+
 def met(*nodes):
     ids = [n.id for n in nodes]
     for n in nodes:
@@ -120,6 +128,33 @@ class StreamFiles(unittest.TestCase):
         self.assertIn("touched", os.listdir(self.a.mount / "streams/offer"))
         os.unlink(self.a.mount / "streams/live/touched")
         (self.a.mount / "streams/offer/sizes/allow/any").touch()
+
+    def test_a_peer_that_is_not_known(self):
+        """Any id can be dialed, as by `p2p dial`, and says what became of it; what is no id is not there. An id as a CID is the same peer."""
+        peers = self.b.mount / "peers"
+        nobody = base58(b"\0\x24\x08\x01\x12\x20" + bytes(range(32)))
+        self.assertNotIn(nobody, os.listdir(peers))
+        self.assertEqual(sorted(os.listdir(peers / nobody)), ["ctl", "ping", "streams"])
+        self.assertEqual(os.listdir(peers / nobody / "streams"), [])
+        with self.assertRaises(OSError) as fault:
+            open(peers / nobody / "streams/echo", "rb+", 0)
+        self.assertEqual(fault.exception.errno, errno.EHOSTUNREACH)
+        self.assertEqual(self.b.run("dial", nobody, "echo", check=False).returncode, 4)
+        with self.assertRaises(OSError) as fault:
+            open(peers / nobody / "ping")
+        self.assertEqual(fault.exception.errno, errno.EHOSTUNREACH)
+        for name in (nobody[:-2], nobody + "1", "12D3KooW", "1", "Qm", "k51qzi5uqu5dh", "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"):
+            self.assertFalse((peers / name).exists(), name)
+        for name in ("status", "ledger", "status.json", "none"):
+            self.assertFalse((peers / nobody / name).exists(), name)
+        offer(self.a, "known", "echo", "any")
+        offered(self.b, self.a, "known")
+        cid = self.b.json("dns", self.a.id)["name"].split(".")[0]
+        self.assertEqual(os.readlink(peers / cid), self.a.id)
+        fd = os.open(peers / cid / "streams/known", os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        os.write(fd, b"by its CID")
+        self.assertEqual(os.read(fd, 100), b"by its CID")
 
     def test_two_streams_to_one_service_are_apart(self):
         """One whose peer does not read is full; the other goes on."""
