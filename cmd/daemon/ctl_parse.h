@@ -40,7 +40,8 @@ int ctl_parse_upload(const char *rest, uint64_t *ret_id, const char **ret_op);
     X(UNPIN, "unpin", "CID", "no longer keep it", 1, 1)                                                                        \
     X(GC, "gc", "", "drop what nothing refers to", 0, 0)                                                                       \
     X(RELOAD, "reload", "", "read the config file again", 0, 0)                                                                \
-    X(NETWORK, "network", "", "look at the network interfaces again", 0, 0)
+    X(NETWORK, "network", "", "look at the network interfaces again", 0, 0)                                                    \
+    X(LOOK, "look", "", "tell the mount what there is now of peers and streams", 0, 0)
 
 enum order_verb {
 #define X(verb, word, operands, help, least, most) ORDER_##verb,

@@ -292,6 +292,12 @@ static void do_network(struct order *o)
     call_engine(o, &call);
 }
 
+static void do_look(struct order *o)
+{
+    struct engine_call call = {.verb = ENGINE_LOOK, .on = true};
+    call_engine(o, &call);
+}
+
 /* ---- the table ---- */
 
 static void (*const runs[ORDER_COUNT])(struct order *o) = {
@@ -299,6 +305,7 @@ static void (*const runs[ORDER_COUNT])(struct order *o) = {
     [ORDER_PEER] = do_peer,       [ORDER_PETNAME] = do_petname,       [ORDER_LIMITS] = do_limits,
     [ORDER_PIN] = do_pin,         [ORDER_UNPIN] = do_unpin,           [ORDER_PROVIDERS] = do_providers,
     [ORDER_GC] = do_gc,           [ORDER_RELOAD] = do_reload,         [ORDER_NETWORK] = do_network,
+    [ORDER_LOOK] = do_look,
 };
 
 void order_run(struct daemon *d, const char *line, void (*done)(struct order *o), void *arg)

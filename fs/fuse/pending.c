@@ -129,8 +129,10 @@ static void set_deadline(struct pending_table *t, struct pending *p, mono_ns now
 {
     if (p->for_blocks)
         p->deadline = patience(t, p);
+    else if (p->r->wait_on)
+        p->deadline = p->r->look_at ? p->r->look_at : MONO_NEVER;
     else
-        p->deadline = p->r->wait_on ? MONO_NEVER : mono_after(now, MOMENT);
+        p->deadline = mono_after(now, MOMENT);
     p->deadline = mono_min(p->deadline, last_moment(t, p));
     t->next = mono_min(t->next, p->deadline);
 }
@@ -214,6 +216,7 @@ static void rerun(struct pending_table *t, struct pending *p)
         return; /* woken by what it does itself */
     p->running = true;
     p->r->wait_on = NULL;
+    p->r->look_at = 0;
     int rc = t->o.run(t->o.owner, p->r);
     p->running = false;
     if (rc == 0) {

@@ -105,6 +105,7 @@ struct request {
     /* Set by a function before it answers ERR_MISSING or ERR_AGAIN, for pending.h */
     const struct cid *root; /* what is being read, NULL: each block itself; valid until the function returns */
     const void *wait_on; /* ERR_AGAIN: to be run again when pending_wake says this; NULL: when there is room, or in a moment */
+    mono_ns look_at;     /* with wait_on: to be run again then in any case; 0: never */
     const char *why;     /* words for .p2p/waiting; static */
     bool reads_content;  /* deadline counts from the last progress, not from the beginning */
     bool background;     /* nobody's patience is at stake: no deadline */

@@ -4,6 +4,8 @@
  * the number N; writing `connect PEER SERVICE` dials; streams/N/data is the stream. It lives while any of its files is open. */
 #include "fs/node/streams.h"
 
+#include "fs/node/peers.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>

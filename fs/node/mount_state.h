@@ -210,13 +210,6 @@ void car_found(struct mount *m, const struct cid *cid, struct found *ret);
 int text_of(struct mount *m, struct span path, struct buf *out); /* ".p2p/waiting", "status.json" … 0 or ERR_NOT_FOUND */
 void text_add_event(struct mount *m, const char *kind, const char *text);
 
-/* peers.c */
-const struct peer_row *peers_find(const struct mount *m, struct span name); /* by id or petname */
-#define PEERS_ID_SIZE 72
-/* Is it an id, of whomever? As peers/ writes ids, in base58; it may also be the CID of a key. */
-bool peers_id(struct span name, char ret[PEERS_ID_SIZE]);
-bool peers_may_be(const struct mount *m, struct span name); /* known, or an id: somebody who could be dialed */
-
 /* ---- waiting for something of ours: a request's state ---- */
 
 /* The ticket is the request's state; whoever answers it calls ticket_done, also when the request is gone. */

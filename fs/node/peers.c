@@ -4,7 +4,8 @@
  * whole, so that listing never waits. Any other id can be looked up, too, and has what needs no acquaintance: dialing tells
  * whether there is somebody. An id as a CID is a symlink. ln -s <peer id> peers/alice, mv and rm of it are commands that others
  * carry out; rmdir of a peer forgets it. */
-#include "fs/node/mount_state.h"
+#include "fs/node/peers.h"
+
 #include "fs/node/streams.h"
 #include "fs/node/text_table.h"
 #include "store/content/hasher.h"

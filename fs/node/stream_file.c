@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/node/streams.h"
 
+#include "fs/node/peers.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

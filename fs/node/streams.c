@@ -4,6 +4,7 @@
  * (mount_set_services) and the mount's own conversations; every change is a command that others carry out. */
 #include "fs/node/streams.h"
 
+#include "fs/node/peers.h"
 #include "fs/node/text_table.h"
 
 #include <ctype.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 
 #define DIR_TIMEOUT 1.0
+#define LOOK_MOST   (100 * MONO_MS) /* a listing waits for nobody who is that busy */
 
 /* ---- the table ---- */
 
@@ -564,12 +566,26 @@ static int streams_mknod(struct mount *m, struct request *r, struct inode *i)
     return i->sub == STREAMS_ALLOW && S_ISREG(r->mode) ? create_allow(m, r, i, false) : ERR_NOT_PERMITTED;
 }
 
+/* Listings are of now: the tables are told a few times a second, and whoever has just opened a stream looks for it. Others
+ * bring them up to date, without a wait for anybody outside of this program. */
+static int streams_opendir(struct mount *m, struct request *r, struct inode *i)
+{
+    bool first = r->phase++ == 0;
+    if (first && (i->sub == STREAMS_ROOT || i->sub == STREAMS_PEER)) {
+        int rc = command_run(m, r, "look");
+        r->look_at = mono_after(mono_now(), LOOK_MOST);
+        if (rc == ERR_AGAIN && r->state) /* it is on its way */
+            return rc;
+    }
+    return node_opendir_small(m, r, i);
+}
+
 const struct node_ops node_streams = {
     .op =
         {
             [OP_LOOKUP] = node_lookup_small,
             [OP_GETATTR] = streams_getattr,
-            [OP_OPENDIR] = node_opendir_small,
+            [OP_OPENDIR] = streams_opendir,
             [OP_READDIR] = node_readdir_small,
             [OP_MKDIR] = streams_mkdir,
             [OP_RMDIR] = streams_rmdir,

@@ -7,6 +7,7 @@
  * carried out; when it was refused the sentence is in user.p2p.error and among the events. */
 #include "fs/node/mount_state.h"
 
+#include "fs/node/peers.h"
 #include "fs/node/streams.h"
 #include "fs/node/text_json.h"
 #include "fs/node/text_table.h"

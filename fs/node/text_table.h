@@ -54,8 +54,7 @@ enum text_id {
 int text_find(enum text_place place, const char *name); /* the sub, or ERR_NOT_FOUND */
 const char *text_name(enum text_id id);
 enum text_place text_place_of(enum text_id id);
-bool peers_has_text(const struct mount *m, struct span peer, unsigned sub); /* peers.c: of TEXT_AT_PEER */
-void text_describe(const struct inode *i, struct buf *out);                 /* its path */
+void text_describe(const struct inode *i, struct buf *out);             /* its path */
 const char *text_refusal(const struct mount *m, const struct inode *i); /* the sentence of its last refused line; NULL: none */
 void text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret);
 

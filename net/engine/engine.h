@@ -153,7 +153,7 @@ enum engine_verb {
     ENGINE_PROTECT,    /* `peer` is a friend: `on` keeps it connected, redials with back-off, never pruned */
     ENGINE_LIMITS,     /* upload_limit, download_limit, max_connections as in the options */
     ENGINE_NETWORK,    /* re-read interfaces now */
-    ENGINE_LOOK,       /* tell a view now, before the answer */
+    ENGINE_LOOK,       /* tell a view now, before the answer; `on`: only if something has changed since the last */
     ENGINE_PROVIDERS,  /* who delivered `cid` or what was fetched for its sake, as far as it is remembered */
 };
 #define ENGINE_PROVIDERS_MAX 4

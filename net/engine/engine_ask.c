@@ -245,7 +245,8 @@ static void run_call(struct mail *m, void *owner)
         return;
     }
     if (asked->verb == ENGINE_LOOK) {
-        view_now(e);
+        if (!asked->on || engine_view_old(e))
+            view_now(e);
         answer(asked, 0);
         return;
     }

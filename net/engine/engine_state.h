@@ -151,5 +151,6 @@ void engine_jobs_flush(struct engine *e); /* the end of a turn: what was collect
 
 /* engine_view.c */
 mono_ns engine_view_turn(struct engine *e, mono_ns now); /* tells the view when it is time; when to be called again */
+bool engine_view_old(const struct engine *e);            /* something has changed since the last one */
 
 #endif

@@ -179,13 +179,18 @@ static mono_ns latest(const struct engine *e, mono_ns now)
     return mono_after(now, e->bridge_count ? VIEW_STREAMS : VIEW_LATEST);
 }
 
-mono_ns engine_view_turn(struct engine *e, mono_ns now)
+bool engine_view_old(const struct engine *e)
 {
     struct host_stats s;
     host_stats(e->host, &s);
-    bool online = host_online(e->host);
-    s.changes += e->service_changes;
-    bool changed = s.changes != e->view_changes || online != e->view_online || !e->view_latest;
+    return s.changes + e->service_changes != e->view_changes || host_online(e->host) != e->view_online || !e->view_latest;
+}
+
+mono_ns engine_view_turn(struct engine *e, mono_ns now)
+{
+    struct host_stats s;
+    bool changed = engine_view_old(e);
+    host_stats(e->host, &s);
     bool figures = s.bytes_in != e->rate.in || s.bytes_out != e->rate.out || e->rate.rate_in + e->rate.rate_out >= 1;
     if (now >= e->view_latest)
         changed |= figures;
@@ -196,8 +201,8 @@ mono_ns engine_view_turn(struct engine *e, mono_ns now)
     if (changed) {
         measure_rate(e, &s, now);
         host_set_wall(e->host, wall_now(), now);
-        e->view_changes = s.changes;
-        e->view_online = online;
+        e->view_changes = s.changes + e->service_changes;
+        e->view_online = host_online(e->host);
         e->view_at = mono_after(now, VIEW_PERIOD);
         e->view_latest = latest(e, now);
         if (e->o.listener.view)

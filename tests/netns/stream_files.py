@@ -129,6 +129,22 @@ class StreamFiles(unittest.TestCase):
         os.unlink(self.a.mount / "streams/live/touched")
         (self.a.mount / "streams/offer/sizes/allow/any").touch()
 
+    def test_a_listing_is_of_now(self):
+        """A stream that was opened is listed when the open has returned, on the side that opened it."""
+        offer(self.a, "now", "echo", "any")
+        path = offered(self.b, self.a, "now")
+        streams = self.b.mount / "streams"
+        numbers = lambda: {n for n in os.listdir(streams) if n.isdigit()}
+        fds = []
+        for _ in range(20):
+            before = numbers()
+            fds.append(os.open(path, os.O_RDWR))
+            new = numbers() - before
+            self.assertEqual(len(new), 1)
+            self.assertIn("\nservice\tnow\n", (streams / new.pop() / "status").read_text())
+        for fd in fds:
+            os.close(fd)
+
     def test_a_peer_that_is_not_known(self):
         """Any id can be dialed, as by `p2p dial`, and says what became of it; what is no id is not there. An id as a CID is the same peer."""
         peers = self.b.mount / "peers"

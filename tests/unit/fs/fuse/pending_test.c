@@ -10,6 +10,7 @@ static struct want *posted[16];
 static unsigned posted_count, runs, ends;
 static int end_result, answer_of_run;
 static struct cid missing;
+static mono_ns look_at;
 static struct pending_table *table;
 static struct block_source source;
 static struct budget *budget;
@@ -63,6 +64,7 @@ static int body(void *owner, struct request *r)
     (void)owner;
     if (answer_of_run == ERR_AGAIN)
         r->wait_on = &ends;
+    r->look_at = look_at;
     return answer_of_run;
 }
 
@@ -132,6 +134,28 @@ Test(pending, what_waits_is_counted)
     begin(true);
     cr_assert_gt(budget_class_used(budget, BUDGET_TABLE), sizeof(struct request));
     settle(0, ERR_TIMEOUT);
+    stop(w);
+}
+
+/* What waits for an answer that need not come: woken by it, or run again at a time that the function has said. */
+Test(pending, looks_again_at_a_time)
+{
+    struct wants *w = start();
+    mono_ns now = mono_now();
+    answer_of_run = ERR_AGAIN;
+    look_at = now + 7 * MONO_S;
+    begin(false);
+    cr_assert_eq(pending_deadline(table), look_at);
+    pending_expire(table, look_at - 1);
+    cr_expect(runs == 1 && ends == 0);
+    look_at = 0;
+    pending_expire(table, now + 7 * MONO_S);
+    cr_expect(runs == 2 && ends == 0 && pending_deadline(table) == MONO_NEVER, "said once, it counts once");
+    pending_expire(table, now + 3600 * MONO_S);
+    cr_expect_eq(runs, 2);
+    answer_of_run = 0;
+    pending_wake(table, &ends);
+    cr_expect(runs == 3 && ends == 1 && end_result == 0);
     stop(w);
 }
 
