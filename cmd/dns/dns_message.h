@@ -17,9 +17,14 @@
  * dnslink (https://dnslink.dev): "dnslink=/ipns/<peer>", the peer's IPNS name, in the form that the IPNS specification has for
  * text: a CIDv1 of a libp2p-key in base36.
  *
- * "No data" is NOERROR and the suffix's SOA, so that resolvers may remember it, for DNS_NEGATIVE_TTL. There is no AAAA: of the
- * IPv6 addresses only ::1 belongs to the loopback interface, another would have to be configured by root, and ::1 cannot tell
- * peers apart; mapped addresses (::ffff:127…) do not belong into the DNS (RFC 4942 section 2.2). Programs go on with A.
+ * "No data" is NOERROR and the suffix's SOA, so that resolvers may remember it, for DNS_NEGATIVE_TTL.
+ *
+ * There is no AAAA: of the IPv6 addresses only ::1 belongs to the loopback interface, another would have to be configured by
+ * root, and ::1 cannot tell peers apart. The mapped address (::ffff:127…) was tried: `curl -6`, `socat TCP6:` and node with
+ * family 6 do connect then, and with both records everybody else takes A first. But glibc (2.36) maps A by itself for who asks
+ * for AF_INET6 with AI_V4MAPPED, and with a mapped AAAA it answers EAI_NONAME instead (`getent ahostsv6 web.bob.overlay` ends
+ * with 2): that is harm to programs that do it right. `getent hosts` prints the mapped address alone; `wget -6` and other
+ * sockets with IPV6_V6ONLY cannot connect to it (ENETUNREACH). Nor does it belong into the DNS (RFC 4942 section 2.2).
  *
  * The question goes back byte for byte: resolvers that mix the case of letters compare it.
  */

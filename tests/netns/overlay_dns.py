@@ -138,6 +138,8 @@ class Resolver(Dns):
         self.assertEqual(get("bob.overlay"), ip)
         self.assertEqual(get("BOB.overlay.alt"), ip)
         self.assertEqual(get("nobody.overlay"), [])
+        mapped = self.inside("getent", "ahostsv6", "bob.overlay", resolver=resolver, check=False).stdout.split()[:1]
+        self.assertEqual(mapped, [f"::ffff:{ip[0]}"], "who asks for IPv6 with AI_V4MAPPED has an address, as long as there is no AAAA")
         cid = json.loads(self.inside(P2P, "dns", self.b.id, "--json").stdout)["name"]
         self.assertEqual(get(cid), ip)
         self.assertEqual(self.doctor(resolver)["verdict"], "good")
