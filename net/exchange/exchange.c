@@ -93,7 +93,6 @@ struct exchange *exchange_free(struct exchange *x)
     cidmap_done(&x->loads);
     cidmap_done(&x->stashes);
     cidmap_done(&x->sessions_by_root);
-    timerheap_done(&x->timers);
     free(x);
     return NULL;
 }
@@ -440,13 +439,13 @@ bool exchange_next(struct exchange *x, struct exchange_action *ret)
 
 void peer_soon(struct exchange *x, struct exchange_peer *p, mono_ns at)
 {
-    if (at != MONO_NEVER && (!p->timer.slot || p->timer.at > at))
+    if (at != MONO_NEVER && (!timer_is_set(&p->timer) || p->timer.at > at))
         timer_set(&x->timers, &p->timer, at);
 }
 
 void tick_soon(struct exchange *x, mono_ns at)
 {
-    if (!x->tick.slot || x->tick.at > at)
+    if (!timer_is_set(&x->tick) || x->tick.at > at)
         timer_set(&x->timers, &x->tick, at);
 }
 

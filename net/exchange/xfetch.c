@@ -82,7 +82,7 @@ void item_place(struct exchange *x, struct item *i, unsigned place)
         seek(x, i);
     }
     struct timer *t = &i->session->timer;
-    if (!t->slot)
+    if (!timer_is_set(t))
         timer_set(&x->timers, t, x->now + MONO_S);
 }
 

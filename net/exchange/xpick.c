@@ -186,7 +186,7 @@ void sessions_peer_added(struct exchange *x)
     {
         retry_lost(x, s, SOUGHT_MAX, false);
         s->probe_at = x->now;
-        if (!s->timer.slot)
+        if (!timer_is_set(&s->timer))
             timer_set(&x->timers, &s->timer, x->now);
     }
     x->schedule = true;
@@ -435,7 +435,7 @@ bool schedule(struct exchange *x)
         if (starving(s)) { /* the others first next time */
             s->hungry = true;
             TAILQ_INSERT_TAIL(&x->hungry, s, hungry_link);
-            if (!s->timer.slot)
+            if (!timer_is_set(&s->timer))
                 timer_set(&x->timers, &s->timer, x->now + MONO_S);
         }
         s = next;

@@ -142,7 +142,6 @@ struct host *host_free(struct host *h)
     peerstore_free(h->store);
     observed_free(h->observed);
     connlimit_free(h->limit);
-    timerheap_done(&h->timers);
     buf_done(&h->record_near);
     buf_done(&h->record_far);
     buf_done(&h->raw_spare);

@@ -258,7 +258,7 @@ static void charge(struct host_conn *c)
     if (held > c->charged && !budget_take(b, BUDGET_NET, held - c->charged)) {
         budget_take_always(b, BUDGET_NET, held - c->charged); /* it is held already; what is bounded is how it goes on */
         c->starved = true;
-        if (!c->host->starved.slot)
+        if (!timer_is_set(&c->host->starved))
             timer_set(&c->host->timers, &c->host->starved, mono_after(c->host->now, STARVED_PAUSE));
     }
     c->charged = held;

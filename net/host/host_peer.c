@@ -86,7 +86,7 @@ void peers_sweep(struct host *h)
     while (h->idle.first) {
         struct host_peer *p = LINK_OF(h->idle.first, struct host_peer, idle);
         chain_remove(&h->idle, &p->idle);
-        if (!p->conns.count && !p->dial && !p->timer.slot && !peer_is_wanted(p))
+        if (!p->conns.count && !p->dial && !timer_is_set(&p->timer) && !peer_is_wanted(p))
             peer_free(p);
     }
 }
@@ -216,7 +216,7 @@ void peer_conn_gone(struct host_peer *p, struct host_conn *c)
 
 void peer_dial_later(struct host_peer *p, mono_ns at)
 {
-    if (p->conns.count || p->dial || p->timer.slot)
+    if (p->conns.count || p->dial || timer_is_set(&p->timer))
         return;
     timer_set(&p->host->timers, &p->timer, at);
 }

@@ -111,7 +111,7 @@ static void wait_for_room(struct host *h, struct host_call *call)
     call->next = NULL;
     *h->opens_end = call;
     h->opens_end = &call->next;
-    if (!h->opens_timer.slot || call->deadline < h->opens_at) {
+    if (!timer_is_set(&h->opens_timer) || call->deadline < h->opens_at) {
         h->opens_at = call->deadline;
         timer_set(&h->timers, &h->opens_timer, h->opens_at);
     }

@@ -111,14 +111,37 @@ Test(timerheap, fires_in_order_whatever_is_moved)
         set += at[i] != MONO_NEVER;
     cr_assert_null(timerheap_due(&h, 0));
     while ((due = timerheap_due(&h, 5000))) {
-        cr_assert(due->at >= last && due->at == at[due - t] && due->slot == 0);
+        cr_assert(due->at >= last && due->at == at[due - t] && !timer_is_set(due));
         last = due->at;
         fired++;
     }
     cr_assert_eq(fired, set);
     cr_assert_eq(timerheap_first(&h), MONO_NEVER);
     timer_clear(&h, &t[0]);
-    timerheap_done(&h);
+    cr_assert_null(h.first);
+}
+
+/* As each turn of a loop sets them: moved to later again and again, cleared from anywhere, in rising and in falling order */
+Test(timerheap, many)
+{
+    enum { N = 100000 };
+    struct timerheap h = {0};
+    struct timer *t = mem_array(N, sizeof *t);
+    for (int order = 0; order < 2; order++) {
+        for (mono_ns i = 0; i < N; i++)
+            timer_set(&h, &t[order ? N - 1 - i : i], 1 + i);
+        for (mono_ns i = 0; i < N; i++)
+            timer_set(&h, &t[i * 7919 % N], N + 1 + i);
+        for (int i = 0; i < N; i += 3)
+            timer_clear(&h, &t[i]);
+        unsigned fired = 0;
+        mono_ns last = 0;
+        struct timer *due;
+        for (; (due = timerheap_due(&h, 3 * N)); fired++, last = due->at)
+            cr_assert(due->at >= last && (due - t) % 3 && !timer_is_set(due));
+        cr_assert_eq(fired, N - (N + 2) / 3);
+    }
+    free(t);
 }
 
 Test(tokens, rate_is_kept)
