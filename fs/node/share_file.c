@@ -2,6 +2,7 @@
 #include "fs/node/share_file.h"
 
 #include "store/base/log.h"
+#include "store/unixfs/emit.h"
 
 #include <stdlib.h>
 
@@ -322,8 +323,7 @@ static int empty_root(struct mount *m, struct unixfs_root *ret)
     ret->size = ret->tsize = 0;
     if (source_has(m->source, &ret->cid))
         return 0;
-    struct block_sink *s = dirs_sink(m);
-    return s->put(s, block_from(NULL, BUDGET_WRITE, &ret->cid, SPAN_NONE));
+    return emit_known(dirs_sink(m), BUDGET_WRITE, &ret->cid, SPAN_NONE);
 }
 
 int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)

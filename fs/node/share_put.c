@@ -20,6 +20,10 @@
 /* Hashing 64 KiB takes about 40 us, as much as handing it over and back */
 #define HASH_HERE_MAX 65536
 
+/* What a block on its way takes beside its own memory: operations that store it, hold it and let it go, its place in the cache, and
+ * its CID for those who wait for it. A hundred thousand small blocks come to ten times their bytes. */
+#define PUT_COST 1024
+
 /* ---- holds ---- */
 
 /* Our own blocks are sha2-256 and raw or dag-pb: a hold in memory is a byte and the digest. */
@@ -164,6 +168,7 @@ static void put_end(struct put *p, int result)
         editor_stored(p->fl, result);
     blockcache_unpin(p->m->cache, &p->block->cid);
     block_unref(p->block);
+    budget_give(p->m->o.budget, BUDGET_STORE, PUT_COST);
     if (result == 0)
         hold_release(p->m, &p->below);
     else
@@ -283,6 +288,7 @@ static void on_hashed(struct mail *take_m, void *owner)
     pending_wake(f->m->pending, f);
 }
 
+/* PUT_COST was charged. */
 static struct put *put_new(struct mount *m, struct share_file *f, struct block *take_b)
 {
     struct put *p = MEM_NEW(struct put);
@@ -297,6 +303,7 @@ static struct put *put_new(struct mount *m, struct share_file *f, struct block *
 
 int share_put_leaf(struct share_file *f, struct editor_flight *fl)
 {
+    budget_take_always(f->m->o.budget, BUDGET_STORE, PUT_COST); /* what was written is charged */
     struct put *p = put_new(f->m, f, block_ref(fl->block));
     p->fl = fl;
     if (!cid_is_none(&fl->block->cid) || fl->block->len <= HASH_HERE_MAX) {
@@ -316,6 +323,10 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl)
 static int sink_put(struct block_sink *self, struct block *take_b)
 {
     struct share_sink *s = (struct share_sink *)self;
+    if (s->f) /* the parents of a file are a hundredth of what was written, which is charged */
+        budget_take_always(s->m->o.budget, BUDGET_STORE, PUT_COST);
+    else if (!budget_take(s->m->o.budget, BUDGET_STORE, PUT_COST))
+        return ERR_AGAIN;
     struct put *p = put_new(s->m, s->f, take_b);
     look_at_dirs(s->m);
     if (!s->f)
@@ -324,7 +335,6 @@ static int sink_put(struct block_sink *self, struct block *take_b)
     return 0;
 }
 
-/* The parents of a file are a hundredth of what was written, which is charged. */
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f)
 {
     *s = (struct share_sink){.sink = {.put = sink_put, .budget = f ? NULL : m->o.budget}, .m = m, .f = f};

@@ -16,7 +16,8 @@
 
 #define BUILDER_MEMORY (UINT32_C(8) << 20) /* at most, and no more than this part of the budget: */
 #define BUILDER_PART   16
-#define CALL_ENTRIES   50000 /* after so many, let others have the thread */
+#define SYMLINK_MOST   (TREE_TARGET_MAX + 64) /* bytes of a symlink's block */
+#define CALL_ENTRIES   50000                  /* after so many, let others have the thread */
 
 void publishing_reset(struct publishing *p)
 {
@@ -63,14 +64,13 @@ struct publish {
 };
 
 /* Calls `each` with every entry that is published. 0 or what `each` gave. */
-static int each_entry(struct publish *m, uint64_t from, int (*each)(struct publish *m, uint64_t id, struct span name))
+static int each_entry(struct publish *m, int (*each)(struct publish *m, uint64_t id, struct span name))
 {
     struct tree_key prefix = tree_key_id(m->tree->id, RECORD_LISTED, m->dir);
-    struct tree_key first = tree_key_listed(m->tree->id, m->dir, from);
     struct scan s;
     struct span key, value, name;
     enum tree_type type;
-    int r = scan_begin(&s, m->tree, &prefix, &first);
+    int r = scan_begin(&s, m->tree, &prefix, &prefix);
     while (r == 0 && (r = scan_next(&s, &key, &value)) == 1) {
         r = listed_parse(value, &type, &name);
         if (r == 0 && !tempname(name))
@@ -80,21 +80,25 @@ static int each_entry(struct publish *m, uint64_t from, int (*each)(struct publi
     return r < 0 ? r : 0;
 }
 
-static int emit_made(struct publish *m, uint64_t id, struct span name)
+/* Of an entry that has no blocks yet: a symlink, or an empty file (once is enough). It is looked for by its name when it may
+ * be one: files of dag-pb are larger. */
+static int emit_made(void *arg, struct span name, const struct cid *cid, uint64_t tsize)
 {
-    (void)name;
+    struct tree *t = arg;
+    struct publishing *p = &t->publishing;
     struct tree_record rec;
     struct unixfs_root ignored;
-    int r = view_node(m->tree, id, &rec);
-    if (r < 0)
-        return r;
-    bool empty = rec.type == TREE_FILE && cid_is_none(&rec.content.cid);
-    if (rec.type == TREE_SYMLINK || (empty && !m->p->empty_file))
-        r = leaf_root(&rec, m->sink, &ignored);
-    if (r == 0) {
-        m->p->symlinks = id;
-        m->p->empty_file |= empty;
-    }
+    uint64_t id;
+    bool empty = cid_codec(cid) == CODEC_RAW && tsize == 0;
+    if (empty ? p->empty_file : cid_codec(cid) != CODEC_DAG_PB || tsize > SYMLINK_MOST)
+        return 0;
+    int r = view_entry(t, (struct tree_place){p->dir, name}, &id);
+    if (r == 0)
+        r = view_node(t, id, &rec);
+    if (r == 0 && (empty || rec.type == TREE_SYMLINK))
+        r = leaf_root(&rec, p->sink, &ignored);
+    if (r == 0)
+        p->empty_file |= empty;
     return r;
 }
 
@@ -138,15 +142,12 @@ static int build(struct publish *m)
     if (p->is_made)
         return 0;
     if (!p->builder) {
-        r = m->sink ? each_entry(m, p->symlinks + 1, emit_made) : 0;
-        if (r < 0)
-            return r;
-        p->builder =
-            unixfs_dir_builder_new(&(struct unixfs_dir_options){.sink = m->sink, .memory_max = builder_memory(m->tree)});
-        r = each_entry(m, 0, add_entry);
+        p->builder = unixfs_dir_builder_new(&(struct unixfs_dir_options){
+            .sink = m->sink, .memory_max = builder_memory(m->tree), .entry = m->sink ? emit_made : NULL, .arg = m->tree});
+        r = each_entry(m, add_entry);
     }
     while (r == 0 && (r = unixfs_dir_builder_finish(p->builder, &p->made.cid, &p->made.tsize)) == 1)
-        r = each_entry(m, 0, add_entry); /* it is larger than the builder's memory */
+        r = each_entry(m, add_entry); /* it is larger than the builder's memory */
     p->is_made = r == 0;
     if (r == 0)
         p->builder = unixfs_dir_builder_free(p->builder);

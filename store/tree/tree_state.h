@@ -24,8 +24,7 @@ struct unixfs_dir_builder;
 struct publishing {
     uint64_t dir, number; /* 0: none */
     struct block_sink *sink;
-    uint64_t symlinks; /* blocks of those up to this id were emitted */
-    bool empty_file;   /* its block was emitted */
+    bool empty_file; /* its block was emitted */
     struct unixfs_dir_builder *builder;
     bool is_made; /* it only remains to say so in its record */
     struct unixfs_root made;

@@ -21,7 +21,8 @@ struct unixfs_dir_builder {
     struct unixfs_dir_options o;
     enum phase phase;
     struct entryset held;
-    size_t fed;          /* WRITE_HAMT: entries that the stream took */
+    size_t fed;          /* entries that the block or the stream took, */
+    size_t told;         /* and for which o.entry was called */
     uint64_t basic_size; /* bytes of the basic block of all entries */
     uint64_t basic_tsize;
     bool sized;      /* basic_size is complete: the first pass is over */
@@ -102,10 +103,25 @@ int unixfs_dir_builder_add(struct unixfs_dir_builder *b, struct span name, const
 
 /* ---- writing ---- */
 
+/* Of those that were fed: what is closed by the last of them, which comes before its own blocks, is at the sink now. */
+static int tell(struct unixfs_dir_builder *b)
+{
+    int err = 0;
+    for (; b->o.entry && err == 0 && b->told < b->fed; b->told += err == 0) {
+        struct entryset_item e;
+        entryset_get(&b->held, b->told, &e);
+        err = b->o.entry(b->o.arg, e.name, &e.cid, e.tsize);
+    }
+    return err;
+}
+
 static int write_basic(struct unixfs_dir_builder *b, struct cid *ret, uint64_t *ret_tsize)
 {
+    b->fed = b->held.count;
+    int err = tell(b);
+    if (err)
+        return err;
     struct buf block = BUF_INIT, message = BUF_INIT;
-    int err = 0;
     if (!buf_try_reserve(&block, b->basic_size))
         return ERR_NO_MEMORY;
     for (size_t i = 0; i < b->held.count; i++) {
@@ -128,15 +144,17 @@ static int write_basic(struct unixfs_dir_builder *b, struct cid *ret, uint64_t *
 
 static int feed_stream(struct unixfs_dir_builder *b)
 {
-    for (; b->fed < b->held.count; b->fed++) {
+    int err = tell(b);
+    for (; err == 0 && b->fed < b->held.count; err = tell(b)) {
         struct entryset_item e;
         entryset_get(&b->held, b->fed, &e);
         struct hamt_item item = {.hash = e.hash, .name = e.name, .cid = e.cid, .tsize = e.tsize};
-        int err = hamt_stream_add(b->stream, &item);
+        err = hamt_stream_add(b->stream, &item);
         if (err)
             return err;
+        b->fed++;
     }
-    return 0;
+    return err;
 }
 
 /* The pass is written. True: another one is needed, from its end on. */
@@ -146,7 +164,7 @@ static bool next_pass(struct unixfs_dir_builder *b)
         return false;
     b->lo = b->hi;
     b->bounded = false;
-    b->fed = 0;
+    b->fed = b->told = 0;
     entryset_clear(&b->held);
     return true;
 }

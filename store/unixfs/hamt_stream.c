@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The stack of open shards. Level n holds the shard whose place has n digits; `path` is the hash whose digits lead to all of
- * them. An item is placed when its successor is known; before that, shards that it does not belong to are closed, deepest
+ * them. An item is placed when its successor is known; then shards that the successor does not belong to are closed, deepest
  * first: each close that succeeds is final, so a sink without room only interrupts.
  */
 #include "store/unixfs/hamt_stream.h"
@@ -83,13 +83,10 @@ static int close_above(struct hamt_stream *s, unsigned keep)
     return 0;
 }
 
-/* Places the pending item, which shares `next` digits with its successor. */
-static int place_pending(struct hamt_stream *s, unsigned next)
+/* Places the pending item, which shares `next` digits with its successor: deeper shards are full now. */
+static void place_pending(struct hamt_stream *s, unsigned next)
 {
     const struct hamt_item *p = &s->pending;
-    int err = close_above(s, s->shared);
-    if (err)
-        return err;
     unsigned level = s->shared > next ? s->shared : next;
     if (p->shard_bits) {
         assert(level < p->shard_bits / HAMT_FANOUT_BITS); /* nothing is inside a subtree that came whole */
@@ -102,7 +99,6 @@ static int place_pending(struct hamt_stream *s, unsigned next)
     hamt_writer_add(&s->levels[level], digit(p->hash, level), p->name, &p->cid, p->tsize);
     s->shared = next;
     s->has_pending = false;
-    return 0;
 }
 
 int hamt_stream_add(struct hamt_stream *s, const struct hamt_item *item)
@@ -113,10 +109,11 @@ int hamt_stream_add(struct hamt_stream *s, const struct hamt_item *item)
         unsigned next = shared_digits(s->pending.hash, item->hash);
         if (next == HAMT_WRITE_LEVELS)
             return span_eq(item->name, s->pending.name) ? ERR_EXISTS : ERR_LIMIT;
-        int err = place_pending(s, next);
-        if (err)
-            return err;
+        place_pending(s, next);
     }
+    int err = close_above(s, s->shared);
+    if (err)
+        return err;
     s->pending = *item;
     s->pending.name = span_of(s->pending_name, item->name.len);
     if (item->name.len)
@@ -127,8 +124,8 @@ int hamt_stream_add(struct hamt_stream *s, const struct hamt_item *item)
 
 int hamt_stream_finish(struct hamt_stream *s, struct cid *ret, uint64_t *ret_tsize)
 {
-    int err = s->has_pending ? place_pending(s, 0) : 0;
-    if (!err)
-        err = close_above(s, 0);
+    if (s->has_pending)
+        place_pending(s, 0);
+    int err = close_above(s, 0);
     return err ? err : write_shard(s, 0, ret, ret_tsize);
 }

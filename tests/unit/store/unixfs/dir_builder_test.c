@@ -131,6 +131,97 @@ Test(dir_builder, bounded_memory_in_passes)
     mem_blocks_free(m);
 }
 
+/* What nothing links to yet, the newest last, as it is for a reader of the sink. */
+struct unlinked {
+    struct mem_blocks *m;
+    struct block_sink sink;
+    struct cid cids[4096];
+    unsigned count, most, told, asked;
+};
+
+static void unlinked_add(struct unlinked *u, const struct cid *cid)
+{
+    cr_assert_lt(u->count, sizeof u->cids / sizeof u->cids[0]);
+    u->cids[u->count++] = *cid;
+    if (u->most < u->count)
+        u->most = u->count;
+}
+
+static int unlinked_put(struct block_sink *self, struct block *take_b)
+{
+    struct unlinked *u = (struct unlinked *)(void *)((char *)self - offsetof(struct unlinked, sink));
+    static struct cid links[6000];
+    struct unixfs_node node;
+    struct dagpb_link link;
+    struct cid cid = take_b->cid;
+    unsigned count = 0;
+    cr_assert_eq(unixfs_parse(&cid, block_span(take_b), &node), 0);
+    for (struct dagpb_iter it = dagpb_iter(&node.pb); dagpb_next(&it, &link);)
+        dagpb_link_cid(&link, &links[count++]);
+    int err = u->m->sink.put(&u->m->sink, take_b);
+    if (err)
+        return err;
+    cr_assert_geq(u->count, count);
+    while (count-- > 0)
+        cr_assert(cid_eq(&u->cids[--u->count], &links[count]), "the newest are what it links to, in this order");
+    unlinked_add(u, &cid);
+    return 0;
+}
+
+static int tell_entry(void *arg, struct span name, const struct cid *cid, uint64_t tsize)
+{
+    struct unlinked *u = arg;
+    if (++u->asked % 3 == 0)
+        return ERR_AGAIN;
+    struct cid named;
+    cid_of(&named, CODEC_RAW, name);
+    cr_assert(cid_eq(cid, &named) && tsize == name.len);
+    u->told++;
+    unlinked_add(u, cid);
+    return 0;
+}
+
+/* An entry with content of its own for each name */
+static void entries_are_told(unsigned n, unsigned most, unsigned passes_least)
+{
+    static struct unlinked u;
+    u = (struct unlinked){.m = mem_blocks_new(), .sink = {.put = unlinked_put}};
+    u.m->refuse_every = 7;
+    struct unixfs_dir_options o = {.sink = &u.sink, .memory_max = UNIXFS_DIR_MEMORY_MIN, .entry = tell_entry, .arg = &u};
+    struct unixfs_dir_builder *b = unixfs_dir_builder_new(&o);
+    struct dirs_root root;
+    unsigned passes = 0;
+    int err = 1;
+    while (err == 1) {
+        char name[32];
+        passes++;
+        for (unsigned i = 0; i < n; i++) {
+            (void)snprintf(name, sizeof name, "file-%u", i);
+            dirs_add_file(b, name, name);
+        }
+        do
+            err = unixfs_dir_builder_finish(b, &root.cid, &root.tsize);
+        while (err == ERR_AGAIN);
+    }
+    cr_assert_eq(err, 0, "%s", err_name(err));
+    unixfs_dir_builder_free(b);
+    cr_assert(u.told == n && passes >= passes_least, "%u told in %u passes", u.told, passes);
+    cr_assert(u.count == 1 && cid_eq(&u.cids[0], &root.cid), "all but the root are linked to");
+    cr_assert_leq(u.most, most, "%u at a time", u.most);
+    mem_blocks_free(u.m);
+}
+
+Test(dir_builder, entries_are_told_before_their_block)
+{
+    entries_are_told(1, 1, 1);
+    entries_are_told(4000, 4000, 1);
+}
+
+Test(dir_builder, entries_of_shards_are_told_behind_the_shards_before_them)
+{
+    entries_are_told(50000, 256 * 3, 2);
+}
+
 Test(dir_builder, refuses_names)
 {
     struct unixfs_dir_builder *b = dirs_new(NULL);
