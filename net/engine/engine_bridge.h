@@ -165,6 +165,7 @@ void services_open(struct engine *e);
 void services_close(struct engine *e); /* before the host stops */
 
 /* engine_view_service.c */
-void view_add_services(struct engine_view *v, const struct engine *e, mono_ns now);
+bool view_add_services(struct engine_view *v, const struct engine *e, mono_ns now); /* false: no memory */
+void view_add_tallies(struct engine_view *v, const struct engine *e);               /* to the peers */
 
 #endif

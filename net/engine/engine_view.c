@@ -6,6 +6,7 @@
 #include "net/engine/engine_bridge.h"
 #include "net/engine/engine_view.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define VIEW_PERIOD    (250 * MONO_MS) /* at most four a second */
@@ -21,20 +22,38 @@ struct chunk {
     _Alignas(16) uint8_t bytes[];
 };
 
-void *view_alloc(struct engine_view *v, size_t size)
+static void *take(struct engine_view *v, size_t size)
 {
     struct chunk *c = v->memory;
     size = (size + 15) & ~(size_t)15;
     if (!c || c->size - c->used < size) {
         size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
-        struct chunk *fresh = mem_new(sizeof *fresh + room);
-        fresh->size = room;
-        fresh->next = c;
+        struct chunk *fresh = mem_big(sizeof *fresh + room, 1);
+        if (!fresh)
+            return NULL;
+        *fresh = (struct chunk){.next = c, .size = room};
         v->memory = c = fresh;
     }
     void *at = c->bytes + c->used;
     c->used += size;
     return at;
+}
+
+void *view_alloc(struct engine_view *v, size_t size)
+{
+    assert(size <= CHUNK_BYTES);
+    void *at = take(v, size);
+    if (!at)
+        abort();
+    return at;
+}
+
+void *view_rows(struct engine_view *v, size_t count, size_t size)
+{
+    void *rows = take(v, (count ? count : 1) * size);
+    if (rows)
+        memset(rows, 0, (count ? count : 1) * size);
+    return rows;
 }
 
 void engine_view_free(struct engine_view *v)
@@ -153,13 +172,17 @@ static void measure_rate(struct engine *e, const struct host_stats *s, mono_ns n
     e->rate.out = s->bytes_out;
 }
 
+/* NULL: no memory. */
 static struct engine_view *make_view(struct engine *e, const struct host_stats *s, mono_ns now)
 {
     struct engine_view *v = MEM_NEW(struct engine_view);
     unsigned count = 0;
     host_each_peer(e->host, VIEW_PEERS, now, count_peer, &count);
-    v->peers = view_alloc(v, (count ? count : 1) * sizeof *v->peers);
-    memset(v->peers, 0, (count ? count : 1) * sizeof *v->peers);
+    v->peers = view_rows(v, count, sizeof *v->peers);
+    if (!v->peers || !view_add_services(v, e, now)) {
+        engine_view_free(v);
+        return NULL;
+    }
     host_each_peer(e->host, count, now, add_peer, v);
     add_self(v, e);
     v->online = host_online(e->host);
@@ -169,9 +192,17 @@ static struct engine_view *make_view(struct engine *e, const struct host_stats *
     v->rate_in = (uint64_t)e->rate.rate_in;
     v->rate_out = (uint64_t)e->rate.rate_out;
     v->wants = s->wants;
-    view_add_services(v, e, now);
+    view_add_tallies(v, e);
     v->uptime = now - e->started;
     return v;
+}
+
+static bool tell_view(struct engine *e, const struct host_stats *s, mono_ns now)
+{
+    struct engine_view *v = e->o.listener.view ? make_view(e, s, now) : NULL;
+    if (v)
+        e->o.listener.view(e->o.listener.arg, v);
+    return v || !e->o.listener.view;
 }
 
 static mono_ns latest(const struct engine *e, mono_ns now)
@@ -201,13 +232,14 @@ mono_ns engine_view_turn(struct engine *e, mono_ns now)
     if (changed) {
         measure_rate(e, &s, now);
         host_set_wall(e->host, wall_now(), now);
+        e->view_at = mono_after(now, VIEW_PERIOD);
+        if (!tell_view(e, &s, now)) { /* the last one stays until there is memory */
+            e->view_latest = 0;
+            return e->view_at;
+        }
         e->view_changes = s.changes + e->service_changes;
         e->view_online = host_online(e->host);
-        e->view_at = mono_after(now, VIEW_PERIOD);
-        e->view_latest = latest(e, now);
-        if (e->o.listener.view)
-            e->o.listener.view(e->o.listener.arg, make_view(e, &s, now));
-        return e->view_latest;
+        return e->view_latest = latest(e, now);
     }
     if (now >= e->view_latest)
         e->view_latest = latest(e, now);

@@ -408,6 +408,39 @@ static void wants_without_memory(struct peer *p)
     free(w);
 }
 
+static unsigned views_before;
+
+static bool has_a_new_view(const struct peer *p)
+{
+    return p->views > views_before;
+}
+
+static void look(struct peer *p)
+{
+    struct called c = {.call.verb = ENGINE_LOOK};
+    CHECK(command(p, &c) == 0);
+}
+
+static unsigned views_of(struct peer *p)
+{
+    pthread_mutex_lock(&p->lock);
+    unsigned views = p->views;
+    pthread_mutex_unlock(&p->lock);
+    return views;
+}
+
+/* For which there is no memory now: the last one stays, and the next comes by itself. */
+static void views_without_memory(struct peer *p)
+{
+    short_memory_from = 20000; /* bytes of the rows of forwards */
+    look(p);
+    views_before = views_of(p);
+    look(p);
+    CHECK(views_of(p) == views_before && short_memory_refused > 0);
+    short_memory_from = SIZE_MAX;
+    wait_until(p, has_a_new_view);
+}
+
 static void stops_with_wants_open(struct peer *p)
 {
     struct cid nothing;
@@ -449,6 +482,7 @@ int main(void)
     errors(&a, &b);
     friends_come_back(&a, &b);
     wants_without_memory(&b);
+    views_without_memory(&b);
     stops_with_wants_open(&b);
     refuses_bad_options(&b);
     peer_close(&b);
