@@ -15,6 +15,7 @@
 
 #include "fs/fuse/pending.h"
 #include "fs/fuse/session.h"
+#include "fs/node/holds.h"
 #include "fs/node/mount.h"
 #include "fs/node/near.h"
 #include "fs/node/prune.h"
@@ -47,10 +48,6 @@ struct conversation;
 struct put;
 struct share_file;
 struct stream_end;
-struct hold_list {
-    uint8_t *rows; /* HOLD_ROW bytes each */
-    size_t count, cap;
-};
 
 struct mount {
     struct mount_options o;
@@ -81,8 +78,8 @@ struct mount {
     struct handle *handles;   /* all that are open */
     struct car *cars;         /* indexes of .car files, last used first */
     uint64_t unfinished;      /* dirty bytes are in memory */
-    struct hold_list holds;   /* of content whose record is not known to be on disk */
-    struct hold_list syncing; /* the same, a sync is on its way for them */
+    struct holds holds;       /* of content whose record is not known to be on disk */
+    struct holds syncing;     /* the same, a sync is on its way for them */
     bool sync_running;
     struct share_sink *dirs;                /* where blocks of directories go; NULL before the first */
     unsigned file_count, flights, commands; /* flights: jobs and puts that have not answered; commands: not settled */

@@ -88,7 +88,7 @@ void share_file_let_go(struct share_file *f)
     if (!forgotten && (share_file_dirty(f) || f->retry != MONO_NEVER))
         return;
     drop_editor(f);
-    hold_move(&m->holds, &f->holds);
+    holds_move(&m->holds, &f->holds);
     if (f->prev)
         f->prev->next = f->next;
     else
@@ -169,7 +169,7 @@ static int tell_tree(struct share_file *f)
         return rc;
     f->unset = false;
     f->failing = false;
-    hold_move(&m->holds, &f->holds);
+    holds_move(&m->holds, &f->holds);
     if (!f->mtime_set)
         return 0;
     f->mtime_set = false;
@@ -391,14 +391,11 @@ void share_free(struct mount *m)
         if (share_file_dirty(f) && !share_file_is_gone(f))
             log_error("share.lost", "id=%llu: what was written could not be stored before the end", (unsigned long long)f->id);
         drop_editor(f);
-        hold_move(&m->holds, &f->holds);
+        holds_move(&m->holds, &f->holds);
         f->inode->data = NULL;
         store_guard_unref(f->guard);
         free(f);
     }
-    if (m->dirs)
-        hold_release(m, &m->dirs->holds);
-    hold_release(m, &m->holds);
-    hold_release(m, &m->syncing);
+    share_holds_end(m);
     free(m->dirs);
 }

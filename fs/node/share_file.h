@@ -43,7 +43,7 @@ struct share_file {
     mono_ns failed_until;      /* not tried again before, so that a full disk is not hammered */
     mono_ns retry;             /* settle again then; MONO_NEVER: no need */
     uint64_t counted;          /* its part of mount.unfinished */
-    struct hold_list holds;    /* blocks that only this file's next record will refer to */
+    struct holds holds;        /* blocks that only this file's next record will refer to */
 };
 
 /* Made when there is none: of what the tree has (NULL: it cannot be read, or the node is gone), or of what was read of it. */
@@ -73,16 +73,14 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl); /* hashes, h
 struct share_sink {
     struct block_sink sink; /* first */
     struct mount *m;
-    struct share_file *f;   /* NULL: directories' blocks */
-    uint64_t publishing;    /* of which directory (tree_publishing); */
-    struct hold_list holds; /* of its blocks: no record tells of them yet */
+    struct share_file *f; /* NULL: directories' blocks */
+    uint64_t publishing;  /* of which directory (tree_publishing); */
+    struct holds holds;   /* of its blocks: no record tells of them yet */
 };
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f);
 void share_put_retry(struct mount *m);   /* those that failed */
 void share_put_give_up(struct mount *m); /* at the end */
-void hold_add(struct hold_list *l, const struct cid *cid);
-void hold_move(struct hold_list *to, struct hold_list *from);
-void hold_release(struct mount *m, struct hold_list *l);
-void share_holds_sync(struct mount *m); /* lets go of holds once their records are on disk */
+void share_holds_sync(struct mount *m);  /* lets go of holds once their records are on disk */
+void share_holds_end(struct mount *m);
 
 #endif

@@ -26,63 +26,27 @@
 
 /* ---- holds ---- */
 
-/* Our own blocks are sha2-256 and raw or dag-pb: a hold in memory is a byte and the digest. */
-#define HOLD_ROW (1 + SHA256_SIZE)
-
-static bool hold_row(const struct cid *cid, uint8_t row[HOLD_ROW])
+static void release(struct mount *m, struct holds *h)
 {
-    struct span digest = cid_digest(cid);
-    if (digest.len != SHA256_SIZE)
-        return false;
-    row[0] = cid_codec(cid) == CODEC_RAW;
-    memcpy(row + 1, digest.data, SHA256_SIZE);
-    return true;
-}
-
-void hold_add(struct hold_list *l, const struct cid *cid)
-{
-    if (l->count == l->cap) {
-        l->cap = l->cap ? l->cap * 2 : 1; /* a small file has one */
-        l->rows = mem_grow(l->rows, l->cap, HOLD_ROW);
-    }
-    bool fits = hold_row(cid, l->rows + l->count++ * HOLD_ROW);
-    assert(fits);
-    (void)fits;
-}
-
-void hold_move(struct hold_list *to, struct hold_list *from)
-{
-    if (from->count > 0) {
-        if (to->count + from->count > to->cap) {
-            to->cap = (to->count + from->count) * 2;
-            to->rows = mem_grow(to->rows, to->cap, HOLD_ROW);
-        }
-        memcpy(to->rows + to->count * HOLD_ROW, from->rows, from->count * HOLD_ROW);
-        to->count += from->count;
-    }
-    free(from->rows);
-    *from = (struct hold_list){0};
-}
-
-void hold_release(struct mount *m, struct hold_list *l)
-{
-    for (size_t i = 0; i < l->count; i++) {
-        struct cid cid;
-        const uint8_t *row = l->rows + i * HOLD_ROW;
-        cid_sha256(&cid, row[0] ? CODEC_RAW : CODEC_DAG_PB, row + 1);
+    struct cid cid;
+    while (holds_take(h, &cid))
         blockstore_unhold(m->o.store, &cid);
-    }
-    free(l->rows);
-    *l = (struct hold_list){0};
+}
+
+void share_holds_end(struct mount *m)
+{
+    if (m->dirs)
+        release(m, &m->dirs->holds);
+    release(m, &m->holds);
+    release(m, &m->syncing);
 }
 
 /* The newest that this block of a directory links to: those below come before it, in the order of its links. When it is stored,
  * it keeps them. */
-static void hold_take_below(struct hold_list *from, const struct block *b, struct hold_list *ret)
+static void take_below(struct holds *from, const struct block *b, struct holds *ret)
 {
     struct dagpb_link links[HAMT_FANOUT];
-    uint8_t row[HOLD_ROW];
-    size_t count = 0, n = 0;
+    size_t count = 0;
     struct unixfs_node node;
     struct cid cid;
     if (unixfs_parse(&b->cid, block_span(b), &node) < 0)
@@ -90,14 +54,11 @@ static void hold_take_below(struct hold_list *from, const struct block *b, struc
     struct dagpb_iter it = dagpb_iter(&node.pb);
     while (count < HAMT_FANOUT && dagpb_next(&it, &links[count]))
         count++;
-    while (count-- > 0 && n < from->count) {
+    while (count-- > 0 && from->count > 0) {
         dagpb_link_cid(&links[count], &cid);
-        n += hold_row(&cid, row) && memcmp(from->rows + (from->count - 1 - n) * HOLD_ROW, row, HOLD_ROW) == 0;
+        if (holds_is_newest(from, &cid) && holds_take(from, &cid))
+            holds_add(ret, &cid);
     }
-    if (n == 0)
-        return;
-    from->count -= n;
-    *ret = (struct hold_list){mem_copy(from->rows + from->count * HOLD_ROW, n * HOLD_ROW), n, n};
 }
 
 static void on_synced(void *arg, int result)
@@ -105,9 +66,9 @@ static void on_synced(void *arg, int result)
     struct mount *m = arg;
     m->sync_running = false;
     if (result == 0)
-        hold_release(m, &m->syncing);
+        release(m, &m->syncing);
     else
-        hold_move(&m->holds, &m->syncing); /* the records are in memory still: so are the holds */
+        holds_move(&m->holds, &m->syncing); /* the records are in memory still: so are the holds */
 }
 
 /* When the directory that they are for is finished, or given up */
@@ -116,7 +77,7 @@ static void look_at_dirs(struct mount *m)
     uint64_t number = tree_publishing(m->share);
     if (!m->dirs || m->dirs->publishing == number)
         return;
-    hold_move(&m->holds, &m->dirs->holds);
+    holds_move(&m->holds, &m->dirs->holds);
     m->dirs->publishing = number;
 }
 
@@ -125,7 +86,7 @@ void share_holds_sync(struct mount *m)
     look_at_dirs(m);
     if (m->sync_running || m->holds.count == 0)
         return;
-    hold_move(&m->syncing, &m->holds);
+    holds_move(&m->syncing, &m->holds);
     m->sync_running = true;
     tree_sync(m->share, on_synced, m);
 }
@@ -138,7 +99,7 @@ struct put {
     struct share_file *f;     /* NULL: a directory's block */
     struct editor_flight *fl; /* NULL: a parent */
     struct block *block;      /* a reference */
-    struct hold_list below;   /* of a directory's block: what need not be held when it is stored */
+    struct holds below;       /* of a directory's block: what need not be held when it is stored */
     bool failed;              /* counted in f->unstored */
     struct put *next;         /* mount.puts_failed */
 };
@@ -170,9 +131,9 @@ static void put_end(struct put *p, int result)
     block_unref(p->block);
     budget_give(p->m->o.budget, BUDGET_STORE, PUT_COST);
     if (result == 0)
-        hold_release(p->m, &p->below);
+        release(p->m, &p->below);
     else
-        hold_move(&p->m->holds, &p->below);
+        holds_move(&p->m->holds, &p->below);
     if (p->f) {
         p->f->away--;
         p->f->unstored -= p->failed;
@@ -266,7 +227,7 @@ static void put(struct put *p)
     struct mount *m = p->m;
     blockcache_pin(m->cache, p->block);
     blockstore_hold(m->o.store, &p->block->cid);
-    hold_add(p->f ? &p->f->holds : &m->dirs->holds, &p->block->cid);
+    holds_add(p->f ? &p->f->holds : &m->dirs->holds, &p->block->cid);
     submit(p);
 }
 
@@ -330,7 +291,7 @@ static int sink_put(struct block_sink *self, struct block *take_b)
     struct put *p = put_new(s->m, s->f, take_b);
     look_at_dirs(s->m);
     if (!s->f)
-        hold_take_below(&s->holds, take_b, &p->below);
+        take_below(&s->holds, take_b, &p->below);
     put(p);
     return 0;
 }
