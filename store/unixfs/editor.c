@@ -232,6 +232,9 @@ int editor_write(struct editor *e, struct block_source *s, uint64_t offset, stru
         struct span part = span_sub(data, done, EDITOR_CHUNK - in);
         uint64_t size = e->size;
         if (at + part.len > e->size) {
+            r = editor_reserve_groups(e, at + part.len);
+            if (r < 0)
+                break;
             e->size = at + part.len;
             editor_resize_groups(e);
         }
@@ -306,6 +309,9 @@ int editor_truncate(struct editor *e, uint64_t size)
         return ERR_TOO_BIG;
     if (size == e->size)
         return 0;
+    int r = e->ready ? editor_reserve_groups(e, size) : 0;
+    if (r < 0)
+        return r;
     e->touched = e->changed = true;
     if (size < e->size && e->ready)
         shrink(e, size);

@@ -40,7 +40,9 @@ static int our_children(struct block_source *s, const struct unixfs_child *node,
     if (unixfs_parse(&node->cid, block, &n) < 0 || n.type != UNIXFS_FILE || n.file_size != node->size || n.pb.link_count == 0 ||
         n.pb.link_count > GROUP_CHUNKS)
         return 0;
-    struct links l = {.child = mem_array(n.pb.link_count, sizeof *l.child)};
+    struct links l = {.child = mem_big(n.pb.link_count, sizeof *l.child)}; /* up to 170 KiB */
+    if (!l.child)
+        return ERR_NO_MEMORY;
     struct unixfs_children it;
     unixfs_children(&n, &it);
     while (l.count < n.pb.link_count && unixfs_children_next(&it, &l.child[l.count]))
@@ -52,14 +54,14 @@ static int our_children(struct block_source *s, const struct unixfs_child *node,
         ours = plain_cid(&l.child[i].cid, codec) && l.child[i].size == (rest < span ? rest : span);
     }
     struct buf again = BUF_INIT;
-    unixfs_add_file(&again, l.child, l.count, NULL);
-    ours = ours && span_eq(buf_span(&again), block);
+    r = ours ? unixfs_add_file(&again, l.child, l.count, NULL) : 0;
+    ours = ours && r == 0 && span_eq(buf_span(&again), block);
     buf_done(&again);
     if (ours)
         *ret = l;
     else
         free(l.child);
-    return ours;
+    return r < 0 ? r : ours;
 }
 
 static void group_set_parent(struct group *g, const struct cid *cid, uint64_t size, uint64_t tsize)
@@ -70,6 +72,19 @@ static void group_set_parent(struct group *g, const struct cid *cid, uint64_t si
     g->parent_known = g->parent_emitted = true;
 }
 
+/* Takes those of `part`. 0, ERR_NO_MEMORY. */
+static int append(struct links *l, struct links *part)
+{
+    struct unixfs_child *child = mem_big_grow(l->child, l->count + part->count, sizeof *child);
+    if (child) {
+        memcpy(child + l->count, part->child, part->count * sizeof *child);
+        l->child = child;
+        l->count += part->count;
+    }
+    free(part->child);
+    return child ? 0 : ERR_NO_MEMORY;
+}
+
 /* The nodes one level further down, in order. 1, 0: not our layout, <0. */
 static int expand(struct block_source *s, struct links *l, uint64_t span)
 {
@@ -78,12 +93,8 @@ static int expand(struct block_source *s, struct links *l, uint64_t span)
     for (size_t i = 0; i < l->count && r == 1; i++) {
         struct links part;
         r = our_children(s, &l->child[i], span, &part);
-        if (r != 1)
-            break;
-        next.child = mem_grow(next.child, next.count + part.count, sizeof *next.child);
-        memcpy(next.child + next.count, part.child, part.count * sizeof *part.child);
-        next.count += part.count;
-        free(part.child);
+        if (r == 1 && append(&next, &part) < 0)
+            r = ERR_NO_MEMORY;
     }
     if (r != 1) {
         free(next.child);
@@ -122,13 +133,29 @@ static int our_groups(struct editor *e, struct block_source *s, struct links *re
     return r;
 }
 
+static uint32_t groups_of(uint64_t size)
+{
+    return (uint32_t)(size / GROUP_BYTES + (size % GROUP_BYTES != 0));
+}
+
+int editor_reserve_groups(struct editor *e, uint64_t size)
+{
+    uint32_t want = groups_of(size);
+    if (want <= e->group_cap)
+        return 0;
+    uint32_t cap = want < 4 ? want : want + want / 4;
+    struct group *group = mem_big_grow(e->group, cap, sizeof *group); /* 1.6 MiB of the longest */
+    if (!group)
+        return ERR_NO_MEMORY;
+    e->group = group;
+    e->group_cap = cap;
+    return 0;
+}
+
 void editor_resize_groups(struct editor *e)
 {
-    uint32_t want = (uint32_t)(e->size / GROUP_BYTES + (e->size % GROUP_BYTES != 0));
-    if (want > e->group_cap) {
-        e->group_cap = want < 4 ? want : want + want / 4;
-        e->group = mem_grow(e->group, e->group_cap, sizeof *e->group);
-    }
+    uint32_t want = groups_of(e->size);
+    assert(want <= e->group_cap);
     for (; e->group_count < want; e->group_count++)
         e->group[e->group_count] = (struct group){.kind = GROUP_HOLE};
     for (; e->group_count > want; e->group_count--)
@@ -155,7 +182,9 @@ int editor_ready(struct editor *e, struct block_source *s)
         return ERR_TOO_BIG;
     struct links l = {NULL, 0};
     bool single = false;
-    int ours = 0;
+    int ours = editor_reserve_groups(e, e->size);
+    if (ours < 0)
+        return ours;
     if (e->base_limit > 0) {
         uint64_t size;
         int r = unixfs_file_size(editor_base_file(e), s, &size);

@@ -261,7 +261,7 @@ static int make_parent(struct editor *e, struct block_source *s, uint32_t g, str
     size_t count = (size_t)editor_chunk_count(len);
     struct unixfs_child *child = mem_big(count ? count : 1, sizeof *child); /* up to 100 KiB */
     if (!child)
-        return ERR_AGAIN;
+        return ERR_NO_MEMORY;
     for (size_t i = 0; i < count && r == 0; i++)
         r = leaf_of(e, first + i, &child[i]);
     struct unixfs_root made;

@@ -115,7 +115,8 @@ extern const uint8_t editor_zeros_digest[SHA256_SIZE];
 
 /* editor_base.c */
 int editor_ready(struct editor *e, struct block_source *s);                  /* builds the groups; 0 or an error */
-void editor_resize_groups(struct editor *e);                                 /* after size changed */
+int editor_reserve_groups(struct editor *e, uint64_t size);                  /* before it changes: 0, ERR_NO_MEMORY */
+void editor_resize_groups(struct editor *e);                                 /* after it changed */
 int editor_load_group(struct editor *e, struct block_source *s, uint32_t g); /* chunks are there afterwards */
 /* The chunk for changing: room is made. Its group is loaded. */
 struct chunk *editor_chunk_slot(struct editor *e, uint64_t index);

@@ -173,13 +173,16 @@ static size_t write_in_place(struct importer *im, struct span data)
         layout_leaf_cid(im->profile, chunk, &leaf.cid);
     if (zero)
         im->zero = leaf;
-    int r = layout_leaf(im->layout, &leaf);
-    assert(r == 0); /* only a sink can refuse */
-    (void)r;
-    return size;
+    return layout_leaf(im->layout, &leaf) == 0 ? size : 0; /* no memory: the copy keeps it until there is */
 }
 
-/* Copies into the open chunk. Bytes taken, 0: no room now, or an error. */
+/* Taken bytes are not taken back: the next call says it again when it is so still. */
+static bool is_for_now(int err)
+{
+    return err == ERR_AGAIN || err == ERR_NO_MEMORY;
+}
+
+/* Copies into the open chunk. Bytes taken, 0 or ERR_AGAIN: no room now, or another error. */
 static int write_open(struct importer *im, struct span data)
 {
     uint32_t size = im->profile->chunk_size;
@@ -188,7 +191,7 @@ static int write_open(struct importer *im, struct span data)
             return 0;
         int r = seal(im);
         if (r < 0)
-            return r == ERR_AGAIN ? 0 : r;
+            return r;
     }
     if (!im->open) {
         im->open = block_new(budget_of(im), BUDGET_WRITE, size);
@@ -214,9 +217,9 @@ int importer_write(struct importer *im, struct span data)
         size_t n = write_in_place(im, span_from(data, taken));
         if (n == 0) {
             r = write_open(im, span_from(data, taken));
-            if (r < 0)
+            if (r < 0 && (taken == 0 || !is_for_now(r)))
                 return r;
-            n = (size_t)r;
+            n = r < 0 ? 0 : (size_t)r;
         }
         if (n == 0)
             break;
@@ -226,7 +229,7 @@ int importer_write(struct importer *im, struct span data)
     /* A full chunk is offered for hashing at once, not when the next byte comes. */
     if (im->open && im->open->len == im->profile->chunk_size && im->used < im->window) {
         r = seal(im);
-        if (r < 0 && r != ERR_AGAIN)
+        if (r < 0 && !is_for_now(r))
             return r;
     }
     return taken > 0 || data.len == 0 ? (int)taken : ERR_AGAIN;

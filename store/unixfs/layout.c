@@ -82,27 +82,41 @@ int layout_parent(const struct layout_profile *p, struct layout_children c, stru
 {
     assert(c.count >= 1 && c.count <= p->max_links);
     struct buf bytes = BUF_INIT;
-    unixfs_add_file(&bytes, c.child, c.count, NULL);
+    int r = unixfs_add_file(&bytes, c.child, c.count, NULL);
+    if (r < 0)
+        return r;
     struct unixfs_root made = {.tsize = unixfs_tsize(buf_len(&bytes), c.child, c.count)};
     for (size_t i = 0; i < c.count; i++)
         made.size += c.child[i].size;
     cid_for(p, CODEC_DAG_PB, buf_span(&bytes), &made.cid);
-    int r = emit_known(sink, BUDGET_STORE, &made.cid, buf_span(&bytes));
+    r = emit_known(sink, BUDGET_STORE, &made.cid, buf_span(&bytes));
     buf_done(&bytes);
     if (r == 0)
         *ret = made;
     return r;
 }
 
-static void level_add(struct layout *l, unsigned at, const struct unixfs_root *r)
+/* Room for one more. 0, ERR_NO_MEMORY. */
+static int level_room(struct layout *l, unsigned at)
 {
     assert(at < LAYOUT_DEPTH_MAX);
     struct level *v = &l->level[at];
-    assert(v->count < l->profile->max_links);
-    if (v->count == v->cap) {
-        v->cap = v->cap ? v->cap * 2 : 8;
-        v->child = mem_grow(v->child, v->cap, sizeof *v->child);
-    }
+    if (v->count < v->cap)
+        return 0;
+    uint32_t cap = v->cap ? v->cap * 2 : 8;
+    struct unixfs_child *child = mem_big_grow(v->child, cap, sizeof *child);
+    if (!child)
+        return ERR_NO_MEMORY;
+    v->child = child;
+    v->cap = cap;
+    return 0;
+}
+
+/* There is room. */
+static void level_add(struct layout *l, unsigned at, const struct unixfs_root *r)
+{
+    struct level *v = &l->level[at];
+    assert(v->count < l->profile->max_links && v->count < v->cap);
     v->child[v->count++] = (struct unixfs_child){.cid = r->cid, .size = r->size, .tsize = r->tsize};
     if (at > l->top)
         l->top = at;
@@ -113,7 +127,10 @@ static int level_close(struct layout *l, unsigned at)
 {
     struct level *v = &l->level[at];
     struct unixfs_root parent;
-    int r = layout_parent(l->profile, (struct layout_children){v->child, v->count}, l->sink, &parent);
+    int r = level_room(l, at + 1); /* before: a parent that the sink has is not taken back */
+    if (r < 0)
+        return r;
+    r = layout_parent(l->profile, (struct layout_children){v->child, v->count}, l->sink, &parent);
     if (r < 0)
         return r;
     v->count = 0;
@@ -138,6 +155,8 @@ static int settle(struct layout *l)
 int layout_leaf(struct layout *l, const struct unixfs_root *leaf)
 {
     int r = settle(l);
+    if (r == 0)
+        r = level_room(l, 0);
     if (r < 0)
         return r;
     level_add(l, 0, leaf);

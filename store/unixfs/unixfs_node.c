@@ -349,10 +349,20 @@ static void add_block(struct buf *out, struct buf *message)
     buf_done(message);
 }
 
-void unixfs_add_file(struct buf *out, const struct unixfs_child *children, size_t count, const struct unixfs_meta *meta)
+#define SIZE_MOST  11  /* bytes of a child's size in the message */
+#define FRAME_MOST 128 /* of the rest of a message */
+
+int unixfs_add_file(struct buf *out, const struct unixfs_child *children, size_t count, const struct unixfs_meta *meta)
 {
     struct buf message = BUF_INIT;
     uint64_t size = 0;
+    size_t most = FRAME_MOST + count * SIZE_MOST;
+    for (size_t i = 0; i < count; i++)
+        most += dagpb_link_size(children[i].cid.len, 0, children[i].tsize);
+    if (!buf_try_reserve(out, most) || !buf_try_reserve(&message, FRAME_MOST + count * SIZE_MOST)) {
+        buf_done(&message);
+        return ERR_NO_MEMORY;
+    }
     for (size_t i = 0; i < count; i++) {
         dagpb_add_link(out, &children[i].cid, SPAN_NONE, children[i].tsize);
         assert(children[i].size <= UINT64_MAX - size);
@@ -364,6 +374,7 @@ void unixfs_add_file(struct buf *out, const struct unixfs_child *children, size_
         add_number(&message, FIELD_BLOCKSIZES, children[i].size);
     add_meta(&message, meta);
     add_block(out, &message);
+    return 0;
 }
 
 void unixfs_add_leaf(struct buf *out, struct span content, const struct unixfs_meta *meta)

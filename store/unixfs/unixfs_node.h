@@ -83,8 +83,8 @@ bool unixfs_child_at(const struct unixfs_node *file, uint64_t at, struct unixfs_
 /* What a block adds to its parent's Tsize: its length and its links' Tsizes. Saturates instead of overflowing. */
 uint64_t unixfs_tsize(size_t block_len, const struct unixfs_child *children, size_t count);
 
-/* Appends the whole block of an inner file node. `meta` NULL: none. */
-void unixfs_add_file(struct buf *out, const struct unixfs_child *children, size_t count, const struct unixfs_meta *meta);
+/* Appends the whole block of an inner file node. `meta` NULL: none. 0; ERR_NO_MEMORY: nothing was appended. */
+int unixfs_add_file(struct buf *out, const struct unixfs_child *children, size_t count, const struct unixfs_meta *meta);
 /* Appends a dag-pb leaf (Type File with content): what a small file with mode or mtime needs. */
 void unixfs_add_leaf(struct buf *out, struct span content, const struct unixfs_meta *meta);
 void unixfs_add_symlink(struct buf *out, struct span target, const struct unixfs_meta *meta);

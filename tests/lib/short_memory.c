@@ -9,6 +9,8 @@ _Atomic unsigned short_memory_refused;
 /* Names that the linker makes of --wrap */
 void *__real_mem_big(size_t count, size_t size);
 void *__wrap_mem_big(size_t count, size_t size);
+void *__real_mem_big_grow(void *p, size_t count, size_t size);
+void *__wrap_mem_big_grow(void *p, size_t count, size_t size);
 uint8_t *__real_buf_try_reserve(struct buf *b, size_t len);
 uint8_t *__wrap_buf_try_reserve(struct buf *b, size_t len);
 
@@ -22,6 +24,11 @@ static bool refused(size_t bytes)
 void *__wrap_mem_big(size_t count, size_t size)
 {
     return refused(count * size) ? NULL : __real_mem_big(count, size);
+}
+
+void *__wrap_mem_big_grow(void *p, size_t count, size_t size)
+{
+    return refused(count * size) ? NULL : __real_mem_big_grow(p, count, size);
 }
 
 uint8_t *__wrap_buf_try_reserve(struct buf *b, size_t len)

@@ -2,6 +2,7 @@
 #include "store/unixfs/editor.h"
 
 #include "store/unixfs/importer.h"
+#include "tests/lib/short_memory.h"
 #include "tests/unit/store/unixfs/memblocks.h"
 
 #include <criterion/criterion.h>
@@ -511,4 +512,61 @@ Test(editor, missing_base)
     free(all);
     free(bytes);
     mem_blocks_free(m);
+}
+
+/* ---- memory that is short ---- */
+
+#define MANY (600 * (uint64_t)MIB) /* bytes of zeros: 600 links, 100 KiB while they are looked at */
+
+static void many_zeros(struct mem_blocks *m, struct unixfs_root *ret)
+{
+    struct owner o = {.m = m, .e = editor_new(NULL, NULL)};
+    rng_init_seed(&o.rng, 1);
+    cr_assert_eq(editor_truncate(o.e, MANY), 0);
+    finish(&o, ret);
+    land_all(&o);
+    editor_free(o.e);
+}
+
+/* "x" in the middle of many zeros; with `from` not SIZE_MAX each step finds no memory at first. */
+static void x_in_zeros(size_t from, struct unixfs_root *ret)
+{
+    struct mem_blocks *m = mem_blocks_new();
+    struct owner o = {.m = m};
+    struct unixfs_root base;
+    many_zeros(m, &base);
+    o.e = editor_new(&base, NULL);
+    rng_init_seed(&o.rng, 1);
+    short_memory_from = from;
+    if (from < SIZE_MAX) {
+        cr_assert_eq(editor_write(o.e, &m->source, MANY / 2, span_str("x")), ERR_NO_MEMORY);
+        cr_assert(!editor_changed(o.e) && editor_size(o.e) == MANY);
+    }
+    short_memory_from = SIZE_MAX;
+    cr_assert_eq(editor_write(o.e, &m->source, MANY / 2, span_str("x")), 1);
+    short_memory_from = from;
+    if (from < SIZE_MAX) {
+        cr_assert_eq(editor_truncate(o.e, EDITOR_SIZE_MAX), ERR_NO_MEMORY);
+        cr_assert_eq(editor_write(o.e, &m->source, EDITOR_SIZE_MAX - 1, span_str("y")), ERR_NO_MEMORY);
+        cr_assert_eq(editor_size(o.e), MANY);
+        while (take(&o, EDITOR_ALL) == 1)
+            ;
+        land_all(&o);
+        cr_assert_eq(editor_finish(o.e, &m->source, &m->sink, ret), ERR_NO_MEMORY);
+    }
+    short_memory_from = SIZE_MAX;
+    finish(&o, ret);
+    land_all(&o);
+    editor_free(o.e);
+    mem_blocks_free(m);
+}
+
+Test(editor, without_memory_for_a_moment)
+{
+    struct unixfs_root root, should;
+    x_in_zeros(SIZE_MAX, &should);
+    cr_assert_eq(short_memory_refused, 0);
+    x_in_zeros(65536, &root);
+    cr_assert_gt(short_memory_refused, 0);
+    cr_assert(cid_eq(&root.cid, &should.cid) && root.tsize == should.tsize);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/unixfs/importer.h"
 
+#include "tests/lib/short_memory.h"
 #include "tests/unit/store/unixfs/memblocks.h"
 
 #include <criterion/criterion.h>
@@ -200,4 +201,36 @@ Test(importer, budget_bounds_the_chunks)
     cr_expect_eq(budget_used(budget), 0u);
     budget_free(budget);
     free(sample);
+}
+
+/* Of a file of 600 leaves; what was taken is not asked for again. */
+Test(importer, without_memory_for_a_moment)
+{
+    enum { CHUNK = 1 << 20, CHUNKS = 600 };
+    static uint8_t zeros[CHUNK];
+    struct unixfs_root root[2];
+    for (int i = 0; i < 2; i++) {
+        struct importer *im =
+            importer_new(&(struct importer_options){.profile = &layout_v1_2025});
+        unsigned waited = 0;
+        int r;
+        short_memory_from = i ? 65536 : SIZE_MAX;
+        for (unsigned c = 0; c < CHUNKS; c++)
+            for (struct span data = span_of(zeros, CHUNK - (c + 1 == CHUNKS)); data.len;
+                 data = span_from(data, r < 0 ? 0 : (size_t)r)) {
+                r = importer_write(im, data);
+                cr_assert(r > 0 || r == ERR_NO_MEMORY, "%s", err_name(r));
+                if (r < 0 && ++waited % 2)
+                    short_memory_from = SIZE_MAX;
+            }
+        short_memory_from = i ? 16384 : SIZE_MAX;
+        r = importer_finish(im, &root[i]);
+        cr_assert_eq(r, i ? ERR_NO_MEMORY : 0, "%s", err_name(r));
+        short_memory_from = SIZE_MAX;
+        cr_assert_eq(importer_finish(im, &root[i]), 0);
+        cr_assert_eq(importer_bytes(im), (uint64_t)CHUNK * CHUNKS - 1);
+        cr_assert_eq(waited, (unsigned)i);
+        importer_free(im);
+    }
+    cr_assert(cid_eq(&root[0].cid, &root[1].cid));
 }

@@ -69,7 +69,7 @@ Test(unixfs_node, children)
     struct buf b = BUF_INIT;
     struct unixfs_node n;
     struct unixfs_children it;
-    unixfs_add_file(&b, in, 4, NULL);
+    cr_assert_eq(unixfs_add_file(&b, in, 4, NULL), 0);
     cr_assert_eq(parse_pb(buf_span(&b), &n), 0);
     cr_assert_eq(n.file_size, 301);
     unixfs_children(&n, &it);
@@ -195,7 +195,7 @@ Test(unixfs_node, every_truncation)
     struct unixfs_child in[] = {child("a", 100, 110), child("b", 200, 210)};
     struct buf b = BUF_INIT;
     struct unixfs_node n;
-    unixfs_add_file(&b, in, 2, NULL);
+    cr_assert_eq(unixfs_add_file(&b, in, 2, NULL), 0);
     for (size_t len = 0; len < buf_len(&b); len++) {
         uint8_t *exact = mem_copy(buf_span(&b).data, len);
         cr_assert_neq(parse_pb(span_of(exact, len), &n), 0);
