@@ -86,8 +86,11 @@ static int take_event(struct import_op *op)
     if (im->event.type == CAR_BLOCK)
         return take_block(op);
     if (im->event.type == CAR_HEADER) {
+        im->roots = mem_big(im->event.root_count, sizeof *im->roots);
+        if (!im->roots)
+            return ERR_NO_MEMORY;
         im->root_count = im->event.root_count;
-        im->roots = mem_copy(im->event.roots, im->root_count * sizeof *im->roots);
+        memcpy(im->roots, im->event.roots, im->root_count * sizeof *im->roots);
     }
     return 0;
 }

@@ -7,14 +7,21 @@
 #define ROOT_NUMBER 1
 #define SLOT_BITS   32
 
+#define SLOT_CHUNK 1024
+
+struct slot {
+    struct inode *inode; /* NULL: free */
+    uint32_t uses;       /* of the slot before this one */
+    uint32_t next_free;  /* + 1 */
+};
+
 struct inode_table {
     struct budget *budget;
     void *owner;
     void (*on_free)(void *owner, struct inode *i);
-    struct inode **slots; /* slot → inode; free slots hold NULL */
-    uint32_t *uses;       /* of each slot before this one */
-    uint32_t *free_slots; /* a stack */
-    size_t slot_cap, slot_count, free_count;
+    struct slot **chunks; /* of SLOT_CHUNK slots each, which stay where they are: no piece is big, however many there are */
+    size_t chunk_cap, slot_count;
+    uint32_t free_slot; /* + 1: the one that was freed last; 0: none */
     struct inode **buckets;
     size_t bucket_count; /* a power of two */
     uint64_t count, bytes, made;
@@ -51,7 +58,7 @@ struct inode_table *inode_table_new(struct budget *budget, void *owner, void (*o
 
 static size_t cost(const struct inode *i)
 {
-    return sizeof *i + i->key_len + 2 * sizeof(void *) + 2 * sizeof(uint32_t);
+    return sizeof *i + i->key_len + sizeof(void *) + sizeof(struct slot);
 }
 
 static void charge(struct inode_table *t, size_t bytes)
@@ -94,16 +101,21 @@ void inode_set_place(struct inode_table *t, struct inode *i, uint64_t dir, const
     charge(t, place_cost(i->place));
 }
 
+static struct slot *slot_at(const struct inode_table *t, size_t i)
+{
+    return &t->chunks[i / SLOT_CHUNK][i % SLOT_CHUNK];
+}
+
 struct inode_table *inode_table_free(struct inode_table *t)
 {
     if (!t)
         return NULL;
     for (size_t i = 0; i < t->slot_count; i++)
-        if (t->slots[i])
-            release(t, t->slots[i]);
-    free(t->slots);
-    free(t->uses);
-    free(t->free_slots);
+        if (slot_at(t, i)->inode)
+            release(t, slot_at(t, i)->inode);
+    for (size_t i = 0; i < t->slot_count; i += SLOT_CHUNK)
+        free(t->chunks[i / SLOT_CHUNK]);
+    free(t->chunks);
     free(t->buckets);
     free(t);
     return NULL;
@@ -139,15 +151,19 @@ static size_t slot_of(uint64_t number)
 
 static size_t take_slot(struct inode_table *t)
 {
-    if (t->free_count > 0)
-        return t->free_slots[--t->free_count];
-    if (t->slot_count == t->slot_cap) {
-        t->slot_cap = t->slot_cap ? t->slot_cap * 2 : 256;
-        t->slots = mem_grow(t->slots, t->slot_cap, sizeof *t->slots);
-        t->uses = mem_grow(t->uses, t->slot_cap, sizeof *t->uses);
-        t->free_slots = mem_grow(t->free_slots, t->slot_cap, sizeof *t->free_slots);
+    if (t->free_slot) {
+        size_t slot = t->free_slot - 1;
+        t->free_slot = slot_at(t, slot)->next_free;
+        return slot;
     }
-    t->uses[t->slot_count] = 0;
+    size_t chunk = t->slot_count / SLOT_CHUNK;
+    if (t->slot_count % SLOT_CHUNK == 0) {
+        if (chunk == t->chunk_cap) {
+            t->chunk_cap = t->chunk_cap ? t->chunk_cap * 2 : 16;
+            t->chunks = mem_grow(t->chunks, t->chunk_cap, sizeof(struct slot *)); /* of 8 million inodes 64 KiB */
+        }
+        t->chunks[chunk] = mem_array(SLOT_CHUNK, sizeof(struct slot));
+    }
     return t->slot_count++;
 }
 
@@ -174,8 +190,8 @@ struct inode *inode_get(struct inode_table *t, const struct inode_key *k)
     if (k->key.len)
         memcpy(i->key, k->key.data, k->key.len);
     size_t slot = take_slot(t);
-    i->number = (uint64_t)t->uses[slot] << SLOT_BITS | (slot + ROOT_NUMBER);
-    t->slots[slot] = i;
+    i->number = (uint64_t)slot_at(t, slot)->uses << SLOT_BITS | (slot + ROOT_NUMBER);
+    slot_at(t, slot)->inode = i;
     struct inode **at = &t->buckets[mix(k) & (t->bucket_count - 1)];
     i->next = *at;
     *at = i;
@@ -198,7 +214,7 @@ struct inode *inode_make_root(struct inode_table *t, const struct inode_key *k)
 struct inode *inode_by_number(const struct inode_table *t, uint64_t number)
 {
     size_t slot = slot_of(number);
-    struct inode *i = slot < t->slot_count ? t->slots[slot] : NULL;
+    struct inode *i = slot < t->slot_count ? slot_at(t, slot)->inode : NULL;
     return i && i->number == number ? i : NULL;
 }
 
@@ -211,10 +227,10 @@ void inode_settle(struct inode_table *t, struct inode *i)
     while (*at != i)
         at = &(*at)->next;
     *at = i->next;
-    size_t slot = slot_of(i->number);
-    t->slots[slot] = NULL;
-    t->uses[slot]++;
-    t->free_slots[t->free_count++] = (uint32_t)slot;
+    size_t number = slot_of(i->number);
+    struct slot *slot = slot_at(t, number);
+    *slot = (struct slot){.uses = slot->uses + 1, .next_free = t->free_slot};
+    t->free_slot = (uint32_t)number + 1;
     t->count--;
     release(t, i);
 }
@@ -245,7 +261,7 @@ uint64_t inode_count(const struct inode_table *t)
 struct inode *inode_walk(const struct inode_table *t, size_t *at)
 {
     while (*at < t->slot_count) {
-        struct inode *i = t->slots[(*at)++];
+        struct inode *i = slot_at(t, (*at)++)->inode;
         if (i)
             return i;
     }

@@ -270,13 +270,22 @@ void share_file_finish(struct share_file *f)
     pending_run(f->m->pending, &r);
 }
 
-/* All of a turn at once: each telling may wake a thread, which then is in the way of the next. */
+#define HAVES_MOST 128 /* told at a time */
+
+/* Those of a turn at once: each telling may wake a thread, which then is in the way of the next. */
 static void tell_haves(struct mount *m)
 {
     size_t count = buf_len(&m->haves) / sizeof(struct cid);
     if (count > 0 && m->o.have)
         m->o.have(m->o.arg, (const struct cid *)buf_span(&m->haves).data, (unsigned)count);
     buf_clear(&m->haves);
+}
+
+void share_have(struct mount *m, const struct cid *cid)
+{
+    buf_add(&m->haves, cid, sizeof *cid);
+    if (buf_len(&m->haves) >= HAVES_MOST * sizeof *cid)
+        tell_haves(m);
 }
 
 void share_tick(struct mount *m, mono_ns now)

@@ -68,6 +68,8 @@ void share_file_finish(struct share_file *f);
 /* The content is `root` from now on (copy of a whole file): forgets what was written. */
 int share_file_replace(struct share_file *f, const struct unixfs_root *root);
 
+void share_have(struct mount *m, const struct cid *cid); /* it is stored: who asks us for it shall hear it */
+
 /* share_put.c: blocks on their way */
 int share_put_leaf(struct share_file *f, struct editor_flight *fl); /* hashes, here or on a worker, and stores */
 struct share_sink {

@@ -188,7 +188,7 @@ static void on_put(void *arg, struct block *b, int result)
         return;
     }
     if (result == 0 && !(f && f->temporary))
-        buf_add(&m->haves, &p->block->cid, sizeof p->block->cid);
+        share_have(m, &p->block->cid);
     put_settled(p, result);
 }
 

@@ -12,7 +12,7 @@
 
 /* Links a run: one pass over the block's bytes each. A run is never cut, and each link may be another of LMDB's pages; blocks
  * of our own making have at most 1024 links. */
-#define RUN_MAX 512
+#define RUN_MAX 448 /* CIDs in less than 64 KiB */
 
 struct run {
     struct cid *children;

@@ -159,7 +159,9 @@ static int read_roots(struct car_reader *r, struct dagcbor *d)
     free(r->roots);
     r->root_count = 0;
     size_t count = (size_t)t.number;
-    r->roots = mem_array(count ? count : 1, sizeof r->roots[0]);
+    r->roots = mem_big(count, sizeof r->roots[0]);
+    if (!r->roots)
+        return ERR_NO_MEMORY;
     for (size_t i = 0; i < count; i++) {
         if (dagcbor_next(d, &t) != 1 || t.type != DAGCBOR_CID)
             return ERR_INVALID;

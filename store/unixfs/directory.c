@@ -124,14 +124,20 @@ static bool names_ascend(const struct unixfs_node *node)
     return true;
 }
 
-/* One byte a link: is there an earlier one with its name? NULL: none, as in every sorted directory. */
-static uint8_t *find_repeats(const struct unixfs_node *node)
+/* One byte a link: is there an earlier one with its name? NULL: none, as in every sorted directory. 0, ERR_NO_MEMORY. */
+static int find_repeats(const struct unixfs_node *node, uint8_t **ret)
 {
     uint32_t count = node->pb.link_count;
+    *ret = NULL;
     if (names_ascend(node))
-        return NULL;
-    struct named *names = mem_array(count, sizeof *names);
-    uint8_t *repeats = mem_array(count, 1);
+        return 0;
+    struct named *names = mem_big(count, sizeof *names);
+    uint8_t *repeats = names ? mem_big(count, 1) : NULL;
+    if (!repeats) {
+        free(names);
+        return ERR_NO_MEMORY;
+    }
+    memset(repeats, 0, count);
     struct dagpb_iter it = dagpb_iter(&node->pb);
     struct dagpb_link link;
     for (uint32_t i = 0; dagpb_next(&it, &link); i++)
@@ -140,15 +146,16 @@ static uint8_t *find_repeats(const struct unixfs_node *node)
     for (uint32_t i = 1; i < count; i++)
         repeats[names[i].index] = span_eq(names[i - 1].name, names[i].name);
     free(names);
-    return repeats;
+    *ret = repeats;
+    return 0;
 }
 
 static int basic_list(const struct unixfs_node *node, uint64_t *cursor, unixfs_entry_fn *each, void *arg)
 {
     struct dagpb_iter it = dagpb_iter(&node->pb);
     struct dagpb_link link;
-    int result = 0;
-    uint8_t *repeats = find_repeats(node);
+    uint8_t *repeats;
+    int result = find_repeats(node, &repeats);
     for (uint64_t i = 0; result == 0 && dagpb_next(&it, &link); i++) {
         struct unixfs_entry e;
         if (i < *cursor || (repeats && repeats[i]) || unixfs_name_check(link.name) != 0)

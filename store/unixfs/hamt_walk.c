@@ -62,20 +62,21 @@ int hamt_walk_enter(struct hamt_walk *w, const struct hamt_slot *slot)
 /* Held shards that one call looks into, and shards that wait for that: enough to find MISSING_MAX holes in any sane
  * directory. */
 #define NOTE_LOOKS_MAX 1024
+#define NOTE_LOOKS_FEW 256 /* when memory is short */
 
 struct queue {
     struct waiting {
         struct cid cid;
         struct hamt_place place;
     } * items;
-    size_t count;
+    size_t count, most;
 };
 
 static void queue_children(struct queue *q, const struct hamt_shard *s, uint64_t from)
 {
     struct dagpb_iter it = dagpb_iter(&s->pb);
     struct hamt_slot slot;
-    while (q->count < NOTE_LOOKS_MAX && hamt_next(s, &it, &slot) == 1) {
+    while (q->count < q->most && hamt_next(s, &it, &slot) == 1) {
         if (!slot.is_shard || hamt_last(s, &slot) < from)
             continue;
         struct waiting *w = &q->items[q->count++];
@@ -89,7 +90,9 @@ void hamt_note_missing(struct block_source *src, const struct unixfs_node *root,
     struct hamt_shard s;
     if (hamt_open_node(root, HAMT_ROOT, &s) != 0)
         return;
-    struct queue q = {mem_array(NOTE_LOOKS_MAX, sizeof *q.items), 0};
+    struct queue q = {.items = mem_big(NOTE_LOOKS_MAX, sizeof *q.items), .most = NOTE_LOOKS_MAX};
+    if (!q.items)
+        q = (struct queue){.items = mem_array(NOTE_LOOKS_FEW, sizeof *q.items), .most = NOTE_LOOKS_FEW};
     queue_children(&q, &s, from);
     for (size_t i = 0; i < q.count && src->missing_count < MISSING_MAX; i++) {
         struct span block;

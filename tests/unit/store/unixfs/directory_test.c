@@ -3,6 +3,7 @@
 
 #include "store/unixfs/hamt.h"
 #include "store/unixfs/murmur3.h"
+#include "tests/lib/short_memory.h"
 #include "tests/unit/store/unixfs/dirs.h"
 
 struct seen {
@@ -256,6 +257,41 @@ Test(directory, foreign_fanouts)
         }
         free(s);
     }
+    mem_blocks_free(m);
+}
+
+/* Of a directory whose names do not ascend a table is made; a block of 2 MiB has a hundred thousand. */
+Test(directory, no_memory_for_a_table_of_names)
+{
+    static const char *const names[] = {"z", "a", "m", "a"};
+    struct mem_blocks *m = mem_blocks_new();
+    struct cid dir = add_basic(m, names, 4);
+    struct seen *s = seen_new();
+    uint64_t cursor = 0;
+    short_memory_from = 4 * 16;
+    cr_assert_eq(unixfs_dir_list(&m->source, &dir, &cursor, see, s), ERR_NO_MEMORY);
+    cr_assert(cursor == 0 && s->count == 0);
+    short_memory_from = SIZE_MAX;
+    cr_assert_eq(unixfs_dir_list(&m->source, &dir, &cursor, see, s), 0);
+    cr_assert_str_eq(s->all, "z a m ");
+    free(s);
+    mem_blocks_free(m);
+}
+
+Test(directory, missing_shards_are_noted_when_memory_is_short)
+{
+    struct mem_blocks *m = mem_blocks_new();
+    struct dirs_root root = dirs_many(m, 6000);
+    struct seen *s = seen_new();
+    uint64_t cursor = 0;
+    for (unsigned b = 0; b < MEM_BUCKETS; b++)
+        for (struct mem_entry *e = m->bucket[b]; e; e = e->next)
+            e->hidden = !cid_eq(&e->b->cid, &root.cid);
+    short_memory_from = 65536;
+    cr_assert_eq(unixfs_dir_list(&m->source, &root.cid, &cursor, see, s), ERR_MISSING);
+    cr_assert_eq(m->source.missing_count, MISSING_MAX);
+    cr_assert_gt(short_memory_refused, 0);
+    free(s);
     mem_blocks_free(m);
 }
 
