@@ -393,6 +393,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     if (!d->tasks)
         blockcache_trim(d->cache, 0); /* the store shows them now */
     give_back_memory(d, now);
+    if (d->views_late)
+        views_publish(d);
     if (now - d->texts_at >= TEXTS_EVERY) {
         d->texts_at = now;
         views_publish_texts(d);

@@ -194,11 +194,23 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct offer_row *)a)->name, ((const struct offer_row *)b)->name);
 }
 
-/* Places become addresses. */
+static void making_done(struct making *m)
+{
+    free(m->table.offers);
+    free(m->table.streams);
+    buf_done(&m->text);
+}
+
+/* Places become addresses. NULL: no memory. */
 static struct service_table *made(struct making *m)
 {
+    uint8_t *base = m->text.cut ? NULL : mem_big(buf_len(&m->text), 1);
+    if (!base) {
+        making_done(m);
+        return NULL;
+    }
+    memcpy(base, buf_span(&m->text).data, buf_len(&m->text)); /* never empty */
     struct service_table *t = mem_copy(&m->table, sizeof m->table);
-    const uint8_t *base = mem_copy(buf_span(&m->text).data, buf_len(&m->text));
     for (size_t i = 0; i < t->offer_count; i++) {
         struct offer_row *o = &t->offers[i];
         o->name = (const char *)base + (uintptr_t)o->name;
@@ -223,9 +235,13 @@ static struct service_table *made(struct making *m)
 struct service_table *view_service_table(struct daemon *d)
 {
     const struct engine_view *v = d->view;
-    struct making m = {.text = BUF_INIT};
-    m.table.offers = mem_array((v ? v->offer_count : 0) + 1, sizeof *m.table.offers);
-    m.table.streams = mem_array((v ? v->stream_count : 0) + 1, sizeof *m.table.streams);
+    struct making m = {.text = BUF_SOFT};
+    m.table.offers = mem_big((v ? v->offer_count : 0) + 1, sizeof *m.table.offers);
+    m.table.streams = mem_big((v ? v->stream_count : 0) + 1, sizeof *m.table.streams);
+    if (!m.table.offers || !m.table.streams) {
+        making_done(&m);
+        return NULL;
+    }
     if (v) {
         add_offers(d, &m);
         add_streams(d, &m);

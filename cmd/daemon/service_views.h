@@ -14,7 +14,7 @@ void view_count(json_t *v, const struct engine_count *c); /* adds its figures to
 json_t *view_stream(const struct daemon *d, const struct engine_stream *s);
 
 /* What streams/ shows, from the newest view. */
-struct service_table *view_service_table(struct daemon *d);
+struct service_table *view_service_table(struct daemon *d); /* NULL: no memory */
 /* What `p` offers us: pairs of a file's name and the service, each with its NUL. Appends. A '/' in a service's name is %2F in
  * the file's, '%' is %25; a service of datagrams has its plain name there, and is "udp/NAME". */
 void view_services_of(const struct engine_peer *p, struct buf *out);

@@ -320,13 +320,19 @@ static int by_id(const void *a, const void *b)
     return strcmp(((const struct peer_row *)a)->id, ((const struct peer_row *)b)->id);
 }
 
-/* Places become addresses. */
+/* Places become addresses. NULL: no memory. */
 static struct peer_table *made(struct making *m)
 {
     struct peer_table *t = MEM_NEW(struct peer_table);
     size_t rows_size = m->count * sizeof *m->rows;
     struct span text = buf_span(&m->text);
-    uint8_t *memory = mem_new(rows_size + text.len + 1);
+    uint8_t *memory = m->text.cut ? NULL : mem_big(rows_size + text.len + 1, 1);
+    if (!memory) {
+        buf_done(&m->text);
+        free(m->rows);
+        free(t);
+        return NULL;
+    }
     uint8_t *base = memory + rows_size;
     if (text.len)
         memcpy(base, text.data, text.len);
@@ -364,7 +370,9 @@ static struct peer_table *peer_table_of(struct daemon *d)
     unsigned named = 0;
     while (petname_at(d->petnames, named, &name, &id))
         named++;
-    struct making m = {.d = d, .rows = mem_array((v ? v->peer_count : 0) + named + 1, sizeof *m.rows)};
+    struct making m = {.d = d, .rows = mem_big((v ? v->peer_count : 0) + named + 1, sizeof *m.rows), .text = BUF_SOFT};
+    if (!m.rows)
+        return NULL;
     for (size_t i = 0; v && i < v->peer_count; i++)
         add_row(&m, &v->peers[i]);
     for (unsigned i = 0; petname_at(d->petnames, i, &name, &id); i++)
@@ -397,8 +405,13 @@ void views_publish(struct daemon *d)
 {
     if (!d->mount)
         return;
-    mount_set_peers(d->mount, peer_table_of(d));
-    mount_set_services(d->mount, view_service_table(d));
+    struct peer_table *peers = peer_table_of(d);
+    struct service_table *services = view_service_table(d);
+    d->views_late = !peers || !services; /* the mount shows those before until there is memory */
+    if (peers)
+        mount_set_peers(d->mount, peers);
+    if (services)
+        mount_set_services(d->mount, services);
     mount_set_online(d->mount, !d->view || d->view->online); /* before the engine's first view nobody knows: reads wait */
     views_publish_texts(d);
 }

@@ -48,8 +48,7 @@ static int fixed_find(struct mount *m, struct inode *dir, const char *name, stru
     int sub = text_find(dir->sub == FIXED_ROOT ? TEXT_AT_ROOT : TEXT_AT_P2P, name);
     if (sub < 0)
         return sub;
-    text_found(m, (unsigned)sub, SPAN_NONE, ret);
-    return 0;
+    return text_found(m, (unsigned)sub, SPAN_NONE, ret);
 }
 
 static void fixed_names(struct mount *m, struct inode *dir, struct buf *out)

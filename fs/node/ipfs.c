@@ -48,7 +48,7 @@ static void ipfs_names(struct mount *m, struct inode *dir, struct buf *out)
     struct pin pin;
     while (store_pin_next(m->reader, &at, &pin) == 1)
         add_name(out, &pin.cid, true);
-    struct buf kept = BUF_INIT;
+    struct buf kept = BUF_SOFT;
     (void)tree_each_kept(m->share, add_kept, &kept); /* a damaged record hides names here, nothing else */
     struct span s = buf_span(&kept);
     for (size_t p = 0; p < s.len;) {
@@ -59,6 +59,7 @@ static void ipfs_names(struct mount *m, struct inode *dir, struct buf *out)
         if (cid_from_text(span_str(name), &cid, NULL) == 0 && store_pin_get(m->reader, &cid, &found) != 0)
             buf_add(out, name, strlen(name) + 1);
     }
+    out->cut |= kept.cut;
     buf_done(&kept);
 }
 

@@ -204,7 +204,8 @@ int dag_root(struct mount *m, const struct cid *cid, struct unixfs_root *ret);
 void car_found(struct mount *m, const struct cid *cid, struct found *ret);
 
 /* text.c */
-int text_of(struct mount *m, struct span path, struct buf *out); /* ".p2p/waiting", "status.json" … 0 or ERR_NOT_FOUND */
+int text_of(struct mount *m, struct span path,
+            struct buf *out); /* ".p2p/waiting", "status.json" … 0, ERR_NOT_FOUND, ERR_NO_MEMORY */
 void text_add_event(struct mount *m, const char *kind, const char *text);
 
 /* ---- waiting for something of ours: a request's state ---- */

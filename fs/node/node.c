@@ -282,7 +282,12 @@ int node_lookup_small(struct mount *m, struct request *r, struct inode *i)
 int node_opendir_small(struct mount *m, struct request *r, struct inode *i)
 {
     struct handle *h = handle_new(m, i, 0);
+    h->text = BUF_SOFT;
     node_kinds[i->kind]->names(m, i, &h->text);
+    if (h->text.cut) { /* rather than a part that looks like all */
+        handle_free(m, h);
+        return ERR_NO_MEMORY;
+    }
     handle_reply(m, r, h, 0);
     return 0;
 }
@@ -314,7 +319,7 @@ int node_readdir_small(struct mount *m, struct request *r, struct inode *i)
         int rc = node_kinds[i->kind]->find(m, i, name, &f);
         if (rc == 0)
             room = node_dir_add(m, &d, name, &f, next + 3);
-        else if (rc == ERR_MISSING)
+        else if (rc == ERR_MISSING || rc == ERR_NO_MEMORY)
             room = node_dir_add_plain(&d, name, 1, 0, next + 3);
         at = next;
     }

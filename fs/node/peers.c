@@ -284,8 +284,7 @@ static int peer_find(struct mount *m, struct inode *dir, const char *name, struc
         return sub;
     if (!peers_has_text(m, inode_key_span(dir), (unsigned)sub))
         return ERR_NOT_FOUND;
-    text_found(m, (unsigned)sub, inode_key_span(dir), ret);
-    return 0;
+    return text_found(m, (unsigned)sub, inode_key_span(dir), ret);
 }
 
 static void peer_names(struct mount *m, struct inode *dir, struct buf *out)

@@ -20,8 +20,8 @@
 /* Hashing 64 KiB takes about 40 us, as much as handing it over and back */
 #define HASH_HERE_MAX 65536
 
-/* What a block on its way takes beside its own memory: operations that store it, hold it and let it go, its place in the cache, and
- * its CID for those who wait for it. A hundred thousand small blocks come to ten times their bytes. */
+/* What a block on its way takes beside its own memory: operations that store it, hold it and let it go, its place in the cache,
+ * and its CID for those who wait for it. A hundred thousand small blocks come to ten times their bytes. */
 #define PUT_COST 1024
 
 /* ---- holds ---- */

@@ -334,8 +334,7 @@ static int streams_find(struct mount *m, struct inode *i, const char *name, stru
     int sub = text_places[i->sub] >= 0 ? text_find((enum text_place)text_places[i->sub], name) : ERR_NOT_FOUND;
     if (sub < 0)
         return find_more(m, i->sub, key, name, ret);
-    text_found(m, (unsigned)sub, key, ret);
-    return 0;
+    return text_found(m, (unsigned)sub, key, ret);
 }
 
 static void add_name(struct buf *out, const char *name)

@@ -166,15 +166,27 @@ static const struct text_kind {
     [TEXT_STREAM_REMOTE] = {"remote", TEXT_AT_STREAM, text_stream_remote, NULL, NULL},
 };
 
-static void make(struct mount *m, unsigned sub, struct span peer, struct buf *out)
+/* `text` in the form that `sub` asks for, into `out`, which is empty. 0, ERR_NO_MEMORY. */
+static int give(unsigned sub, struct buf *take_text, struct buf *out)
 {
-    struct buf text = BUF_INIT;
-    kinds[sub & ~TEXT_JSON].make(m, peer, &text);
+    struct buf json = BUF_SOFT;
     if (sub & TEXT_JSON)
-        text_to_json(buf_span(&text), out);
-    else
-        buf_add_span(out, buf_span(&text));
-    buf_done(&text);
+        text_to_json(buf_span(take_text), &json);
+    bool cut = take_text->cut || json.cut;
+    *out = sub & TEXT_JSON ? json : *take_text;
+    if (sub & TEXT_JSON)
+        buf_done(take_text);
+    out->soft = false;
+    if (cut)
+        buf_done(out);
+    return cut ? ERR_NO_MEMORY : 0;
+}
+
+static int make(struct mount *m, unsigned sub, struct span peer, struct buf *out)
+{
+    struct buf text = BUF_SOFT;
+    kinds[sub & ~TEXT_JSON].make(m, peer, &text);
+    return give(sub, &text, out);
 }
 
 const char *text_name(enum text_id id)
@@ -193,7 +205,7 @@ static bool changes(unsigned id)
     return id != TEXT_README && (!kinds[id].command || id == TEXT_CLONE || id == TEXT_LIMITS || id == TEXT_STREAM_CTL);
 }
 
-void text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret)
+int text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret)
 {
     const struct text_kind *k = &kinds[sub & ~TEXT_JSON];
     size_t n = peer.len < sizeof ret->key_bytes ? peer.len : sizeof ret->key_bytes;
@@ -201,7 +213,9 @@ void text_found(struct mount *m, unsigned sub, struct span peer, struct found *r
         memcpy(ret->key_bytes, peer.data, n);
     ret->key = (struct inode_key){NODE_TEXT, sub, {ret->key_bytes, n}};
     struct buf text = BUF_INIT;
-    make(m, sub, peer, &text);
+    int rc = make(m, sub, peer, &text);
+    if (rc < 0)
+        return rc; /* a size that is not true would be believed */
     bool writable = k->command && !(sub & TEXT_JSON);
     node_attr(m, &ret->attr, &ret->key, S_IFREG | (writable ? 0644 : 0444), buf_len(&text));
     /* Made now: tail -f and make(1) see that it changes. What stays as it was keeps its time, or tar says that it changed. */
@@ -211,6 +225,7 @@ void text_found(struct mount *m, unsigned sub, struct span peer, struct found *r
     buf_done(&text);
     ret->entry_timeout = 1;
     ret->attr_timeout = 0;
+    return 0;
 }
 
 int text_find(enum text_place place, const char *name)
@@ -229,7 +244,9 @@ int text_find(enum text_place place, const char *name)
 static int text_getattr(struct mount *m, struct request *r, struct inode *i)
 {
     struct found f = {0};
-    text_found(m, i->sub, inode_key_span(i), &f);
+    int rc = text_found(m, i->sub, inode_key_span(i), &f);
+    if (rc < 0)
+        return rc;
     if (r->handle && !kinds[i->sub & ~TEXT_JSON].command)
         f.attr.st_size = (off_t)buf_len(&handle_of(r)->text); /* of the snapshot that this open file is */
     request_attr(r, &f.attr, 0);
@@ -266,7 +283,7 @@ static int open_conversation(struct mount *m, struct request *r, struct inode *i
     if (c)
         buf_printf(&h->text, "%llu\n", (unsigned long long)conversation_number(c));
     else
-        make(m, i->sub, inode_key_span(i), &h->text);
+        (void)make(m, i->sub, inode_key_span(i), &h->text); /* some lines */
     handle_reply(m, r, h, OPEN_DIRECT | OPEN_NO_FLUSH);
     return 0;
 }
@@ -282,8 +299,11 @@ static int text_open(struct mount *m, struct request *r, struct inode *i)
     if (i->sub == TEXT_CLONE || i->sub == TEXT_STREAM_CTL)
         return open_conversation(m, r, i);
     struct handle *h = handle_new(m, i, r->flags);
-    if ((r->flags & O_ACCMODE) != O_WRONLY)
-        make(m, i->sub, inode_key_span(i), &h->text);
+    int rc = (r->flags & O_ACCMODE) != O_WRONLY ? make(m, i->sub, inode_key_span(i), &h->text) : 0;
+    if (rc < 0) {
+        handle_free(m, h);
+        return rc;
+    }
     handle_reply(m, r, h, OPEN_DIRECT | OPEN_NO_FLUSH);
     return 0;
 }
@@ -427,6 +447,10 @@ void text_add_event(struct mount *m, const char *kind, const char *text)
     char when[WALL_TEXT_SIZE];
     m->events_time = wall_now();
     buf_printf(&m->events, "%s\t%s\t%s\n", wall_text(m->events_time, when), kind, text);
+    struct buf line = BUF_INIT;
+    buf_printf(&line, "%s\t%s\t%s\n", wall_text(wall_now(), when), kind, text);
+    (void)buf_try_add(&m->events, buf_span(&line)); /* without memory the newest is lost */
+    buf_done(&line);
     while (buf_len(&m->events) > EVENTS_BYTES) {
         struct span s = buf_span(&m->events);
         const uint8_t *end = memchr(s.data, '\n', s.len);
@@ -461,6 +485,5 @@ int text_of(struct mount *m, struct span path, struct buf *out)
     int sub = text_find(place, name);
     if (sub < 0)
         return sub;
-    make(m, (unsigned)sub, peer, out);
-    return 0;
+    return make(m, (unsigned)sub, peer, out);
 }

@@ -56,6 +56,6 @@ const char *text_name(enum text_id id);
 enum text_place text_place_of(enum text_id id);
 void text_describe(const struct inode *i, struct buf *out);             /* its path */
 const char *text_refusal(const struct mount *m, const struct inode *i); /* the sentence of its last refused line; NULL: none */
-void text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret);
+int text_found(struct mount *m, unsigned sub, struct span peer, struct found *ret); /* 0, ERR_NO_MEMORY */
 
 #endif

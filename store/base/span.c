@@ -74,11 +74,22 @@ uint8_t *buf_reserve(struct buf *b, size_t len)
     return at;
 }
 
+/* For an addition. NULL: it is left out. */
+static uint8_t *room(struct buf *b, size_t len)
+{
+    if (!b->soft)
+        return buf_reserve(b, len);
+    uint8_t *at = b->cut ? NULL : buf_try_reserve(b, len);
+    b->cut = !at;
+    return at;
+}
+
 void buf_add(struct buf *b, const void *data, size_t len)
 {
-    if (len == 0)
+    uint8_t *at = len ? room(b, len) : NULL;
+    if (!at)
         return;
-    memcpy(buf_reserve(b, len), data, len);
+    memcpy(at, data, len);
     b->end += len;
 }
 
@@ -96,8 +107,7 @@ bool buf_try_add(struct buf *b, struct span s)
 
 void buf_add_u8(struct buf *b, uint8_t v)
 {
-    *buf_reserve(b, 1) = v;
-    b->end++;
+    buf_add(b, &v, 1);
 }
 
 void buf_add_str(struct buf *b, const char *text)
@@ -114,15 +124,20 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     assert(n >= 0);
-    uint8_t *at = buf_reserve(b, (size_t)n + 1);
-    (void)vsnprintf((char *)at, (size_t)n + 1, fmt, again); /* the length is known to fit */
+    uint8_t *at = room(b, (size_t)n + 1);
+    if (!at)
+        n = 0;
+    else
+        (void)vsnprintf((char *)at, (size_t)n + 1, fmt, again); /* the length is known to fit */
     va_end(again);
     b->end += (size_t)n;
 }
 
 const char *buf_cstr(struct buf *b)
 {
-    uint8_t *at = buf_reserve(b, 1);
+    uint8_t *at = room(b, 1);
+    if (!at)
+        return "";
     *at = 0;
     return (const char *)b->base + b->start;
 }

@@ -68,6 +68,8 @@ struct buf {
     size_t start;  /* first byte not consumed */
     size_t end;    /* one past the last byte */
     size_t cap;
+    bool soft; /* an addition for which there is no memory does not abort: it is left out, and so is all that follows */
+    bool cut;  /* that has happened */
 };
 
 /* Bytes that are lent to somebody who needs them later: he calls `done` once, when he has used them or will not. */
@@ -77,9 +79,10 @@ struct loan {
     void *arg;
 };
 
-#define BUF_INIT ((struct buf){NULL, 0, 0, 0})
+#define BUF_INIT ((struct buf){.base = NULL})
+#define BUF_SOFT ((struct buf){.soft = true}) /* for a text of many small additions: look at `cut` in the end */
 
-void buf_done(struct buf *b);  /* frees; the buf is empty and usable afterwards */
+void buf_done(struct buf *b);  /* frees; the buf is empty and usable afterwards, not soft */
 void buf_wipe(struct buf *b);  /* overwrites, then frees: for secrets */
 void buf_clear(struct buf *b); /* keeps the allocation */
 

@@ -6,8 +6,8 @@
  * Memory. Entries are held, up to about `memory_max` bytes. When there are more, those with the highest hashes are dropped, the
  * shards of the rest are written, and the caller is asked to add all entries once more (finish returns 1), as often as
  * it takes: a million entries need a few passes instead of 100 MB. Shards go to the sink in the order of hashes, children
- * before parents. Who must put blocks of the entries themselves is told when (`entry`), so that whoever holds what nothing links to
- * yet holds few.
+ * before parents. Who must put blocks of the entries themselves is told when (`entry`), so that whoever holds what nothing links
+ * to yet holds few.
  *
  * Who cannot say the entries twice gives memory_max 0: everything is held. A machine with one owner.
  */
@@ -25,8 +25,8 @@ struct unixfs_dir_options {
     struct block_sink *sink; /* borrowed; NULL: only the CID is wanted */
     struct unixfs_meta meta; /* {0}: none */
     size_t memory_max;       /* 0: no limit; else ≥ UNIXFS_DIR_MEMORY_MIN */
-    /* From finish, once for each entry, in the order of the links and before the block that links to it: its own blocks may go to
-     * the sink. 0; ERR_AGAIN: finish gives it, and calls again; an error, which finish gives. NULL: nothing to put. */
+    /* From finish, once for each entry, in the order of the links and before the block that links to it: its own blocks may go
+     * to the sink. 0; ERR_AGAIN: finish gives it, and calls again; an error, which finish gives. NULL: nothing to put. */
     int (*entry)(void *arg, struct span name, const struct cid *cid, uint64_t tsize);
     void *arg;
 };

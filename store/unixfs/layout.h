@@ -43,15 +43,16 @@ struct layout *layout_new(const struct layout_profile *p, struct block_sink *sin
 struct layout *layout_free(struct layout *l); /* NULL accepted */
 
 /* Takes the next leaf; or, of a file made of complete parents of equal height (editor.h), the next parent.
- * 0; ERR_AGAIN: the sink or its budget has no room now, ERR_NO_MEMORY: the machine, the leaf was not taken, call again; a sink's
- * error. */
+ * 0; ERR_AGAIN: the sink or its budget has no room now, ERR_NO_MEMORY: the machine, the leaf was not taken, call again; a
+ * sink's error. */
 int layout_leaf(struct layout *l, const struct unixfs_root *leaf);
 
-/* Closes what is open. 0 and the root; ERR_AGAIN, ERR_NO_MEMORY: call again; a sink's error. With no leaf at all: the empty file, whose block
- * (raw: no bytes; dag-pb: 08 02 18 00) goes to the sink. Afterwards only layout_free. */
+/* Closes what is open. 0 and the root; ERR_AGAIN, ERR_NO_MEMORY: call again; a sink's error. With no leaf at all: the empty
+ * file, whose block (raw: no bytes; dag-pb: 08 02 18 00) goes to the sink. Afterwards only layout_free. */
 int layout_finish(struct layout *l, struct unixfs_root *ret);
 
-/* One parent of 1 to max_links children: its block goes to `sink` (unless NULL). 0, ERR_AGAIN, ERR_NO_MEMORY, a sink's error. */
+/* One parent of 1 to max_links children: its block goes to `sink` (unless NULL). 0, ERR_AGAIN, ERR_NO_MEMORY, a sink's
+ * error. */
 struct layout_children {
     const struct unixfs_child *child;
     size_t count;

@@ -5,7 +5,7 @@ the one that has them, or of the one that fetches. Neither ends, what arrives is
 after the fault has all of it, and what was charged to the budget is given back.
 
 P2P_MEMORY_ROUNDS: files for each n."""
-import contextlib, errno, hashlib, os, pathlib, subprocess, sys, threading, time, unittest
+import base64, contextlib, errno, hashlib, os, pathlib, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -202,6 +202,63 @@ class Memory(unittest.TestCase):
             p = node.run(*command) if command[0] != "cat" else subprocess.run([solo.P2P, *command], env=node.env, capture_output=True)
             self.assertEqual(p.returncode, 0, f"after: p2p {command[0]}: {p.stderr}")
         print(f"{struck} allocations failed, {told} commands told so", file=sys.stderr)
+
+    def test_the_mount(self):
+        """Names, inodes, links, holds and parts of files in such numbers that their tables are big: what needs one more says ENOMEM, or waits
+        until there is memory, and works then."""
+        node, struck, told = self.fetches, 0, 0
+        many = node.share / "many"
+        many.mkdir()
+        for i in range(9000):
+            os.symlink(f"target {i}", many / f"{i}")
+        for i in range(1300):
+            cid = "b" + base64.b32encode(b"\x01\x55\x12\x20" + hashlib.sha256(b"%d" % i).digest()).decode().lower().rstrip("=")
+            os.symlink(f"../ipfs/{cid}", node.share / f"kept {i}")
+        with open(node.share / "zeros", "wb") as f:
+            f.truncate(700 << 20)
+
+        def lengthen():
+            with open(node.share / "sparse", "wb") as f:
+                f.truncate(2 << 40)
+                os.pwrite(f.fileno(), b"x", 1 << 40)
+
+        def change():
+            with open(node.share / "zeros", "r+b") as f:
+                os.pwrite(f.fileno(), b"x", 350 << 20)
+                os.fsync(f.fileno())
+
+        def publish():
+            (many / f"new {struck}").touch()
+            self.assertEqual(node.request("GET", "/v1/cid?path=share/many")["cid"][0], "b")
+
+        for work in lambda: [e.stat(follow_symlinks=False) for e in os.scandir(many)], lambda: os.listdir(node.mount / "ipfs"), lengthen, change, publish:
+            node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, 1)
+            timer = threading.Timer(1.0, node.disk.disarm)
+            timer.start()
+            try:
+                work()
+            except OSError as e:
+                self.assertIn(e.errno, MAY_SAY, e)
+                told += 1
+            except solo.Refused:
+                told += 1
+            timer.cancel()
+            timer.join()
+            struck += node.disk.struck
+            node.disk.disarm()
+            self.alive(work.__name__)
+            self.works_again(work)
+        print(f"{struck} allocations failed, {told} calls told so", file=sys.stderr)
+
+    def works_again(self, work):
+        end = time.monotonic() + 15
+        while True:
+            try:
+                return work()
+            except OSError as e: # the store tries again after a second
+                self.assertIn(e.errno, MAY_SAY, e)
+                self.assertLess(time.monotonic(), end, e)
+                time.sleep(0.05)
 
     def held(self, node):
         """A folder that no collection takes away"""

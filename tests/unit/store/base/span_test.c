@@ -90,3 +90,26 @@ Test(buf, a_try_adds)
     cr_assert(span_eq_str(buf_span(&b), "abc"));
     buf_done(&b);
 }
+
+#ifndef __SANITIZE_ADDRESS__ /* which does not refuse, but end */
+
+/* The machine's memory is not to be used up here: what it refuses is a size that it cannot have. */
+Test(buf, a_soft_one_is_cut_where_memory_ends)
+{
+    struct buf b = BUF_SOFT;
+    static const uint8_t nothing;
+    buf_add_str(&b, "one ");
+    buf_printf(&b, "%d ", 2);
+    cr_assert(!b.cut);
+    buf_add(&b, &nothing, SIZE_MAX / 4); /* not looked at: there is no room for it */
+    cr_assert(b.cut && span_eq_str(buf_span(&b), "one 2 "));
+    buf_add_str(&b, "three");
+    buf_printf(&b, "%d", 4);
+    buf_add_u8(&b, '5');
+    cr_assert(b.cut && span_eq_str(buf_span(&b), "one 2 "), "nothing follows a gap");
+    cr_assert_str_eq(buf_cstr(&b), "");
+    buf_done(&b);
+    cr_assert(!b.cut && !b.soft);
+}
+
+#endif
