@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Deadlines of many objects: a skew heap of timers that are embedded in them. Setting, moving and clearing cost O(log n), spread
- * over many calls, and need no memory, so none can fail: a table beside the timers would have to grow when a peer is served or
- * let go. Timers with equal times come in an order that depends only on the calls made, so simulations replay.
+ * Deadlines of many objects: a skew heap of timers that are embedded in them. Setting, moving and clearing cost O(log n),
+ * spread over many calls, and need no memory, so none can fail: a table beside the timers would have to grow when a peer is
+ * served or let go. Timers with equal times come in an order that depends only on the calls made, so simulations replay.
  */
 #ifndef NET_EXCHANGE_TIMERHEAP_H
 #define NET_EXCHANGE_TIMERHEAP_H

@@ -6,8 +6,8 @@
  * Memory. Entries are held, up to about `memory_max` bytes. When there are more, those with the highest hashes are dropped, the
  * shards of the rest are written, and the caller is asked to add all entries once more (finish returns 1), as often as
  * it takes: a million entries need a few passes instead of 100 MB. Shards go to the sink in the order of hashes, children
- * before parents. Who must put blocks of the entries themselves is told when (`entry`), so that whoever holds what nothing links
- * to yet holds few.
+ * before parents. Who must put blocks of the entries themselves is told when (`entry`), so that whoever holds what nothing
+ * links to yet holds few.
  *
  * Who cannot say the entries twice gives memory_max 0: everything is held. A machine with one owner.
  */
