@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Blocks that are held in the store, in the order in which they were: one for each MiB of an unfinished file, and of a
- * published folder those that nothing links to yet. In small pieces, so that a long list asks for no more at a time than a short
- * one, and moving it costs nothing. One owner.
+ * published folder those that nothing links to yet. In small pieces, so that a long list asks for no more at a time than a
+ * short one, and moving it costs nothing. One owner.
  */
 #ifndef FS_NODE_HOLDS_H
 #define FS_NODE_HOLDS_H

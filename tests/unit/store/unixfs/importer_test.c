@@ -210,8 +210,7 @@ Test(importer, without_memory_for_a_moment)
     static uint8_t zeros[CHUNK];
     struct unixfs_root root[2];
     for (int i = 0; i < 2; i++) {
-        struct importer *im =
-            importer_new(&(struct importer_options){.profile = &layout_v1_2025});
+        struct importer *im = importer_new(&(struct importer_options){.profile = &layout_v1_2025});
         unsigned waited = 0;
         int r;
         short_memory_from = i ? 65536 : SIZE_MAX;
