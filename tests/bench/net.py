@@ -11,7 +11,7 @@ printed, with the aim and whether it is met. Nodes run in network namespaces tha
 Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
 is touched before each round, for all alike (--warm, GiB; 0: not).
 """
-import argparse, concurrent.futures, contextlib, hashlib, json, os, pathlib, random, shutil, signal, statistics, subprocess, sys, threading
+import argparse, contextlib, hashlib, json, os, pathlib, random, shutil, signal, statistics, subprocess, sys, threading
 import time, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -312,10 +312,42 @@ def iperf(lab, index, client, ip, mib):
     return found and found[0]
 
 
-def iperf_sum(lab, indexes, client, mib):
-    """The sum of several at once, each of which carries a part."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return sum(pool.map(lambda i: iperf(lab, i, client, lab.ip(i), mib // len(indexes)), indexes))
+SENDER = ("import os, socket, sys\n"
+          "with socket.create_server((sys.argv[1], 5202)) as server, open('/dev/zero', 'rb') as zero:\n"
+          "    while True:\n"
+          "        with server.accept()[0] as c:\n"
+          "            left, piece = int(c.recv(16)), zero.read(1 << 16)\n"
+          "            while left > 0:\n"
+          "                left -= c.send(piece[:left])\n")
+
+
+class PlainTcp:
+    """What the same peers bring when each has one connection without a protocol: the bound of the paths themselves."""
+
+    def __init__(self, lab, indexes, client, mib):
+        self.part = mib * MIB // len(indexes)
+        self.enter, self.addresses = lab.enter(client), [lab.ip(i) for i in indexes]
+        for i in indexes:
+            lab.popen(i, [sys.executable, "-c", SENDER, lab.ip(i)])
+        wait_for("senders answer", lambda: self.ask("1").returncode == 0)
+
+    def ask(self, size):
+        """As in a swarm the last of the bytes ends it: whoever is done waits."""
+        code = ("import selectors, socket, sys, time\n"
+                "start, all = time.monotonic(), selectors.DefaultSelector()\n"
+                "for ip in sys.argv[2:]:\n"
+                "    s = socket.create_connection((ip, 5202))\n"
+                "    s.sendall(sys.argv[1].encode())\n"
+                "    all.register(s, selectors.EVENT_READ)\n"
+                "while all.get_map():\n"
+                "    for key, _ in all.select():\n"
+                "        if not key.fileobj.recv(1 << 18):\n"
+                "            all.unregister(key.fileobj)\n"
+                "print(time.monotonic() - start)\n")
+        return subprocess.run(self.enter + [sys.executable, "-c", code, size, *self.addresses], capture_output=True, text=True)
+
+    def fetch(self, i):
+        return float(self.ask(str(self.part)).stdout)
 
 
 def iperf_cost(lab, index, client, ip, how=("-t", "3")):
@@ -447,9 +479,9 @@ def swarm(lab, what, limit, config, shape=lambda lab, index: None):
         took = read_through(b, cid)
         wire.append((sent(lab, indexes) - before) / (mib * MIB))
         return took
-    took = alternate(ours=fetch, iperf=None if isinstance(lab, Loopback) or not have("iperf3", "iperf3")
-                     else lambda i: rate(mib, iperf_sum(lab, indexes, b.index, mib)))
-    others = {"the sum": count * limit, "iperf3 from all, the same bytes": took.get("iperf") and rate(mib, took["iperf"])}
+    tcp = None if isinstance(lab, Loopback) else PlainTcp(lab, indexes, b.index, mib).fetch
+    took = alternate(ours=fetch, tcp=tcp)
+    others = {"the sum": count * limit, "plain TCP from all": tcp and rate(mib, took["tcp"])}
     if max(wire):
         what += f"; on the wire {statistics.median(wire):.3f} bytes for each"
     return Row(f"{mib} MiB from {count} peers at once, {what}", rate(mib, took["ours"]), aim=0.9 * count * limit, others=others)
