@@ -169,6 +169,7 @@ struct exchange_peer *exchange_peer_added(struct exchange *x, void *owner, unsig
     TAILQ_INIT(&p->blocks);
     TAILQ_INIT(&p->answers);
     TAILQ_INIT(&p->unmet);
+    TAILQ_INIT(&p->offered);
     TAILQ_INSERT_TAIL(&x->peers, p, link);
     x->peer_count++;
     if (peer_usable(p))
@@ -459,7 +460,8 @@ static void peer_expire(struct exchange *x, struct exchange_peer *p)
     recv_expire(x, p);
     ask_expire(x, p);
     out_expire(x, p);
-    mono_ns at = mono_min(mono_min(ask_deadline(x, p), out_deadline(p)), recv_deadline(p));
+    serve_expire(x, p);
+    mono_ns at = mono_min(mono_min(ask_deadline(x, p), out_deadline(p)), mono_min(recv_deadline(p), serve_deadline(p)));
     if (at != MONO_NEVER && at <= x->now) /* a machine that asks for the past would spin its host */
         at = x->now + MONO_MS;
     timer_set(&x->timers, &p->timer, at);

@@ -108,6 +108,9 @@ void serve_want(struct exchange *x, struct exchange_stream *s, const struct bits
 void serve_full(struct exchange *x, struct exchange_stream *s);
 void serve_loaded(struct exchange *x, struct load_user *u);
 void serve_appeared(struct exchange *x, const struct cid *cid);
+void serve_told(struct exchange *x, struct their_want *t); /* its Have or DontHave is in a message; may free it */
+void serve_expire(struct exchange *x, struct exchange_peer *p);
+mono_ns serve_deadline(const struct exchange_peer *p);
 void serve_sent(struct exchange *x, struct exchange_peer *p, uint64_t bytes);
 void serve_forget_peer(struct exchange *x, struct exchange_peer *p);
 void serve_free(struct exchange *x, struct their_want *t);

@@ -199,15 +199,9 @@ static void add_presences(struct exchange *x, struct exchange_peer *p, struct bu
         cidnode_cid(&t->node, &cid);
         bool have = t->state == THEIRS_HAVE;
         bitswap_add_presence(body, &cid, have);
-        if (have) {
-            p->ledger.haves_sent++;
-            serve_free(x, t);
-            continue;
-        }
-        p->ledger.dont_haves_sent++;
-        TAILQ_REMOVE(&p->answers, t, link);
-        t->state = THEIRS_UNMET;
-        TAILQ_INSERT_TAIL(&p->unmet, t, link);
+        p->ledger.haves_sent += have;
+        p->ledger.dont_haves_sent += !have;
+        serve_told(x, t);
     }
 }
 

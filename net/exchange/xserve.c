@@ -3,9 +3,14 @@
  * The server: what peers want of us (PROTOCOLS.md section 19, "Server duties").
  *
  *   DUE  ─→ LOADING ─┬─→ BLOCK ─→ (sent, gone)       a want-have of a small block is answered with the block
- *     ↑              ├─→ HAVE ─→ (sent, gone)
+ *     ↑              ├─→ HAVE ─→ (sent, gone), OFFERED
  *     │              └─→ DONT_HAVE ─→ UNMET          or UNMET at once when it did not ask for DontHave
- *     └── the block appeared ────────────┘
+ *     ├── the block appeared ────────────┘
+ *     └── OFFERED_FOR passed, or it asks again ─ OFFERED
+ *
+ * Who asked for a block and heard DontHave has asked somebody else by the time it appears here. So it is not sent but offered:
+ * Have first, and the block when it is asked for again, or when the peer has neither done so nor taken the want back for a
+ * while, as those do who wait for the block alone. Without this up to a sixth of what a swarm fetches at once came twice.
  *
  * Peers take turns, one read each (x->serve), and each may have SERVE_PEER_BYTES read and not sent, so a peer that does not
  * read costs no more than that and nobody else waits for it. */
@@ -19,6 +24,7 @@
 #define SERVE_TOTAL_PART 8          /* of the budget, for all peers */
 #define SERVE_LOADS      64         /* reads under way per peer */
 #define PRIORITY_WALK    32         /* steps that sorting one want in may cost */
+#define OFFERED_FOR      (500 * MONO_MS)
 
 static struct their_wants *list_of(struct their_want *t)
 {
@@ -33,6 +39,8 @@ static struct their_wants *list_of(struct their_want *t)
     case THEIRS_HAVE:
     case THEIRS_DONT_HAVE:
         return &p->answers;
+    case THEIRS_OFFERED:
+        return &p->offered;
     default:
         return &p->unmet;
     }
@@ -148,7 +156,6 @@ void serve_want(struct exchange *x, struct exchange_stream *s, const struct bits
         serve_free(x, t); /* with a read that is under way, or a block that is not sent */
         t = NULL;
     }
-    bool more = t && t->want == BITSWAP_WANT_HAVE && in->want == BITSWAP_WANT_BLOCK;
     if (!t)
         t = add(x, p, &in->cid);
     if (!t)
@@ -157,9 +164,11 @@ void serve_want(struct exchange *x, struct exchange_stream *s, const struct bits
     t->priority = in->priority;
     t->want = (uint8_t)in->want;
     t->send_dont_have = in->send_dont_have;
+    t->denied = false;
     if (p->flags & EXCHANGE_REFUSED)
         move(x, t, in->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
-    else if (t->state == THEIRS_UNMET || t->state == THEIRS_DONT_HAVE || (t->state == THEIRS_HAVE && more))
+    else if (t->state == THEIRS_UNMET || t->state == THEIRS_OFFERED || t->state == THEIRS_DONT_HAVE ||
+             (t->state == THEIRS_HAVE && in->want == BITSWAP_WANT_BLOCK))
         move(x, t, THEIRS_DUE);
 }
 
@@ -183,6 +192,7 @@ void serve_full(struct exchange *x, struct exchange_stream *s)
     drop_others(x, &p->blocks, s->generation);
     drop_others(x, &p->answers, s->generation);
     drop_others(x, &p->unmet, s->generation);
+    drop_others(x, &p->offered, s->generation);
 }
 
 /* ---- reading ---- */
@@ -197,6 +207,11 @@ static void missing(struct exchange *x, struct their_want *t)
     move(x, t, t->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
 }
 
+static bool only_presence(const struct their_want *t)
+{
+    return t->want == BITSWAP_WANT_HAVE || t->denied;
+}
+
 void serve_loaded(struct exchange *x, struct load_user *u)
 {
     struct their_want *t = XCONTAINER(u, struct their_want, load);
@@ -209,7 +224,7 @@ void serve_loaded(struct exchange *x, struct load_user *u)
         x->unsent_total += b->len;
         p->serve_estimate = (p->serve_estimate * 3 + b->len) / 4;
         move(x, t, THEIRS_BLOCK);
-    } else if (u->result == 0 && t->want == BITSWAP_WANT_HAVE) {
+    } else if (u->result == 0 && only_presence(t)) {
         move(x, t, THEIRS_HAVE);
     } else if ((u->result == 0 && u->size <= BLOCK_MAX) || load_later(u->result)) {
         leave(t); /* it became a want-block meanwhile; or it cannot be read now, and serve_retry comes */
@@ -235,6 +250,37 @@ void serve_appeared(struct exchange *x, const struct cid *cid)
         n = next;
     }
 }
+
+/* ---- what was told ---- */
+
+void serve_told(struct exchange *x, struct their_want *t)
+{
+    if (t->state == THEIRS_DONT_HAVE) {
+        t->denied = true;
+        move(x, t, THEIRS_UNMET);
+    } else if (t->want == BITSWAP_WANT_HAVE) {
+        serve_free(x, t);
+    } else {
+        t->denied = false;
+        t->offered_at = x->now;
+        move(x, t, THEIRS_OFFERED);
+        peer_soon(x, t->peer, serve_deadline(t->peer));
+    }
+}
+
+mono_ns serve_deadline(const struct exchange_peer *p)
+{
+    const struct their_want *first = TAILQ_FIRST(&p->offered);
+    return first ? first->offered_at + OFFERED_FOR : MONO_NEVER;
+}
+
+void serve_expire(struct exchange *x, struct exchange_peer *p)
+{
+    while (serve_deadline(p) <= x->now)
+        move(x, TAILQ_FIRST(&p->offered), THEIRS_DUE);
+}
+
+/* ---- turns ---- */
 
 static uint64_t total_max(const struct exchange *x)
 {
@@ -283,7 +329,7 @@ bool serve_pump(struct exchange *x)
     cidnode_cid(&t->node, &cid);
     move(x, t, THEIRS_LOADING);
     t->again = false;
-    load_ask(x, &t->load, &cid, t->want == BITSWAP_WANT_HAVE ? HAVE_AS_BLOCK : BLOCK_MAX);
+    load_ask(x, &t->load, &cid, only_presence(t) ? HAVE_AS_BLOCK : BLOCK_MAX);
     serve_queue(x, p);
     return true;
 }
@@ -295,6 +341,7 @@ void serve_forget_peer(struct exchange *x, struct exchange_peer *p)
     drop_others(x, &p->blocks, x->generation + 1);
     drop_others(x, &p->answers, x->generation + 1);
     drop_others(x, &p->unmet, x->generation + 1);
+    drop_others(x, &p->offered, x->generation + 1);
     if (p->in_serve)
         TAILQ_REMOVE(&x->serve, p, serve_link);
     p->in_serve = false;

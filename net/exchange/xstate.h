@@ -22,7 +22,7 @@
 
 /* ---- peers ---- */
 
-enum their_state { THEIRS_DUE, THEIRS_LOADING, THEIRS_BLOCK, THEIRS_HAVE, THEIRS_DONT_HAVE, THEIRS_UNMET };
+enum their_state { THEIRS_DUE, THEIRS_LOADING, THEIRS_BLOCK, THEIRS_HAVE, THEIRS_DONT_HAVE, THEIRS_UNMET, THEIRS_OFFERED };
 
 struct their_want {
     TAILQ_ENTRY(their_want) link;
@@ -33,6 +33,8 @@ struct their_want {
     uint32_t generation; /* of the message that named it last */
     uint8_t state, want;
     bool send_dont_have, again;
+    bool denied; /* it was told that we lack the block: it may have asked another by now */
+    mono_ns offered_at;
     struct cidnode node;
 };
 TAILQ_HEAD(their_wants, their_want);
@@ -104,7 +106,7 @@ struct exchange_peer {
     bool resync, told_wants; /* its list of ours must be sent whole; it has one */
 
     /* server */
-    struct their_wants todo, loading, blocks, answers, unmet;
+    struct their_wants todo, loading, blocks, answers, unmet, offered;
     unsigned want_count, loading_count;
     uint64_t unsent_bytes;
     uint32_t serve_estimate;

@@ -294,6 +294,56 @@ Test(exchange, unmet_wants_cancel_and_full)
     teardown(&l);
 }
 
+/* A block that appears after DontHave: who asked has asked another meanwhile, so it is offered first. */
+static struct cid denied_then_held(struct lone *l, uint8_t fill)
+{
+    uint8_t data[5000];
+    struct cid cid;
+    memset(data, fill, sizeof data);
+    cid_of(&cid, CODEC_RAW, span_of(data, sizeof data));
+    say_wants(l, &(struct bitswap_entry){&cid, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    cr_assert_eq(hear(l).dont_haves, 1);
+    hold(l, span_of(data, sizeof data));
+    exchange_have_block(l->x, &cid, l->now);
+    pump(l);
+    struct heard h = hear(l);
+    cr_assert(h.blocks == 0 && h.haves == 1 && cid_eq(&h.last, &cid), "offered, not sent");
+    return cid;
+}
+
+static void later(struct lone *l, mono_ns time)
+{
+    l->now += time;
+    exchange_expire(l->x, l->now);
+    pump(l);
+}
+
+Test(exchange, a_block_that_was_denied_is_offered)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid again = denied_then_held(&l, 1);
+    say_wants(&l, &(struct bitswap_entry){&again, 1, BITSWAP_WANT_BLOCK, false, true}, 1, false);
+    cr_assert_eq(hear(&l).blocks, 1, "it still wants it");
+    struct cid other = denied_then_held(&l, 2);
+    say_wants(&l, &(struct bitswap_entry){&other, 1, BITSWAP_WANT_HAVE, false, false}, 1, false);
+    cr_assert_eq(hear(&l).blocks, 0, "it gets it from somebody else");
+    struct cid cancelled = denied_then_held(&l, 3);
+    say_wants(&l, &(struct bitswap_entry){&cancelled, 0, BITSWAP_WANT_BLOCK, true, false}, 1, false);
+    later(&l, MONO_S);
+    cr_assert_eq(hear(&l).blocks, 0);
+    struct cid waits = denied_then_held(&l, 4);
+    later(&l, 400 * MONO_MS);
+    cr_assert_eq(hear(&l).blocks, 0);
+    later(&l, 200 * MONO_MS);
+    struct heard h = hear(&l);
+    cr_assert(h.blocks == 1 && cid_eq(&h.last, &waits), "some wait for the block alone");
+    struct exchange_ledger g;
+    exchange_ledger(l.x, l.p, &g);
+    cr_assert_eq(g.their_wants, 0);
+    teardown(&l);
+}
+
 Test(exchange, refused_and_incapable_peers)
 {
     struct lone l;
