@@ -267,11 +267,22 @@ void fetch_offline(struct exchange *x)
 
 /* ---- from peers ---- */
 
+/* What a block of the session is expected to weigh. Too low a guess fills a line with what others could bring, so it rises
+ * faster than it falls; but the first leaf tells at once. */
+static void estimate(struct session *s, const struct item *i, uint64_t len)
+{
+    struct cid cid;
+    cidnode_cid(&i->node, &cid);
+    uint64_t slow = len > s->estimate ? 1 : 7;
+    if (cid_codec(&cid) == CODEC_RAW && s->leaves < slow)
+        slow = s->leaves++;
+    s->estimate = (uint32_t)((s->estimate * slow + len) / (slow + 1));
+}
+
 void item_arrived(struct exchange *x, struct item *i, struct block *b, struct exchange_peer *from)
 {
     struct session *s = i->session;
-    const uint64_t slow = b->len > s->estimate ? 1 : 7; /* too low a guess fills a line with what others could bring */
-    s->estimate = (uint32_t)((s->estimate * slow + b->len) / (slow + 1));
+    estimate(s, i, b->len);
     if (from) {
         session_miss(x, s, from, false);
         session_add_peer(x, s, from);

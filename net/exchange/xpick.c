@@ -27,12 +27,12 @@
 #define PROBE_AGAIN       (30 * MONO_S) /* when it did not answer: some only answer when they have it */
 #define PROBE_EVERY       (3 * MONO_S)
 #define PROBE_PEERS       8
-#define ESTIMATE_START    (256u << 10) /* of a block, until some came */
-#define RATE_ASSUMED      (10u << 20)  /* bytes a second of a peer that has not delivered yet */
-#define ASKS_MAX          512          /* per peer: boxo queues 1024 wants of one peer */
-#define ASKS_MAX_NOW      640          /* and what somebody waits for goes in front of read-ahead */
-#define TRIALS_MAX        2            /* unproven peers that are asked at a time while there are proven ones */
-#define TRIAL_WAIT        MONO_S       /* after a lie; doubles with each further one */
+#define ESTIMATE_START    (1u << 20)  /* of a block, until a leaf came: the usual one. Too low: one peer gets all of a file */
+#define RATE_ASSUMED      (10u << 20) /* bytes a second of a peer that has not delivered yet */
+#define ASKS_MAX          512         /* per peer: boxo queues 1024 wants of one peer */
+#define ASKS_MAX_NOW      640         /* and what somebody waits for goes in front of read-ahead */
+#define TRIALS_MAX        2           /* unproven peers that are asked at a time while there are proven ones */
+#define TRIAL_WAIT        MONO_S      /* after a lie; doubles with each further one */
 #define TRIAL_WAIT_MAX    (60 * MONO_S)
 #define PROVEN_SHARE      8      /* right blocks that make up for a wrong one */
 #define REST              MONO_S /* of a session without items, before it is dropped */
@@ -201,10 +201,23 @@ static bool asked_lately(const struct exchange *x, const struct ask *a)
     return x->now < a->asked_at + (a->state == ASK_PROBE ? PROBE_AGAIN : ASK_AGAIN);
 }
 
-static double expected_time(const struct exchange_peer *p, uint32_t estimate)
+/* `assumed`: the rate of a peer that has none yet */
+static double expected_time(const struct exchange_peer *p, uint32_t estimate, uint64_t assumed)
 {
-    double rate = p->rate ? (double)p->rate : (double)RATE_ASSUMED;
-    return (double)(p->inflight + estimate) / rate + (double)p->rtt / (double)MONO_S;
+    double rate = (double)(p->rate ? p->rate : assumed);
+    uint64_t coming = p->inflight > p->part ? p->inflight - p->part : 0;
+    return (double)(coming + estimate) / rate + (double)p->rtt / (double)MONO_S;
+}
+
+/* Who has not delivered for long enough to tell is as good as the others are. */
+static uint64_t assumed_rate(const struct session *s)
+{
+    uint64_t sum = 0, count = 0;
+    for (unsigned n = 0; n < s->peer_count; n++) {
+        sum += s->peers[n].peer->rate;
+        count += s->peers[n].peer->rate > 0;
+    }
+    return count && sum / count > RATE_ASSUMED ? sum / count : RATE_ASSUMED;
 }
 
 static bool proven(const struct exchange_peer *p)
@@ -251,7 +264,7 @@ mono_ns session_other_time(const struct item *i, const struct exchange_peer *p)
         bool may = !a || a->state == ASK_HAS || a->state == ASK_PROBE;
         if (q == p || !may || q->stalled || !proven(q) || !peer_usable(q) || !has_room(q, i))
             continue;
-        double time = expected_time(q, s->estimate);
+        double time = expected_time(q, s->estimate, RATE_ASSUMED);
         best = best < 0 || time < best ? time : best;
     }
     return best < 0 || best > 3600 ? MONO_NEVER : (mono_ns)(best * (double)MONO_S);
@@ -264,6 +277,7 @@ struct candidates {
         struct exchange_peer *peer;
         double time;
     } best[2];        /* unproven, proven */
+    uint64_t assumed; /* rate of those that have none */
     unsigned trials;  /* unproven ones that are asked for something */
     bool busy, known; /* some had no room; a proven one may have it */
     mono_ns heard;    /* of those without room */
@@ -283,7 +297,7 @@ static void consider(const struct exchange *x, const struct item *i, struct exch
         c->heard = p->heard_at > c->heard ? p->heard_at : c->heard;
         return;
     }
-    double time = expected_time(p, i->session->estimate);
+    double time = expected_time(p, i->session->estimate, c->assumed);
     if (a && a->state == ASK_HAS)
         time /= 2; /* it surely has it */
     if (!c->best[good].peer || time < c->best[good].time) {
@@ -294,7 +308,7 @@ static void consider(const struct exchange *x, const struct item *i, struct exch
 
 static enum picked pick(struct exchange *x, struct session *s, struct item *i)
 {
-    struct candidates c = {.trials = 0};
+    struct candidates c = {.assumed = assumed_rate(s)};
     for (unsigned n = 0; n < s->peer_count; n++)
         consider(x, i, s->peers[n].peer, &c);
     struct exchange_peer *best = c.best[true].peer, *fresh = c.best[false].peer;

@@ -91,6 +91,7 @@ void exchange_stream_closed(struct exchange *x, struct exchange_stream *s, mono_
     unpause(x, s);
     if (bitswap_in_block(&s->reader)) {
         p->credit++; /* what was cut short may come again */
+        p->part = 0;
         block_left(x, s, s->reader.size);
     }
     bitswap_reader_done(&s->reader);
@@ -146,6 +147,7 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
 static void end_block(struct exchange *x, struct exchange_stream *s, struct bitswap_item *it)
 {
     struct exchange_peer *p = s->peer;
+    p->part = 0;
     if (!it->block)
         return; /* refused when it began */
     check_add(x, p, it->block, &it->prefix);

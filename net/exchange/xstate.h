@@ -102,6 +102,7 @@ struct exchange_peer {
     mono_ns heard_at, told_at; /* HEARD_BYTES of blocks came last; those who wait for it were told of that */
     size_t heard;              /* bytes since */
     uint64_t came;             /* bytes of blocks in all */
+    uint64_t part;             /* of them since a block was whole last: of the next one */
     bool stalled;
     bool resync, told_wants; /* its list of ours must be sent whole; it has one */
 

@@ -138,6 +138,7 @@ struct session {
     struct session_peer *peers; /* that have something of it */
     unsigned peer_count, peer_cap;
     uint32_t estimate; /* of a block's size */
+    unsigned leaves;   /* that it comes from, a few */
     mono_ns probe_at;
     struct timer timer;
     struct cidnode node; /* the root */

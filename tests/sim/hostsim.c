@@ -110,18 +110,28 @@ static bool handle(struct hostsim *s, struct event *e)
     return true;
 }
 
-void hostsim_run(struct hostsim *s, mono_ns time)
+static void run_until(struct hostsim *s, mono_ns until, const bool *stop)
 {
-    mono_ns until = s->now + time;
     for (int i = 0; i < s->count; i++)
         hostsim_drive(s, i);
-    while (s->heap_count && s->heap[1]->at <= until) {
+    while (!*stop && s->heap_count && s->heap[1]->at <= until) {
         struct event *e = heap_take(s);
         s->now = e->at;
         if (handle(s, e))
             hostsim_event_free(s, e);
     }
-    s->now = until;
+    if (!*stop)
+        s->now = until;
+}
+
+void hostsim_run(struct hostsim *s, mono_ns time)
+{
+    run_until(s, s->now + time, &(bool){false});
+}
+
+void hostsim_wait(struct hostsim *s, const struct hostsim_want *w, mono_ns most)
+{
+    run_until(s, s->now + most, &w->settled);
 }
 
 /* ---- nodes ---- */

@@ -82,6 +82,7 @@ int hostsim_connect_now(struct hostsim *s, int from, int to);                   
 struct cid hostsim_put(struct hostsim *s, int node, uint64_t codec, struct span data);
 /* `leaves` raw blocks of pseudo-random bytes under one dag-pb root, as a file has them */
 struct cid hostsim_put_file(struct hostsim *s, int node, unsigned leaves, size_t leaf_size);
+struct cid hostsim_put_file_of(struct hostsim *s, int node, unsigned leaves, size_t leaf_size, struct cid *ret_leaves);
 void hostsim_copy(struct hostsim *s, int from, int to); /* all that `from` holds */
 size_t hostsim_held(const struct hostsim *s, int node); /* blocks */
 
@@ -93,6 +94,9 @@ struct hostsim_want {
 };
 /* Owned by the simulator, its block too. As somebody who waits asks; MONO_NEVER: as a pin does. */
 struct hostsim_want *hostsim_want(struct hostsim *s, int node, enum want_kind kind, const struct cid *cid, mono_ns timeout);
+/* A block of what is below `root`, as a reader asks */
+struct hostsim_want *hostsim_want_of(struct hostsim *s, int node, const struct cid *cid, const struct cid *root,
+                                     enum want_priority priority);
 
 struct hostsim_ledger { /* of one node, over all peers it had */
     uint64_t bytes_received, bytes_sent, duplicate_bytes, wrong_bytes;
@@ -102,5 +106,6 @@ struct hostsim_ledger hostsim_ledger(struct hostsim *s, int node);
 /* ---- time ---- */
 
 void hostsim_run(struct hostsim *s, mono_ns time);
+void hostsim_wait(struct hostsim *s, const struct hostsim_want *w, mono_ns most); /* until it is settled */
 
 #endif

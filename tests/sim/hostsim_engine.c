@@ -188,7 +188,7 @@ struct cid hostsim_put(struct hostsim *s, int node, uint64_t codec, struct span 
     return cid;
 }
 
-struct cid hostsim_put_file(struct hostsim *s, int node, unsigned leaves, size_t leaf_size)
+struct cid hostsim_put_file_of(struct hostsim *s, int node, unsigned leaves, size_t leaf_size, struct cid *ret_leaves)
 {
     struct buf root = BUF_INIT;
     uint8_t *data = mem_new(leaf_size);
@@ -196,11 +196,18 @@ struct cid hostsim_put_file(struct hostsim *s, int node, unsigned leaves, size_t
         rng_fill(&s->rng, data, leaf_size);
         struct cid leaf = hostsim_put(s, node, CODEC_RAW, span_of(data, leaf_size));
         dagpb_add_link(&root, &leaf, SPAN_NONE, leaf_size);
+        if (ret_leaves)
+            ret_leaves[i] = leaf;
     }
     struct cid cid = hostsim_put(s, node, CODEC_DAG_PB, buf_span(&root));
     buf_done(&root);
     free(data);
     return cid;
+}
+
+struct cid hostsim_put_file(struct hostsim *s, int node, unsigned leaves, size_t leaf_size)
+{
+    return hostsim_put_file_of(s, node, leaves, leaf_size, NULL);
 }
 
 void hostsim_copy(struct hostsim *s, int from, int to)
@@ -218,11 +225,14 @@ size_t hostsim_held(const struct hostsim *s, int node)
     return s->nodes[node]->store.count;
 }
 
-struct hostsim_want *hostsim_want(struct hostsim *s, int node, enum want_kind kind, const struct cid *cid, mono_ns timeout)
+static struct hostsim_want *post(struct hostsim *s, int node, const struct want *like)
 {
     struct owned_want *o = MEM_NEW(struct owned_want);
-    enum want_priority priority = timeout == MONO_NEVER ? WANT_KEEP : WANT_NOW;
-    o->w.want = (struct want){.kind = kind, .priority = priority, .cid = *cid, .deadline = mono_after(s->now, timeout)};
+    o->w.want.kind = like->kind;
+    o->w.want.priority = like->priority;
+    o->w.want.cid = like->cid;
+    o->w.want.root = like->root;
+    o->w.want.deadline = like->deadline;
     o->w.node = node;
     o->w.asked_at = s->now;
     STAILQ_INSERT_TAIL(&s->wants, o, link);
@@ -231,6 +241,20 @@ struct hostsim_want *hostsim_want(struct hostsim *s, int node, enum want_kind ki
     (void)err;
     hostsim_drive(s, node);
     return &o->w;
+}
+
+struct hostsim_want *hostsim_want(struct hostsim *s, int node, enum want_kind kind, const struct cid *cid, mono_ns timeout)
+{
+    enum want_priority priority = timeout == MONO_NEVER ? WANT_KEEP : WANT_NOW;
+    return post(s, node,
+                &(struct want){.kind = kind, .priority = priority, .cid = *cid, .deadline = mono_after(s->now, timeout)});
+}
+
+struct hostsim_want *hostsim_want_of(struct hostsim *s, int node, const struct cid *cid, const struct cid *root,
+                                     enum want_priority priority)
+{
+    return post(s, node,
+                &(struct want){.kind = WANT_BLOCK, .priority = priority, .cid = *cid, .root = *root, .deadline = MONO_NEVER});
 }
 
 struct hostsim_ledger hostsim_ledger(struct hostsim *s, int node)
