@@ -308,7 +308,7 @@ def sent(lab, indexes):
 
 def iperf(lab, index, client, ip, mib):
     """MB/s of a plain TCP connection that carries so much, its start with it; or None."""
-    found = iperf_cost(lab, index, client, ip, ["-n", str(mib * MIB)])
+    found = iperf_cost(lab, index, client, ip, ["-n", str(mib * MIB)], 20 + mib / 4)
     return found and found[0]
 
 
@@ -350,7 +350,7 @@ class PlainTcp:
         return float(self.ask(str(self.part)).stdout)
 
 
-def iperf_cost(lab, index, client, ip, how=("-t", "3")):
+def iperf_cost(lab, index, client, ip, how=("-t", "3"), most=20):
     """The same, and seconds of processor for each MB, both ends."""
     program = have("iperf3", "iperf3")
     if not program:
@@ -360,7 +360,7 @@ def iperf_cost(lab, index, client, ip, how=("-t", "3")):
 
     def ask():  # it has been seen to stop in the middle, when several begin at once
         with contextlib.suppress(subprocess.TimeoutExpired):
-            p = subprocess.run(lab.enter(client) + [program, "-c", ip, "-R", "-J", *how], capture_output=True, text=True, timeout=20)
+            p = subprocess.run(lab.enter(client) + [program, "-c", ip, "-R", "-J", *how], capture_output=True, text=True, timeout=most)
             out.update(json.loads(p.stdout or "{}"))
             return p.returncode == 0
     wait_for("iperf3 answers", ask)
