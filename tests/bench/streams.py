@@ -211,7 +211,7 @@ def ready_routes(lab):
 
 def forward():
     with Loopback(1) as lab:
-        hop = net.iperf_cost(lab, 1, 1, "127.0.0.1", options.seconds)
+        hop = net.iperf_cost(lab, 1, 1, "127.0.0.1", ("-t", str(options.seconds)), 20 + options.seconds)
         lab.popen(1, ["iperf3", "-s", "-B", "127.0.0.1", "-p", str(BULK)], stdout=subprocess.DEVNULL)
         echo = python(lab, ECHO_SERVER.replace("PORT", str(ECHO)))
         echo.stdout.readline()
