@@ -30,6 +30,7 @@ from lab import P2P, Lab, need, wait_for, write_pattern
 
 NULL = os.environ.get("NULL_BIN", str(pathlib.Path(P2P).parent / "tests" / "bench" / "null_fuse"))
 MIB = 1 << 20
+KUBO_MIB, KUBO_FILES = 128, 1000  # for its mount, which takes seconds for that
 CONFIG = "mdns = off\n"
 left_out = net.left_out
 
@@ -160,6 +161,20 @@ class Bench:
         return self.once("kubo", lambda: interop_kubo.Kubo(self.lab, 3, program) if program else None)
 
     @property
+    def kubo_mount(self):
+        """The folders where Kubo's own mount has what is named by CID, and files that can be written (MFS)"""
+        def make():
+            if not self.kubo:
+                return None
+            by_cid, names, files = (self.lab.dir / f"kubo-{n}" for n in ("ipfs", "ipns", "mfs"))
+            for d in (by_cid, names, files):
+                d.mkdir()
+            self.kubo("mount", "-f", by_cid, "-n", names, "-m", files)
+            self.stack.callback(lambda: [subprocess.run(["umount", "-l", d]) for d in (by_cid, names, files)])
+            return by_cid, files
+        return self.once("kubo-mount", make)
+
+    @property
     def plain(self):
         """A file of `mib` MiB on the store's disk"""
         def make():
@@ -246,15 +261,19 @@ def read_places(b):
 
 def read_cold(b):
     """cat with no page of the file in the mount's cache"""
-    def cold(path):
+    def cold(path, mib=options.mib):
         def work(i):
             drop(path)
-            return timed(net.dd, path)
+            return net.rate(mib, timed(net.dd, path))
         return work
     works = {name: cold(path) for name, path in read_places(b).items()}
     if b.sshfs:
         works["sshfs"] = cold(b.sshfs)
-    yield Result(f"cat {options.mib} MiB held, mount cold", "MB/s", rates(alternate(**works)), ["≥ 0.9 null"])
+    if b.kubo_mount:
+        part = b.lab.dir / "part"
+        write_pattern(part, KUBO_MIB * MIB, 3)
+        works[f"Kubo's mount, {KUBO_MIB} MiB"] = cold(b.kubo_mount[0] / b.kubo("add", "-Q", part).strip(), KUBO_MIB)
+    yield Result(f"cat {options.mib} MiB held, mount cold", "MB/s", alternate(**works), ["≥ 0.9 null"])
 
 
 def read_warm(b):
@@ -351,6 +370,11 @@ def small_files(b):
         copy["kubo"] = [timed(lambda: b.kubo("add", "-Q", "-r", "--pin=false", source, timeout=600)) for _ in range(min(3, options.rounds))]
     yield Result(f"cp -r of {small.FILES} × 4 KiB (Kubo: add -r)", "s", copy, ["≤ 1", "≤ 2 disk"])
     yield Result("rm -r of them", "s", remove, ["≤ 0.5"])
+    if b.kubo_mount:
+        few = b.lab.dir / "few"
+        small.make_small(few, KUBO_FILES)
+        into = lambda folder: lambda i: timed(small.run, "cp", "-r", few, folder / f"few{i}")
+        yield Result(f"cp -r of {KUBO_FILES} × 4 KiB", "s", alternate(share=into(b.node.mount / "share"), **{"Kubo's mount": into(b.kubo_mount[1])}))
 
 
 def listing(b, what, where, argv, aims):

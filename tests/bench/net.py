@@ -11,7 +11,7 @@ printed, with the aim and whether it is met. Nodes run in network namespaces tha
 Memory that the guest has not touched for a while costs more than the copying itself on machines whose hypervisor takes free pages back: it
 is touched before each round, for all alike (--warm, GiB; 0: not).
 """
-import argparse, contextlib, hashlib, json, os, pathlib, random, shutil, signal, statistics, subprocess, sys, threading
+import argparse, contextlib, hashlib, json, os, pathlib, random, re, shutil, signal, statistics, subprocess, sys, threading
 import time, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -269,6 +269,31 @@ class Torrent:
         return took
 
 
+class Sendme:
+    """sendme (iroh: QUIC, BLAKE3) offers one file, without relays, and fetches it into a folder once for each round."""
+
+    COMMON = ["--relay", "disabled", "--no-progress"]
+
+    def __init__(self, lab, index, client, path):
+        self.lab, self.client = lab, client
+        folder = lab.dir / "sendme"
+        folder.mkdir()
+        said = folder / "said"
+        with open(said, "w") as out:
+            lab.popen(index, ["sendme", "send", *self.COMMON, "--ticket-type", "addresses", path], cwd=folder, stdout=out, stderr=subprocess.DEVNULL)
+        ticket = lambda: re.search(r"sendme receive (\S+)", said.read_text())
+        wait_for("sendme offers", ticket, timeout=60)
+        self.ticket = ticket().group(1)
+
+    def fetch(self, i):
+        where = self.lab.dir / f"sendme-got{i}"
+        where.mkdir()
+        took = timed(lambda: subprocess.run(self.lab.enter(self.client) + ["sendme", "receive", *self.COMMON, self.ticket], cwd=where, check=True,
+                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        shutil.rmtree(where)
+        return took
+
+
 def ssh_of(lab, index, client, ip):
     return Ssh(lab, index, client, ip) if have("sshd", "ssh") and have("ssh", "ssh") else None
 
@@ -414,6 +439,7 @@ def loopback():
         ssh, program = ssh_of(lab, 1, 2, "127.0.0.1"), kubo_program()
         kubo = Kubos(lab, SLOW_MIB, program, ((3, "/ip4/127.0.0.1/tcp/4001"), (4, "/ip4/127.0.0.1/tcp/4002"))) if program else None
         torrent = Torrent(lab, 1, 2, less) if have("aria2c", "aria2") else None
+        sendme = Sendme(lab, 1, 2, plain) if have("sendme", "sendme") else None
 
         def ours(i):
             cid = share(a, mib, 100 + i, f"file{i}")
@@ -421,11 +447,11 @@ def loopback():
             return read_through(b, cid)
         took = alternate(ours=ours, gcm=(lambda i: ssh.cat(plain, "aes128-gcm@openssh.com")) if ssh else None,
                          chacha=(lambda i: ssh.cat(plain, "chacha20-poly1305@openssh.com")) if ssh else None, kubo=kubo and kubo.fetch,
-                         aria2=torrent and torrent.fetch, disk=lambda i: mib / (both_ways(lab.dir) or 1e9))
+                         aria2=torrent and torrent.fetch, sendme=sendme and sendme.fetch, disk=lambda i: mib / (both_ways(lab.dir) or 1e9))
         speed = {name: rate(SLOW_MIB if name in ("kubo", "aria2") else mib, t) for name, t in took.items()}
         speed["disk"] = mib / took["disk"]
         names = {"chacha": "ssh chacha20-poly1305", "gcm": "ssh aes128-gcm", "kubo": f"Kubo, {SLOW_MIB} MiB",
-                 "aria2": f"aria2, {SLOW_MIB} MiB (BitTorrent, not encrypted)",
+                 "aria2": f"aria2, {SLOW_MIB} MiB (BitTorrent, not encrypted)", "sendme": "sendme (iroh), into a file",
                  "disk": "the disk, reading and writing at once"}
         tcp, aead, sha = iperf_cost(lab, 1, 2, "127.0.0.1"), cipher_speed("chacha20-poly1305"), cipher_speed("sha256")
         limits = {"iperf3": tcp and tcp[0], "one core's SHA-256": sha, "one core's ChaCha20-Poly1305": aead,
