@@ -191,11 +191,11 @@ class Loads:
         for i in range(NAMES):
             with open(folder / f"a name that is not so short {i:08}", "w") as f:
                 f.write(f"tiny {i}")
-        root = self.a.cid(folder)
+        root = self.a.run("cid", folder, timeout=300 + NAMES // 500).stdout.split()[0]
         for node, path in ((self.a, folder), (self.b, self.b.mount / "ipfs" / root)):
             with os.scandir(path) as found:
                 self.test.assertEqual(sum(1 for e in found if node is self.b or e.stat().st_size > 0), NAMES)
-            wait_for("the kernel forgets most of what it was told", lambda: self.table_fits(node), 10)
+            wait_for("the kernel forgets most of what it was told", lambda: self.table_fits(node), 10 + NAMES // 20000)
         os.symlink(f"../ipfs/{root}", self.b.mount / "share/kept")
         wait_for("all are held", lambda: self.b.json("status")["store_wanted"] == 0 and
                  self.b.json("status")["store_blocks"] >= NAMES and not self.waits(), 600 + NAMES // 200)
