@@ -13,7 +13,8 @@
  * while, as those do who wait for the block alone. Without this up to a sixth of what a swarm fetches at once came twice.
  *
  * Peers take turns, one read each (x->serve), and each may have SERVE_PEER_BYTES read and not sent, so a peer that does not
- * read costs no more than that and nobody else waits for it. */
+ * read costs no more than that and nobody else waits for it. What is only looked up needs no such room, and is looked up many
+ * at a time: a read, its answer and the message that tells it cost the same for one as for a hundred. */
 #include "net/exchange/xstate.h"
 
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #define SERVE_PEER_BYTES (2u << 20) /* read and not sent, per peer */
 #define SERVE_TOTAL_PART 8          /* of the budget, for all peers */
 #define SERVE_LOADS      64         /* reads under way per peer */
+#define SERVE_LOOKUPS    256        /* lookups, which bring no more than HAVE_AS_BLOCK each */
+#define MISSED_MANY      64         /* who asked for so many that are not here, one after the other, has each looked up first */
 #define PRIORITY_WALK    32         /* steps that sorting one want in may cost */
 #define OFFERED_FOR      (500 * MONO_MS)
 
@@ -75,7 +78,8 @@ static void enter(struct exchange *x, struct their_want *t, enum their_state sta
         serve_queue(x, p);
         return;
     }
-    p->loading_count += state == THEIRS_LOADING;
+    p->loading_count += state == THEIRS_LOADING && !t->lookup;
+    p->lookup_count += state == THEIRS_LOADING && t->lookup;
     TAILQ_INSERT_TAIL(list_of(t), t, link);
     if (state == THEIRS_BLOCK || state == THEIRS_HAVE || state == THEIRS_DONT_HAVE)
         out_update(x, p);
@@ -84,7 +88,8 @@ static void enter(struct exchange *x, struct their_want *t, enum their_state sta
 static void leave(struct their_want *t)
 {
     TAILQ_REMOVE(list_of(t), t, link);
-    t->peer->loading_count -= t->state == THEIRS_LOADING;
+    t->peer->loading_count -= t->state == THEIRS_LOADING && !t->lookup;
+    t->peer->lookup_count -= t->state == THEIRS_LOADING && t->lookup;
 }
 
 static void move(struct exchange *x, struct their_want *t, enum their_state state)
@@ -165,6 +170,7 @@ void serve_want(struct exchange *x, struct exchange_stream *s, const struct bits
     t->want = (uint8_t)in->want;
     t->send_dont_have = in->send_dont_have;
     t->denied = false;
+    t->found = false;
     if (p->flags & EXCHANGE_REFUSED)
         move(x, t, in->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
     else if (t->state == THEIRS_UNMET || t->state == THEIRS_OFFERED || t->state == THEIRS_DONT_HAVE ||
@@ -218,6 +224,11 @@ void serve_loaded(struct exchange *x, struct load_user *u)
     struct exchange_peer *p = t->peer;
     struct block *b = u->block;
     u->block = NULL;
+    t->found = u->result == 0;
+    if (t->found)
+        p->missed = 0;
+    else if (p->missed < MISSED_MANY && !load_later(u->result))
+        p->missed++;
     if (u->result == 0 && b) {
         t->block = b;
         p->unsent_bytes += b->len;
@@ -227,7 +238,7 @@ void serve_loaded(struct exchange *x, struct load_user *u)
     } else if (u->result == 0 && only_presence(t)) {
         move(x, t, THEIRS_HAVE);
     } else if ((u->result == 0 && u->size <= BLOCK_MAX) || load_later(u->result)) {
-        leave(t); /* it became a want-block meanwhile; or it cannot be read now, and serve_retry comes */
+        leave(t); /* it was looked up, and is a want-block; or it cannot be read now, and serve_retry comes */
         t->state = THEIRS_DUE;
         TAILQ_INSERT_HEAD(&p->todo, t, link);
     } else {
@@ -305,10 +316,17 @@ void serve_retry(struct exchange *x)
     serve_queue(x, p);
 }
 
-static bool peer_may_load(const struct exchange_peer *p)
+static bool is_lookup(const struct their_want *t)
 {
-    return p->loading_count < SERVE_LOADS &&
-           p->unsent_bytes + (uint64_t)p->loading_count * p->serve_estimate < SERVE_PEER_BYTES;
+    return only_presence(t) || (t->peer->missed == MISSED_MANY && !t->found);
+}
+
+static bool may_load(const struct their_want *t)
+{
+    const struct exchange_peer *p = t->peer;
+    if (p->unsent_bytes + (uint64_t)p->loading_count * p->serve_estimate >= SERVE_PEER_BYTES)
+        return false;
+    return is_lookup(t) ? p->lookup_count < SERVE_LOOKUPS : p->loading_count < SERVE_LOADS;
 }
 
 bool serve_pump(struct exchange *x)
@@ -323,13 +341,14 @@ bool serve_pump(struct exchange *x)
         return true;
     }
     struct their_want *t = TAILQ_FIRST(&p->todo);
-    if (!t || !peer_may_load(p))
+    if (!t || !may_load(t))
         return true; /* serve_sent or serve_loaded brings it back */
     struct cid cid;
     cidnode_cid(&t->node, &cid);
+    t->lookup = is_lookup(t); /* it is in todo: nothing counts it */
     move(x, t, THEIRS_LOADING);
     t->again = false;
-    load_ask(x, &t->load, &cid, only_presence(t) ? HAVE_AS_BLOCK : BLOCK_MAX);
+    load_ask(x, &t->load, &cid, t->lookup ? HAVE_AS_BLOCK : BLOCK_MAX);
     serve_queue(x, p);
     return true;
 }

@@ -34,6 +34,8 @@ struct their_want {
     uint8_t state, want;
     bool send_dont_have, again;
     bool denied; /* it was told that we lack the block: it may have asked another by now */
+    bool lookup; /* what is loading is no more than that; is it held, the block comes at a second reading */
+    bool found;  /* held, when it was looked for last */
     mono_ns offered_at;
     struct cidnode node;
 };
@@ -108,7 +110,9 @@ struct exchange_peer {
 
     /* server */
     struct their_wants todo, loading, blocks, answers, unmet, offered;
-    unsigned want_count, loading_count;
+    unsigned want_count;
+    unsigned loading_count, lookup_count; /* in `loading`: reads of blocks, lookups */
+    unsigned missed;                      /* since one was found, MISSED_MANY at most */
     uint64_t unsent_bytes;
     uint32_t serve_estimate;
     bool in_serve;

@@ -132,12 +132,18 @@ static struct cid cid_number(unsigned i)
     return cid;
 }
 
-static int say(struct lone *l, struct span message)
+static int tell(struct lone *l, struct span message)
 {
     struct buf stream = BUF_INIT;
     bitswap_add_message(&stream, message);
     int r = exchange_stream_data(l->x, l->s, buf_span(&stream), l->now);
     buf_done(&stream);
+    return r;
+}
+
+static int say(struct lone *l, struct span message)
+{
+    int r = tell(l, message);
     pump(l);
     return r;
 }
@@ -457,6 +463,95 @@ Test(exchange, reader_that_does_not_read)
     pump(&l);
     cr_assert_eq(hear(&l).blocks, 8);
     free(data);
+    teardown(&l);
+}
+
+static void tell_wants(struct lone *l, const struct cid *cids, unsigned count)
+{
+    struct buf list = BUF_INIT, body = BUF_INIT;
+    for (unsigned i = 0; i < count; i++)
+        bitswap_add_entry(&list,
+                          &(struct bitswap_entry){&cids[i], 1, i % 2 ? BITSWAP_WANT_HAVE : BITSWAP_WANT_BLOCK, false, true});
+    bitswap_add_wantlist(&body, buf_span(&list), false);
+    cr_assert_gt(tell(l, buf_span(&body)), 0);
+    buf_done(&list);
+    buf_done(&body);
+}
+
+/* What is asked of a store that does not answer yet; the bytes that it may bring */
+static unsigned ask_store(struct lone *l, struct exchange_action *ret, unsigned most, uint64_t *ret_bytes)
+{
+    struct exchange_action a;
+    unsigned n = 0;
+    *ret_bytes = 0;
+    while (exchange_next(l->x, &a)) {
+        if (a.type != EXCHANGE_LOAD) {
+            act(l, &a);
+            continue;
+        }
+        cr_assert_lt(n, most);
+        *ret_bytes += a.most;
+        ret[n++] = a;
+    }
+    return n;
+}
+
+/* One or two at a time each had a turn of the engine, two wake-ups and a message of its own */
+Test(exchange, what_is_not_here_is_looked_up_many_at_a_time)
+{
+    enum { WANTS = 900 };
+    static struct cid cids[WANTS];
+    static struct exchange_action asked[WANTS];
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    for (unsigned i = 0; i < WANTS; i++)
+        cids[i] = cid_number(i);
+    tell_wants(&l, cids, WANTS);
+    unsigned n, rounds = 0, widest = 0;
+    uint64_t bytes;
+    for (; (n = ask_store(&l, asked, WANTS, &bytes)); rounds++) {
+        cr_assert_leq(bytes, 2u * BLOCK_MAX + 256u * 1024, "%u bytes may come at once", (unsigned)bytes);
+        widest = n > widest ? n : widest;
+        for (unsigned i = 0; i < n; i++)
+            exchange_loaded(l.x, asked[i].tag, ERR_MISSING, 0, NULL, l.now);
+    }
+    cr_assert_geq(widest, 256, "%u at a time", widest);
+    cr_assert_leq(rounds, 50, "%u rounds", rounds);
+    teardown(&l);
+}
+
+/* Who asked for much that is not here may ask for what is: it comes, and no more is read at once than for others */
+Test(exchange, what_was_looked_up_is_read)
+{
+    enum { MISSED = 200, HERE = 40 };
+    static uint8_t data[1u << 20];
+    static struct cid cids[MISSED + 2 * HERE];
+    static struct exchange_action asked[MISSED + 2 * HERE];
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    for (unsigned i = 0; i < MISSED + 2 * HERE; i++)
+        cids[i] = cid_number(i);
+    tell_wants(&l, cids, MISSED);
+    pump(&l);
+    for (unsigned i = 0; i < HERE; i++) { /* the wants for blocks are those that are here */
+        data[0] = (uint8_t)i;
+        cid_of(&cids[MISSED + 2 * i], CODEC_RAW, span_of(data, sizeof data));
+    }
+    tell_wants(&l, cids + MISSED, 2 * HERE);
+    uint64_t bytes;
+    unsigned n, came = 0;
+    while ((n = ask_store(&l, asked, MISSED + 2 * HERE, &bytes))) {
+        cr_assert_leq(bytes, 3u * BLOCK_MAX + 256u * 1024, "%u bytes may come at once", (unsigned)bytes);
+        for (unsigned i = 0; i < n; i++) {
+            bool here = false, whole = asked[i].most >= sizeof data;
+            for (unsigned k = 0; k < HERE; k++)
+                here |= cid_same_block(&cids[MISSED + 2 * k], &asked[i].cid);
+            struct block *b = here && whole ? block_from(NULL, BUDGET_NET, &asked[i].cid, span_of(data, sizeof data)) : NULL;
+            came += b != NULL;
+            exchange_loaded(l.x, asked[i].tag, here ? 0 : ERR_MISSING, here ? sizeof data : 0, b, l.now);
+        }
+    }
+    cr_assert_eq(came, HERE, "%u", came);
     teardown(&l);
 }
 
