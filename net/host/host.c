@@ -60,7 +60,7 @@ struct host *host_new(const struct host_config *c, mono_ns now)
     h->last = &h->first;
     h->opens_end = &h->opens;
     h->peer_buckets = mem_array(PEER_BUCKETS, sizeof *h->peer_buckets);
-    h->limit = connlimit_new(h->config.max_connections, h->config.max_connections_per_ip);
+    h->limit = connlimit_new(h->config.max_connections, h->config.max_connections_per_ip, rng_u64(&h->rng));
     h->store = peerstore_new();
     h->observed = observed_new();
     const struct exchange_config x = {

@@ -21,7 +21,7 @@ static struct host_conn *conn_make(struct host *h, void *owner, const struct mul
                                    const struct host_dial *dial)
 {
     ip_group group = ip_group_of(remote);
-    if (h->stopped || connlimit_take(h->limit, group, dial != NULL) < 0)
+    if (h->stopped || connlimit_take(h->limit, group, dial != NULL, h->now) < 0)
         return NULL;
     struct host_conn *c = MEM_NEW(struct host_conn);
     c->host = h;

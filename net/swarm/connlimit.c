@@ -6,7 +6,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define BUCKETS 256
+#define BUCKETS  256
+#define COMINGS  4096 /* 32 KiB. Addresses that share a place share what they may, which does them no good */
+#define STRANGER (60 * MONO_S)
 
 struct group {
     struct group *next;
@@ -18,6 +20,8 @@ struct connlimit {
     struct group *buckets[BUCKETS];
     unsigned total, pending;
     unsigned max_total, max_per_ip;
+    uint64_t seed; /* nobody knows whose place he shares */
+    mono_ns came_all, came[COMINGS];
 };
 
 static uint64_t pack(const uint8_t *bytes, unsigned n)
@@ -41,9 +45,10 @@ ip_group ip_group_of(const struct multiaddr *addr)
     return UINT64_C(6) << 60 | pack(part.value.data, 7);
 }
 
-struct connlimit *connlimit_new(unsigned total, unsigned per_ip)
+struct connlimit *connlimit_new(unsigned total, unsigned per_ip, uint64_t seed)
 {
     struct connlimit *l = MEM_NEW(struct connlimit);
+    l->seed = seed;
     connlimit_set(l, total, per_ip);
     return l;
 }
@@ -94,7 +99,43 @@ static struct group *find_or_add(struct connlimit *l, ip_group g)
     return x;
 }
 
-int connlimit_take(struct connlimit *l, ip_group g, bool ours)
+/* ---- how often ---- */
+
+static mono_ns *coming_of(struct connlimit *l, ip_group g)
+{
+    uint64_t mix = (g ^ l->seed) * UINT64_C(0x9e3779b97f4a7c15);
+    mix = (mix ^ mix >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+    return &l->came[mix >> 52];
+}
+_Static_assert(COMINGS == 4096, "the top 12 bits choose a place");
+
+/* Each that comes moves *came on by its part of two seconds: who keeps to the rate is never ahead of the clock, and nobody
+ * gets further ahead than `at_once` of them. */
+static bool in_time(mono_ns came, unsigned may, unsigned at_once, mono_ns now)
+{
+    return came <= now || came - now <= (mono_ns)(at_once - 1) * (2 * MONO_S / may);
+}
+
+static void count_coming(mono_ns *came, unsigned may, mono_ns now)
+{
+    *came = (*came > now ? *came : now) + 2 * MONO_S / may;
+}
+
+static bool comes_too_often(struct connlimit *l, ip_group g, mono_ns now)
+{
+    mono_ns *came = coming_of(l, g);
+    unsigned most = l->max_per_ip, most_all = l->max_total;
+    bool stranger = *came + STRANGER <= now || !*came;
+    if (!in_time(*came, most, most, now) || !in_time(l->came_all, most_all, stranger ? most_all : (most_all + 1) / 2, now))
+        return true;
+    count_coming(came, most, now);
+    count_coming(&l->came_all, most_all, now);
+    return false;
+}
+
+/* ---- places ---- */
+
+int connlimit_take(struct connlimit *l, ip_group g, bool ours, mono_ns now)
 {
     const struct group *x = find(l, g);
     if (l->total >= l->max_total)
@@ -102,6 +143,8 @@ int connlimit_take(struct connlimit *l, ip_group g, bool ours)
     if (!ours && l->pending >= CONNLIMIT_PENDING_MAX)
         return ERR_LIMIT;
     if (!ours && x && (x->count >= l->max_per_ip || x->pending >= CONNLIMIT_PENDING_PER_IP))
+        return ERR_LIMIT;
+    if (!ours && comes_too_often(l, g, now))
         return ERR_LIMIT;
     struct group *mine = find_or_add(l, g);
     mine->count++;

@@ -18,6 +18,7 @@
 #define LISTEN_BACKLOG   256
 #define ACCEPT_BATCH     32                  /* accepted in one go, so that others get their turn */
 #define ACCEPT_PAUSE     (1 * MONO_S)        /* after descriptors ran out */
+#define ACCEPT_REST      (5 * MONO_MS)       /* after some were refused: more come, and cost a turn together, not one each */
 #define PULL_BYTES       ((size_t)4 * 65537) /* of output at once: full Noise frames */
 #define PULL_SHORT       ((size_t)16 << 10)  /* the same when there is no memory for that */
 #define FLUSH_BYTES      ((size_t)1 << 20)   /* sent for one connection in one go */
@@ -399,42 +400,55 @@ static void conn_ready(void *arg, unsigned what)
 
 /* ---- listening ---- */
 
-static void pause_accepting(struct tcp *t, int number)
+static void rest(struct tcp *t, mono_ns time)
 {
-    t->resume_at = mono_after(mono_now(), ACCEPT_PAUSE);
+    t->resume_at = mono_after(mono_now(), time);
     for (unsigned i = 0; i < t->listener_count; i++)
         loop_fd_watch(t->listeners[i].watch, 0);
+}
+
+static void pause_accepting(struct tcp *t, int number)
+{
+    rest(t, ACCEPT_PAUSE);
     t->cb.event(t->cb.arg, "tcp.accept.paused", err_text(socket_err(number)));
 }
 
-static void take_accepted(struct tcp *t, int fd)
+/* What is refused has cost as little as can be: somebody may connect for nothing, as often as he can */
+static bool take_accepted(struct tcp *t, int fd, const struct sockaddr *from)
 {
     struct multiaddr remote, local;
-    if (!name_of(fd, true, &remote) || !name_of(fd, false, &local)) {
+    if (multiaddr_from_sockaddr(from, MA_TCP, &remote) < 0 || !name_of(fd, false, &local)) {
         close(fd); /* gone already */
-        return;
+        return false;
     }
-    tune(t, fd);
     struct tcp_conn *c = conn_add(t, fd, false);
     c->in_call = true;
     c->owner = t->cb.accepted(t->cb.arg, c, &remote, &local);
     c->in_call = false;
-    if (c->owner)
-        watch(c);
-    else
+    if (!c->owner) {
         tcp_conn_close(c);
+        return false;
+    }
+    tune(t, fd);
+    watch(c);
+    return true;
 }
 
 static void listener_ready(void *arg, unsigned what)
 {
     (void)what;
     struct listener *l = arg;
+    bool refused = false;
     for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
-        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage from = {0};
+        socklen_t len = sizeof from;
+        int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            take_accepted(l->tcp, fd);
+            refused |= !take_accepted(l->tcp, fd, (struct sockaddr *)&from);
             continue;
         }
+        if (errno == EAGAIN && refused)
+            rest(l->tcp, ACCEPT_REST);
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             pause_accepting(l->tcp, errno); /* the queue stays ready: watching it would spin */
         if (errno != EINTR && errno != ECONNABORTED)

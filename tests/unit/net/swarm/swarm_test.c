@@ -80,9 +80,11 @@ Test(dialplan, tells_sense_from_nonsense)
     }
 }
 
+#define NOW (1000 * MONO_S)
+
 Test(connlimit, counts_by_group)
 {
-    struct connlimit *l = connlimit_new(100, 8);
+    struct connlimit *l = connlimit_new(100, 8, 1);
     struct multiaddr a = addr("/ip4/192.0.2.1/tcp/1"), b = addr("/ip4/192.0.2.2/tcp/1"),
                      mapped = addr("/ip6/::ffff:192.0.2.1/tcp/1");
     struct multiaddr six = addr("/ip6/2001:db8:1:2::1/tcp/1"), near = addr("/ip6/2001:db8:1:ff::9/tcp/1"),
@@ -92,10 +94,10 @@ Test(connlimit, counts_by_group)
     cr_assert_eq(ip_group_of(&six), ip_group_of(&near), "one /56");
     cr_assert_neq(ip_group_of(&six), ip_group_of(&far));
     for (int i = 0; i < 8; i++)
-        cr_assert_eq(connlimit_take(l, ip_group_of(&a), false), 0);
-    cr_assert_eq(connlimit_take(l, ip_group_of(&a), false), ERR_LIMIT);
-    cr_assert_eq(connlimit_take(l, ip_group_of(&a), true), 0, "we may dial it");
-    cr_assert_eq(connlimit_take(l, ip_group_of(&b), false), 0);
+        cr_assert_eq(connlimit_take(l, ip_group_of(&a), false, NOW), 0);
+    cr_assert_eq(connlimit_take(l, ip_group_of(&a), false, NOW), ERR_LIMIT);
+    cr_assert_eq(connlimit_take(l, ip_group_of(&a), true, NOW), 0, "we may dial it");
+    cr_assert_eq(connlimit_take(l, ip_group_of(&b), false, NOW), 0);
     connlimit_established(l, ip_group_of(&a));
     connlimit_give(l, ip_group_of(&a), false);
     connlimit_give(l, ip_group_of(&a), true);
@@ -107,17 +109,56 @@ Test(connlimit, counts_by_group)
 
 Test(connlimit, handshakes_of_one_ip)
 {
-    struct connlimit *l = connlimit_new(1000, 1000);
+    struct connlimit *l = connlimit_new(1000, 1000, 1);
     struct multiaddr a = addr("/ip4/192.0.2.1/tcp/1");
     ip_group g = ip_group_of(&a);
     for (int i = 0; i < CONNLIMIT_PENDING_PER_IP; i++)
-        cr_assert_eq(connlimit_take(l, g, false), 0);
-    cr_assert_eq(connlimit_take(l, g, false), ERR_LIMIT);
+        cr_assert_eq(connlimit_take(l, g, false, NOW), 0);
+    cr_assert_eq(connlimit_take(l, g, false, NOW), ERR_LIMIT);
     connlimit_established(l, g);
-    cr_assert_eq(connlimit_take(l, g, false), 0);
+    cr_assert_eq(connlimit_take(l, g, false, NOW), 0);
     for (ip_group other = 1; connlimit_pending(l) < CONNLIMIT_PENDING_MAX; other++)
-        cr_assert_eq(connlimit_take(l, other, false), 0);
-    cr_assert_eq(connlimit_take(l, 123456789, false), ERR_LIMIT, "in all");
+        cr_assert_eq(connlimit_take(l, other, false, NOW), 0);
+    cr_assert_eq(connlimit_take(l, 123456789, false, NOW), ERR_LIMIT, "in all");
+    connlimit_free(l);
+}
+
+/* A connection comes and is gone at once */
+static bool comes(struct connlimit *l, ip_group g, mono_ns now)
+{
+    if (connlimit_take(l, g, false, now) < 0)
+        return false;
+    connlimit_give(l, g, true);
+    return true;
+}
+
+Test(connlimit, who_comes_again_and_again)
+{
+    struct connlimit *l = connlimit_new(256, 16, 1);
+    unsigned taken = 0;
+    for (mono_ns now = NOW; now < NOW + 10 * MONO_S; now += MONO_MS)
+        taken += comes(l, 7, now);
+    cr_assert(taken >= 16 + 79 && taken <= 16 + 81, "16 at once and 8 a second, not %u", taken);
+    cr_assert_eq(connlimit_take(l, 7, true, NOW + 10 * MONO_S), 0, "we may dial him");
+    cr_assert(comes(l, 8, NOW + 10 * MONO_S), "somebody else may come");
+    cr_assert(comes(l, 7, NOW + 11 * MONO_S), "and he after a while");
+    connlimit_free(l);
+}
+
+/* A thousand addresses, each now and then; and those that come for the first time */
+Test(connlimit, a_crowd_that_comes_again_and_again)
+{
+    struct connlimit *l = connlimit_new(256, 16, 1);
+    unsigned taken = 0, strangers = 0;
+    ip_group next = 0;
+    for (mono_ns now = NOW; now < NOW + 20 * MONO_S; now += MONO_MS) {
+        bool came = comes(l, 1 + next++ % 1000, now);
+        taken += came && now >= NOW + 10 * MONO_S;
+        if (now >= NOW + 10 * MONO_S && now % (100 * MONO_MS) == 0)
+            strangers += comes(l, 1000000 + now / MONO_MS, now);
+    }
+    cr_assert(taken > 900 && taken < 1300, "128 a second of all, with those who are new, not %u", taken);
+    cr_assert_geq(strangers, 65, "of 100 that came for the first time, a quarter to places that are used, %u may", strangers);
     connlimit_free(l);
 }
 
