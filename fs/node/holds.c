@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/node/holds.h"
 
+#include "store/codec/dagpb.h"
 #include "store/content/hasher.h"
 
 #include <assert.h>
@@ -96,5 +97,19 @@ bool holds_take(struct holds *h, struct cid *ret)
     h->count--;
     if (p->count == 0)
         drop_newest(h);
+    return true;
+}
+
+bool holds_fold(struct holds *h, struct holds *ret_below, struct buf *node)
+{
+    struct cid cid;
+    if (h->count < h->folded + HOLDS_FOLD ||
+        !buf_try_reserve(node, HOLDS_FOLD * (8 + dagpb_link_size(2 + 2 + SHA256_SIZE, 0, 0))))
+        return false;
+    for (unsigned i = 0; i < HOLDS_FOLD && holds_take(h, &cid); i++) {
+        dagpb_add_link(node, &cid, SPAN_NONE, 0);
+        holds_add(ret_below, &cid);
+    }
+    h->folded = h->count + 1; /* the node's own comes next */
     return true;
 }

@@ -99,7 +99,7 @@ struct put {
     struct share_file *f;     /* NULL: a directory's block */
     struct editor_flight *fl; /* NULL: a parent */
     struct block *block;      /* a reference */
-    struct holds below;       /* of a directory's block: what need not be held when it is stored */
+    struct holds below;       /* of a directory's block, or one that folds holds: what need not be held when it is stored */
     bool failed;              /* counted in f->unstored */
     struct put *next;         /* mount.puts_failed */
 };
@@ -222,6 +222,19 @@ void share_put_give_up(struct mount *m)
     }
 }
 
+/* PUT_COST was charged. */
+static struct put *put_new(struct mount *m, struct share_file *f, struct block *take_b)
+{
+    struct put *p = MEM_NEW(struct put);
+    p->m = m;
+    p->f = f;
+    p->block = take_b;
+    m->flights++;
+    if (f)
+        f->away++;
+    return p;
+}
+
 static void put(struct put *p)
 {
     struct mount *m = p->m;
@@ -229,6 +242,27 @@ static void put(struct put *p)
     blockstore_hold(m->o.store, &p->block->cid);
     holds_add(p->f ? &p->f->holds : &m->dirs->holds, &p->block->cid);
     submit(p);
+}
+
+static void fold(struct share_file *f)
+{
+    struct buf node = BUF_INIT;
+    struct holds below = {0};
+    struct cid cid;
+    struct block *b = NULL;
+    if (holds_fold(&f->holds, &below, &node)) {
+        cid_of(&cid, CODEC_DAG_PB, buf_span(&node));
+        b = block_from(f->m->o.budget, BUDGET_STORE, &cid, buf_span(&node));
+    }
+    buf_done(&node);
+    if (!b) { /* the next ones are folded perhaps */
+        holds_move(&f->holds, &below);
+        return;
+    }
+    budget_take_always(f->m->o.budget, BUDGET_STORE, PUT_COST); /* a thousandth of what was written, which is charged */
+    struct put *p = put_new(f->m, f, b);
+    p->below = below;
+    put(p);
 }
 
 static void work(struct job *j)
@@ -246,20 +280,8 @@ static void on_hashed(struct mail *take_m, void *owner)
     editor_hashed(p->fl);
     struct share_file *f = p->f;
     put(p);
+    fold(f);
     pending_wake(f->m->pending, f);
-}
-
-/* PUT_COST was charged. */
-static struct put *put_new(struct mount *m, struct share_file *f, struct block *take_b)
-{
-    struct put *p = MEM_NEW(struct put);
-    p->m = m;
-    p->f = f;
-    p->block = take_b;
-    m->flights++;
-    if (f)
-        f->away++;
-    return p;
 }
 
 int share_put_leaf(struct share_file *f, struct editor_flight *fl)
@@ -272,6 +294,7 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl)
             work(&p->job);
         editor_hashed(fl);
         put(p);
+        fold(f);
         return 0;
     }
     p->job.mail.run = on_hashed;

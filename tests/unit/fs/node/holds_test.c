@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/node/holds.h"
 
+#include "store/codec/dagpb.h"
+
 #include <criterion/criterion.h>
 
 static struct cid number(unsigned i)
@@ -65,4 +67,53 @@ Test(holds, taken_and_added_in_turn)
         cr_assert(holds_take(&h, &c));
     add(&h, 100, 400);
     expect(&h, 0, 400);
+}
+
+/* A node that links to them is held in their place, whoever lets go of what */
+Test(holds, what_is_folded_is_linked_to)
+{
+    enum { N = 5000 };
+    struct holds h = {0};
+    unsigned folds = 0, linked = 0;
+    for (unsigned i = 0; i < N; i++) {
+        add(&h, i, i + 1);
+        struct buf node = BUF_INIT;
+        struct holds below = {0};
+        struct cid child, of_node;
+        if (holds_fold(&h, &below, &node)) {
+            folds++;
+            cr_assert_leq(buf_len(&node), 65536);
+            struct dagpb pb;
+            cr_assert_eq(dagpb_parse(buf_span(&node), &pb), 0);
+            struct dagpb_iter it = dagpb_iter(&pb);
+            struct dagpb_link link;
+            for (unsigned k = i + 1; dagpb_next(&it, &link); linked++) {
+                struct cid should = number(--k);
+                dagpb_link_cid(&link, &child);
+                cr_assert(cid_eq(&child, &should));
+            }
+            cr_assert_eq(below.count, HOLDS_FOLD);
+            for (unsigned k = i + 1 - HOLDS_FOLD; holds_take(&below, &child); k++) {
+                struct cid should = number(k);
+                cr_assert(cid_eq(&child, &should));
+            }
+            cid_of(&of_node, CODEC_DAG_PB, buf_span(&node));
+            holds_add(&h, &of_node);
+        }
+        buf_done(&node);
+        cr_assert_leq(h.count, HOLDS_FOLD + N / HOLDS_FOLD);
+    }
+    cr_assert_eq(folds, N / HOLDS_FOLD);
+    cr_assert_eq(linked, folds * HOLDS_FOLD);
+    cr_assert_eq(h.count, folds + N % HOLDS_FOLD);
+    struct holds other = {0};
+    holds_move(&other, &h);
+    add(&h, 0, HOLDS_FOLD - 1);
+    struct buf node = BUF_INIT;
+    struct holds below = {0};
+    cr_assert(!holds_fold(&h, &below, &node), "begun anew");
+    struct cid c;
+    while (holds_take(&h, &c) || holds_take(&other, &c))
+        ;
+    buf_done(&node);
 }
