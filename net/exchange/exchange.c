@@ -20,6 +20,7 @@ static void init_lists(struct exchange *x)
     TAILQ_INIT(&x->throttled);
     TAILQ_INIT(&x->serve);
     TAILQ_INIT(&x->paused);
+    TAILQ_INIT(&x->sharing);
     TAILQ_INIT(&x->resume);
     TAILQ_INIT(&x->answered);
     TAILQ_INIT(&x->loads_waiting);
@@ -56,6 +57,7 @@ struct exchange *exchange_new(const struct exchange_config *c, mono_ns now)
     cidmap_init(&x->sessions_by_root, key);
     tokens_init(&x->upload, c->upload_rate, now);
     tokens_init(&x->download, c->download_rate, now);
+    tokens_init(&x->shared, EXCHANGE_ITEMS_RATE, now);
     x->tick.kind = TIMER_TICK;
     return x;
 }
@@ -476,6 +478,7 @@ static void retry_all(struct exchange *x)
 {
     x->reads_short = false;
     recv_resume(x);
+    recv_share(x);
     serve_retry(x);
     fetch_retry(x);
     dag_wake(x);

@@ -38,7 +38,7 @@
 #define EXCHANGE_DAGS_MAX       256   /* WANT_DAG among them */
 #define EXCHANGE_PEER_WANTS_MAX 1024  /* wants a peer may have queued with us; the oldest unmet gives way */
 #define EXCHANGE_STREAMS_MAX    32    /* inbound streams per peer */
-#define EXCHANGE_ITEMS_RATE     50000 /* a second, per peer: wants, cancels, presences and blocks; what comes faster waits */
+#define EXCHANGE_ITEMS_RATE     50000 /* a second: what a peer names (wants, cancels, presences); all in vain. More waits */
 #define EXCHANGE_CHUNK_MAX      65536 /* most that one exchange_output gives */
 
 struct exchange;

@@ -208,6 +208,7 @@ void exchange_verified(struct exchange *x, uint64_t tag, struct block *take_b, i
             if (!p->ledger.blocks_received)
                 session_proved(x);
             p->ledger.blocks_received++;
+            recv_earned(p, true);
             p->ledger.bytes_received += take_b->len;
         }
         item_arrived(x, i, take_b, p);

@@ -129,6 +129,9 @@ bool out_pending(const struct exchange_peer *p);
 
 /* xrecv.c */
 void recv_resume(struct exchange *x);
+void recv_share(struct exchange *x); /* those whose turn it is go on */
+/* A block went to it, or came from it and was wanted; or (`block` false) it was asked for one, and will answer */
+void recv_earned(struct exchange_peer *p, bool block);
 void recv_expire(struct exchange *x, struct exchange_peer *p);
 mono_ns recv_deadline(const struct exchange_peer *p);
 void recv_forget_peer(struct exchange *x, struct exchange_peer *p);

@@ -4,7 +4,12 @@
  * part of the budget for all; and only as many blocks as it was asked for (credit). A block that does not grow for
  * BLOCK_IDLE is given up with its peer. What it names (wants, cancels, presences, blocks) is bounded too, by
  * EXCHANGE_ITEMS_RATE: they cost it next to nothing, and us a processor. Streams that we stopped reading (no memory, download
- * cap, that rate) wait in x->paused. */
+ * cap, that rate) wait in x->paused.
+ *
+ * That bound is a peer's, and there may be hundreds, each somebody new. So what is named in vain has the same bound for all of
+ * them together: each block that goes to a peer, or comes and was wanted, pays for EARNED of the items that it names, and what
+ * it was asked pays for the answer, so who transfers is never held up. The others take turns of SHARED_CHUNK bytes each
+ * (x->sharing): a hundred that flood make one who asks for the first time wait 0.2 s for each turn, until he gets a block. */
 #include "net/exchange/xstate.h"
 
 #include <stdlib.h>
@@ -17,7 +22,12 @@
 #define FORCED_MAX    4
 #define FORCED_LEAVES 8
 #define LOOK_AGAIN    MONO_S
-#define ITEMS_REST    1024 /* what a peer that named too much waits for: 20 ms at EXCHANGE_ITEMS_RATE */
+#define EARNED        8 /* items a block pays for: want-haves, a want, a cancel, with room for those that go in vain */
+#define EARNED_MAX    16384
+#define SHARED_CHUNK  4096 /* bytes that may be looked at in one turn, and their wants: */
+#define SHARED_ITEMS  100
+#define SHARED_TURNS  (10 * MONO_MS) /* until the next ones have theirs: five */
+#define ITEMS_REST    1024           /* what a peer that named too much waits for: 20 ms at EXCHANGE_ITEMS_RATE */
 
 struct exchange_stream *exchange_stream_opened(struct exchange *x, struct exchange_peer *p, void *owner)
 {
@@ -39,7 +49,9 @@ static void unpause(struct exchange *x, struct exchange_stream *s)
         TAILQ_REMOVE(&x->paused, s, wait_link);
     if (s->resumed)
         TAILQ_REMOVE(&x->resume, s, wait_link);
-    s->paused = s->resumed = false;
+    if (s->sharing)
+        TAILQ_REMOVE(&x->sharing, s, wait_link);
+    s->paused = s->resumed = s->sharing = false;
 }
 
 static void pause_stream(struct exchange *x, struct exchange_stream *s, mono_ns retry)
@@ -52,8 +64,7 @@ static void pause_stream(struct exchange *x, struct exchange_stream *s, mono_ns 
 
 static void resume_stream(struct exchange *x, struct exchange_stream *s)
 {
-    TAILQ_REMOVE(&x->paused, s, wait_link);
-    s->paused = false;
+    unpause(x, s);
     s->resumed = true;
     TAILQ_INSERT_TAIL(&x->resume, s, wait_link);
 }
@@ -64,11 +75,43 @@ void recv_resume(struct exchange *x)
         resume_stream(x, TAILQ_FIRST(&x->paused));
 }
 
+void recv_earned(struct exchange_peer *p, bool block)
+{
+    p->earned += block ? EARNED : 1;
+    p->earned = p->earned < EARNED_MAX ? p->earned : EARNED_MAX;
+}
+
+static void line_up(struct exchange *x, struct exchange_stream *s)
+{
+    unpause(x, s);
+    s->sharing = true;
+    TAILQ_INSERT_TAIL(&x->sharing, s, wait_link);
+    tick_soon(x, mono_after(x->now, SHARED_TURNS));
+}
+
+/* false: others are before it, or all have had what they may */
+static bool may_share(struct exchange *x, const struct exchange_stream *s)
+{
+    return s->granted || (TAILQ_EMPTY(&x->sharing) && tokens_room(&x->shared, 1, x->now));
+}
+
+void recv_share(struct exchange *x)
+{
+    size_t turns = tokens_room(&x->shared, EXCHANGE_ITEMS_RATE, x->now) / SHARED_ITEMS;
+    struct exchange_stream *s;
+    for (; turns && (s = TAILQ_FIRST(&x->sharing)); turns--) {
+        resume_stream(x, s);
+        s->granted = true;
+    }
+    if (!TAILQ_EMPTY(&x->sharing))
+        tick_soon(x, mono_after(x->now, SHARED_TURNS));
+}
+
 bool recv_paused_by_us(const struct exchange_peer *p)
 {
     const struct exchange_stream *s;
     TAILQ_FOREACH(s, &p->streams, link)
-    if (s->paused || s->resumed)
+    if (s->paused || s->resumed || s->sharing)
         return true;
     return false;
 }
@@ -188,15 +231,24 @@ int exchange_stream_data(struct exchange *x, struct exchange_stream *s, struct s
         pause_stream(x, s, tokens_when(&p->items, ITEMS_REST));
         return 0;
     }
-    size_t may = tokens_room(&x->download, in.len, now), items = 0;
+    bool room = true, blocks = bitswap_in_block(&s->reader);
+    if (!blocks && !p->earned && !may_share(x, s)) {
+        line_up(x, s);
+        return 0;
+    }
+    size_t allowed = tokens_room(&x->download, in.len, now), items = 0;
+    size_t may = s->granted && allowed > SHARED_CHUNK ? SHARED_CHUNK : allowed;
+    s->granted = false;
     struct span rest = span_sub(in, 0, may);
     struct bitswap_item it;
     int r;
-    bool room = true, blocks = bitswap_in_block(&s->reader);
     for (; room && (r = bitswap_read(&s->reader, &rest, &it)) == 1; items++) {
         blocks |= it.type == BITSWAP_BEGIN;
         room = take_item(x, s, &it);
     }
+    size_t paid = items < p->earned ? items : p->earned;
+    p->earned -= (unsigned)paid;
+    tokens_spend(&x->shared, items - paid);
     tokens_spend(&p->items, items); /* more than there were: the rest of what came at once is taken and owed */
     size_t used = may - rest.len;
     tokens_spend(&x->download, used);
@@ -211,6 +263,10 @@ int exchange_stream_data(struct exchange *x, struct exchange_stream *s, struct s
     }
     if (!room)
         pause_stream(x, s, now + PAUSE_RETRY);
+    else if (may < allowed && bitswap_in_block(&s->reader))
+        resume_stream(x, s);
+    else if (may < allowed)
+        line_up(x, s);
     else if (used < in.len)
         pause_stream(x, s, tokens_when(&x->download, TOKENS_BURST_MIN));
     return (int)used;

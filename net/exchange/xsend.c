@@ -172,6 +172,7 @@ static void add_ask(struct exchange_peer *p, struct ask *a, struct buf *list)
     a->sent = true;
     p->told_wants = true;
     p->credit++;
+    recv_earned(p, false);
     p->ledger.wants_sent++;
 }
 
@@ -262,6 +263,7 @@ static void compose_blocks(struct exchange *x, struct exchange_peer *p)
         m->part[i].block = t->block; /* and what it counts for: given back in message_release */
         t->block = NULL;
         p->ledger.blocks_sent++;
+        recv_earned(p, true);
         p->ledger.bytes_sent += m->part[i].block->len;
         serve_free(x, t);
     }

@@ -72,7 +72,8 @@ struct exchange_stream {
     void *owner;
     struct bitswap_reader reader;
     uint32_t generation;
-    bool paused, resumed; /* in x->paused, in x->resume */
+    bool paused, resumed, sharing; /* in x->paused, in x->resume, in x->sharing */
+    bool granted;                  /* it waited for its turn, and has it */
     bool waits_memory;
     bool forced;      /* its block was taken past the budget */
     mono_ns block_at; /* when the block being read last grew */
@@ -88,6 +89,7 @@ struct exchange_peer {
     struct streams streams;
     unsigned stream_count, malformed;
     struct tokens items; /* that it may name, EXCHANGE_ITEMS_RATE */
+    unsigned earned;     /* of them, those that blocks were moved for: they are not counted in x->shared */
     uint64_t partial;    /* bytes of blocks being read */
     int drop;            /* ERR_*: it is to go */
     bool drop_told;
@@ -136,6 +138,7 @@ struct exchange {
     mono_ns now; /* of the last call */
     bool stopping, offline;
     struct tokens upload, download;
+    struct tokens shared; /* items that peers name who have earned none */
     struct timerheap timers;
     struct timer tick; /* retries of what waits for memory or tokens */
     struct cidmap items, theirs, loads, stashes, sessions_by_root;
@@ -144,6 +147,7 @@ struct exchange {
     struct peers peers, open, ready, close, drop, throttled, serve;
     unsigned peer_count;
     struct streams paused, resume;
+    struct streams sharing; /* wait for their turn of x->shared */
     struct load_users answered;
     TAILQ_HEAD(, load) loads_waiting, loads_running;
     unsigned loads_running_count;

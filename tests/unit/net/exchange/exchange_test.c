@@ -9,6 +9,7 @@
 #include "tests/lib/short_memory.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #define NOW0 (1000 * MONO_S)
@@ -476,6 +477,111 @@ static void tell_wants(struct lone *l, const struct cid *cids, unsigned count)
     cr_assert_gt(tell(l, buf_span(&body)), 0);
     buf_done(&list);
     buf_done(&body);
+}
+
+/* ---- many that flood ---- */
+
+enum { FLOODERS = 20 };
+
+struct talker {
+    struct exchange_peer *p;
+    struct exchange_stream *s;
+    struct span message;
+    size_t at;
+    unsigned left; /* so many messages */
+};
+
+/* As the host does: until it is to wait */
+static void talk(struct lone *l, struct talker *t)
+{
+    for (int n = 1; t->left && n > 0;) {
+        n = exchange_stream_data(l->x, t->s, span_from(t->message, t->at), l->now);
+        cr_assert_geq(n, 0);
+        t->at += (size_t)n;
+        t->left -= t->at == t->message.len;
+        t->at %= t->message.len;
+    }
+}
+
+static void talk_for(struct lone *l, mono_ns time)
+{
+    struct exchange_action a;
+    for (mono_ns end = l->now + time; l->now < end; l->now = mono_min(exchange_deadline(l->x), end)) {
+        exchange_expire(l->x, l->now);
+        while (exchange_next(l->x, &a)) {
+            act(l, &a);
+            if (a.type == EXCHANGE_RESUME)
+                talk(l, a.owner);
+        }
+    }
+}
+
+static void talker_new(struct lone *l, struct talker *t, const struct cid *cids, unsigned count, struct buf *message)
+{
+    struct buf list = BUF_INIT, body = BUF_INIT;
+    for (unsigned i = 0; i < count; i++)
+        bitswap_add_entry(&list, &(struct bitswap_entry){&cids[i], 1, BITSWAP_WANT_BLOCK, false, true});
+    bitswap_add_wantlist(&body, buf_span(&list), false);
+    bitswap_add_message(message, buf_span(&body));
+    buf_done(&list);
+    buf_done(&body);
+    *t = (struct talker){.p = exchange_peer_added(l->x, t, EXCHANGE_CAPABLE, l->now), .message = buf_span(message)};
+    t->s = exchange_stream_opened(l->x, t->p, t);
+}
+
+static uint64_t named(struct lone *l, const struct talker *t)
+{
+    struct exchange_ledger g;
+    exchange_ledger(l->x, t->p, &g);
+    return g.wants_received;
+}
+
+Test(exchange, many_that_flood_share)
+{
+    static struct talker all[FLOODERS], honest;
+    static struct cid cids[1000];
+    struct buf messages[FLOODERS] = {0}, one = BUF_INIT;
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    for (unsigned i = 0; i < 1000; i++)
+        cids[i] = cid_number(i);
+    for (unsigned i = 0; i < FLOODERS; i++) {
+        talker_new(&l, &all[i], cids, 1000, &messages[i]);
+        all[i].left = UINT_MAX;
+        talk(&l, &all[i]);
+    }
+    talk_for(&l, 4 * MONO_S);
+    uint64_t sum = 0, least = UINT64_MAX;
+    for (unsigned i = 0; i < FLOODERS; i++) {
+        uint64_t n = named(&l, &all[i]);
+        sum += n;
+        least = n < least ? n : least;
+    }
+    uint64_t may = 4 * EXCHANGE_ITEMS_RATE + TOKENS_BURST_MIN;
+    cr_assert_leq(sum, may + 2000, "%u in all", (unsigned)sum);
+    cr_assert_geq(sum, may / 2, "%u in all", (unsigned)sum);
+    cr_assert_geq(least, sum / FLOODERS / 2, "one has named %u", (unsigned)least);
+
+    /* a newcomer has his turn soon, and once he is given blocks none of his wants waits */
+    struct cid here = hold(&l, span_str("a block that is here"));
+    talker_new(&l, &honest, &here, 1, &one);
+    honest.left = 1;
+    talk(&l, &honest);
+    cr_assert_eq(honest.left, 1, "it waits");
+    talk_for(&l, 100 * MONO_MS);
+    cr_assert_eq(honest.left, 0);
+    for (unsigned i = 0; i < 500; i++) {
+        honest.left = 1;
+        talk(&l, &honest);
+        cr_assert_eq(honest.left, 0, "%u", i);
+        struct exchange_action a;
+        while (exchange_next(l.x, &a))
+            act(&l, &a);
+    }
+    for (unsigned i = 0; i < FLOODERS; i++)
+        buf_done(&messages[i]);
+    buf_done(&one);
+    teardown(&l);
 }
 
 /* What is asked of a store that does not answer yet; the bytes that it may bring */
