@@ -37,7 +37,7 @@ endfunction()
 
 # ---- store ----
 p2p_library(store/base     WITH PkgConfig::SODIUM Threads::Threads)
-p2p_library(store/content  USES store/base WITH PkgConfig::CRYPTO)
+p2p_library(store/content  USES store/base WITH PkgConfig::CRYPTO PkgConfig::XXHASH)
 p2p_library(store/codec    USES store/base store/content WITH PkgConfig::CBOR)
 p2p_library(store/block    USES store/base store/content store/codec WITH PkgConfig::LMDB)
 p2p_library(store/unixfs   USES store/base store/content store/codec store/block)

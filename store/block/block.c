@@ -2,7 +2,7 @@
 #include "store/block/block.h"
 
 #include "store/block/chunkmem.h"
-#include "store/content/hasher.h"
+#include "store/content/checksum.h"
 
 #include <assert.h>
 #include <stdlib.h>

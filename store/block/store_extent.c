@@ -15,7 +15,7 @@
 #include "store/block/store_internal.h"
 
 #include "store/block/fault.h"
-#include "store/content/hasher.h"
+#include "store/content/checksum.h"
 
 #include <stdlib.h>
 

@@ -9,6 +9,7 @@
 #include "store/base/log.h"
 #include "store/block/store_internal.h"
 #include "store/codec/links.h"
+#include "store/content/checksum.h"
 #include "store/content/hasher.h"
 
 #include <sched.h>

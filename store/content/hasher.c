@@ -29,15 +29,8 @@ static const struct function functions[] = {
 #define FUNCTIONS       (sizeof functions / sizeof functions[0])
 #define FUNCTION_SHA256 0
 
-/* Each thread's; made at its first use */
-struct contexts {
-    EVP_MD_CTX *digest;
-    EVP_CIPHER_CTX *sum; /* has the key of checksum() */
-};
-
 static EVP_MD *digests[FUNCTIONS];
-static EVP_CIPHER *gcm;
-static pthread_key_t thread_contexts;
+static pthread_key_t thread_context; /* each thread's EVP_MD_CTX; made at its first use */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void must(bool ok)
@@ -46,12 +39,9 @@ static void must(bool ok)
         abort();
 }
 
-static void contexts_free(void *arg)
+static void context_free(void *arg)
 {
-    struct contexts *c = arg;
-    EVP_MD_CTX_free(c->digest);
-    EVP_CIPHER_CTX_free(c->sum);
-    free(c);
+    EVP_MD_CTX_free(arg);
 }
 
 static void fetch_all(void)
@@ -59,20 +49,16 @@ static void fetch_all(void)
     for (size_t i = 0; i < FUNCTIONS; i++)
         if (functions[i].name)
             must((digests[i] = EVP_MD_fetch(NULL, functions[i].name, NULL)) != NULL);
-    must((gcm = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL)) != NULL);
-    must(pthread_key_create(&thread_contexts, contexts_free) == 0);
+    must(pthread_key_create(&thread_context, context_free) == 0);
 }
 
-static struct contexts *contexts(void)
+static EVP_MD_CTX *context(void)
 {
-    static const uint8_t key[16];
     (void)pthread_once(&once, fetch_all); /* cannot fail with a valid once */
-    struct contexts *c = pthread_getspecific(thread_contexts);
+    EVP_MD_CTX *c = pthread_getspecific(thread_context);
     if (!c) {
-        c = MEM_NEW(struct contexts);
-        must((c->digest = EVP_MD_CTX_new()) && (c->sum = EVP_CIPHER_CTX_new()));
-        must(EVP_EncryptInit_ex2(c->sum, gcm, key, NULL, NULL) == 1);
-        must(pthread_setspecific(thread_contexts, c) == 0);
+        must((c = EVP_MD_CTX_new()) != NULL);
+        must(pthread_setspecific(thread_context, c) == 0);
     }
     return c;
 }
@@ -84,7 +70,7 @@ static void digest_one(size_t i, struct span data, uint8_t *out)
         must(crypto_generichash(out, functions[i].size, data.data, data.len, NULL, 0) == 0);
         return;
     }
-    EVP_MD_CTX *ctx = contexts()->digest;
+    EVP_MD_CTX *ctx = context();
     must(EVP_DigestInit_ex2(ctx, digests[i], NULL) == 1);
     must(EVP_DigestUpdate(ctx, data.data, data.len) == 1);
     must(EVP_DigestFinal_ex(ctx, out, NULL) == 1);
@@ -183,24 +169,4 @@ int hash_compute(uint64_t code, size_t digest_len, struct span data, struct buf 
     buf_add_uvarint(out, result.len);
     buf_add_span(out, result);
     return 0;
-}
-
-/* ---- sums ---- */
-
-uint64_t checksum(struct span data)
-{
-    static const uint8_t nonce[12];
-    uint8_t tag[8], none[16];
-    int len;
-    EVP_CIPHER_CTX *ctx = contexts()->sum;
-    assert(data.len <= UINT32_C(1) << 30);
-    must(EVP_EncryptInit_ex2(ctx, NULL, NULL, nonce, NULL) == 1);
-    if (data.len)
-        must(EVP_EncryptUpdate(ctx, NULL, &len, data.data, (int)data.len) == 1);
-    must(EVP_EncryptFinal_ex(ctx, none, &len) == 1);
-    must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof tag, tag) == 1);
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < sizeof tag; i++)
-        sum = sum << 8 | tag[i];
-    return sum;
 }

@@ -26,10 +26,4 @@ int hash_verify(const struct cid *cid, struct span data);
 /* The multihash of data with that function, appended. 0 or ERR_UNSUPPORTED. `digest_len` 0: the function's own length. */
 int hash_compute(uint64_t code, size_t digest_len, struct span data, struct buf *out);
 
-/* A cheap sum against rot: did the disk give back what it was given? Not against anybody who wants to deceive; for that a block
- * has its hash. A quarter of what SHA-256 costs where the processor has instructions for both. GMAC (NIST SP 800-38D, AES-128,
- * key and nonce all zero) cut to its first 64 bits: of what OpenSSL has, it is what processors do fastest, and a change that it
- * does not see is one in 2^64. Sums are kept on disks: the function cannot be changed. Up to 2^30 bytes. */
-uint64_t checksum(struct span data);
-
 #endif
