@@ -284,6 +284,15 @@ static size_t pull_bytes(struct tcp_conn *c)
     return c->hurry_until ? HURRY_BYTES : PULL_BYTES;
 }
 
+/* What the connection kept is out: its memory is the scratch buffer again, when there is no other. A busy connection would
+ * else map and unmap it every other time. */
+static void give_out(struct tcp_conn *c)
+{
+    if (!c->tcp->scratch.cap)
+        swap_bufs(&c->out, &c->tcp->scratch);
+    buf_done(&c->out);
+}
+
 static void write_some(struct tcp_conn *c)
 {
     struct tcp *t = c->tcp;
@@ -291,7 +300,7 @@ static void write_some(struct tcp_conn *c)
     c->blocked = false;
     if (!send_buf(c, &c->out))
         return;
-    buf_done(&c->out);
+    give_out(c);
     for (size_t total = 0; total < FLUSH_BYTES;) {
         buf_clear(&t->scratch);
         if (!buf_try_reserve(&t->scratch, most))
