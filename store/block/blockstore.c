@@ -225,6 +225,9 @@ static int apply_nested(struct store_op *op, struct store_txn *txn)
 {
     struct totals before = txn->t;
     MDB_txn *outer = txn->mdb;
+    int flushed = segments_flush(txn->bs->segments); /* the big blocks of those before it, whose loss would pass for its own */
+    if (flushed)
+        return txn->hard = flushed;
     int rc = fault_point();
     if (rc == 0)
         rc = mdb_txn_begin(txn->bs->env.mdb, outer, 0, &txn->mdb);
@@ -236,6 +239,7 @@ static int apply_nested(struct store_op *op, struct store_txn *txn)
     if (r == 0 && txn->hard)
         r = txn->hard;
     if (r < 0) {
+        segments_forget(txn->bs->segments);
         mdb_txn_abort(txn->mdb);
         txn->t = before;
         txn->hard = 0; /* the parent is sound: only the child failed */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Operations that share a transaction: what one of them meets must not become another's loss, nor a pass of collection that
+ * happens to be under way. */
+#include "store_fixture.h"
+
+#include <criterion/criterion.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#define MIB 1048576u
+
+static void ignore_mail(struct mail *m, void *owner)
+{
+    (void)m;
+    (void)owner;
+}
+
+/* ---- a group that is gathered behind a gate ---- */
+
+struct gate_op {
+    struct store_op op;
+    sem_t entered, go;
+};
+
+static int gate_apply(struct store_op *op, struct store_txn *txn)
+{
+    (void)txn;
+    sem_post(&((struct gate_op *)op)->entered);
+    sem_wait(&((struct gate_op *)op)->go);
+    return 0;
+}
+
+static void gate_shut(struct gate_op *g, struct blockstore *bs, struct mailbox *mb)
+{
+    g->op = (struct store_op){.mail.run = ignore_mail, .apply = gate_apply, .reply = mb};
+    sem_init(&g->entered, 0, 0);
+    sem_init(&g->go, 0, 0);
+    blockstore_submit(bs, &g->op);
+    sem_wait(&g->entered);
+}
+
+/* Fails after it wrote: every operation of its group is applied in a nested transaction then. */
+static int spoil_apply(struct store_op *op, struct store_txn *txn)
+{
+    (void)op;
+    struct block *b = raw_block(1000, 100);
+    int r = store_txn_put(txn, &b->cid, block_span(b), NULL);
+    block_unref(b);
+    return r ? r : ERR_EXISTS;
+}
+
+static void simple_put(struct simple_op *s, struct blockstore *bs, struct mailbox *mb, const struct block *b)
+{
+    *s = (struct simple_op){.op = {.mail.run = ignore_mail, .apply = simple_apply, .reply = mb, .cost = b->len},
+                            .kind = DO_PUT,
+                            .cid = &b->cid,
+                            .data = block_span(b),
+                            .sum = &b->sum};
+    blockstore_submit(bs, &s->op);
+}
+
+/* Big blocks are gathered. The disk refuses them when a later one is added: it is not only that one's failure. */
+Test(store_group, nobody_is_told_that_what_was_only_gathered_is_stored)
+{
+    enum { FIRST = 8 };
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    for (unsigned i = 0; i < FIRST; i++) {
+        struct block *b = raw_block(i, MIB);
+        cr_assert_eq(do_put(bs, b), 0);
+        block_unref(b);
+    }
+    struct mailbox *mb = mailbox_new(64, NULL);
+    struct block *whole = raw_block(100, MIB), *odd = raw_block(101, MIB - 100); /* which is not left gathered */
+    struct gate_op gate;
+    struct simple_op first, second;
+    struct store_op spoil = {.mail.run = ignore_mail, .apply = spoil_apply, .reply = mb};
+    gate_shut(&gate, bs, mb);
+    simple_put(&first, bs, mb, whole);
+    blockstore_submit(bs, &spoil);
+    simple_put(&second, bs, mb, odd);
+    struct rlimit before, full;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    full = (struct rlimit){(rlim_t)FIRST * MIB, before.rlim_max}; /* the segment is so long, LMDB's file is not */
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &full), 0);
+    sem_post(&gate.go);
+    for (int n = 0; n < 4;) {
+        (void)mailbox_wait(mb, MONO_NEVER);
+        n += (int)mailbox_run(mb, 64);
+    }
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    cr_assert_eq(spoil.result, ERR_EXISTS);
+    cr_assert_neq(second.op.result, 0);
+    cr_assert_eq(first.op.result == 0, has(bs, &whole->cid), "it was answered %s", err_name(first.op.result));
+    cr_assert_eq(do_put(bs, whole), 0);
+    cr_assert_eq(do_put(bs, odd), 0);
+    cr_assert(has(bs, &whole->cid) && has(bs, &odd->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    mailbox_free(mb);
+    block_unref(whole);
+    block_unref(odd);
+    folder_remove(&f);
+}
