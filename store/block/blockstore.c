@@ -253,10 +253,19 @@ static int apply_nested(struct store_op *op, struct store_txn *txn)
     return txn->hard;
 }
 
-/* ERR_QUOTA for want of room that an eviction may make: not tried yet, and there is something to evict. */
-static bool may_make_room(struct blockstore *bs, struct store_op *op, const struct store_txn *txn)
+/* ERR_QUOTA for want of room that an eviction may make: not tried yet, and there is something to evict. One that is under way
+ * for something else is waited for only until this has its room. */
+static bool make_room(struct blockstore *bs, struct store_op *op, const struct store_txn *txn)
 {
-    return txn->need > 0 && op != bs->room_made_for && txn->need <= txn->t.bytes - txn->t.live_bytes && !bs->evict.active;
+    if (txn->need == 0 || op == bs->room_made_for || txn->need > txn->t.bytes - txn->t.live_bytes)
+        return false;
+    bs->room_wanted = true;
+    bs->room_below = bs->evict.active ? txn->t.bytes - txn->need : 0;
+    if (!bs->evict.active) {
+        evict_begin(bs, evict_quota_target(bs, txn->t.bytes - txn->need));
+        bs->room_made_for = op;
+    }
+    return true;
 }
 
 /* 0; ERR_AGAIN: start again (careful is set, or the group was cut); a hard error. The transaction is the caller's. */
@@ -277,10 +286,7 @@ static int apply_group(struct blockstore *bs, struct store_txn *txn)
         bool undone = r >= 0 || bs->careful || !txn->wrote;
         txn->wrote = wrote_before || (txn->wrote && !(r < 0 && bs->careful));
         op->result = r < 0 ? r : 0;
-        if (r == ERR_QUOTA && may_make_room(bs, op, txn)) {
-            evict_begin(bs, evict_quota_target(bs, txn->t.bytes - txn->need));
-            bs->room_made_for = op;
-            bs->room_wanted = true;
+        if (r == ERR_QUOTA && make_room(bs, op, txn)) {
             opqueue_put_back(bs, i);
             return undone ? 0 : ERR_AGAIN;
         }
@@ -391,6 +397,7 @@ static bool free_disk(struct blockstore *bs, struct store_op *op)
         uint64_t room = 2 * (uint64_t)op->cost + GROUP_BYTES_LEAST;
         evict_begin(bs, bs->t.bytes > room ? bs->t.bytes - room : 0);
         bs->room_wanted = true;
+        bs->room_below = 0;
     } else {
         settle_freed(bs);
     }
@@ -541,6 +548,8 @@ static void work(struct blockstore *bs)
     hold_written(bs->holds);
     atomic_fetch_add(&bs->stats.evicted_blocks, bs->evict.blocks - before.blocks);
     atomic_fetch_add(&bs->stats.evicted_bytes, bs->evict.bytes - before.bytes);
+    if (bs->t.bytes <= bs->room_below)
+        bs->room_wanted = false;
     if (bs->evict.active && bs->evict.finished) {
         if (atomic_load(&bs->stats.fault) != 0 || bs->group_most == 1)
             settle_freed(bs);

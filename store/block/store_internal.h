@@ -185,7 +185,8 @@ struct blockstore {
     unsigned group_most;            /* halves and more when a commit fails, doubles when one succeeds */
     size_t group_bytes_most;        /* of a group's data; and of the pages of a transaction */
     struct store_op *room_made_for; /* for this one eviction has been tried */
-    bool room_wanted;               /* the first pending operation waits for the eviction */
+    bool room_wanted;               /* the first pending operation waits for the eviction, … */
+    uint64_t room_below;            /* … until no more bytes than these are held, or until its end */
     bool careful;                   /* the present group: every operation in a nested transaction */
     struct hold_table *holds;
     struct evict evict;

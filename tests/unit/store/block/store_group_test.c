@@ -11,6 +11,13 @@
 
 #define MIB 1048576u
 
+static void was_put(void *arg, struct block *b, int result)
+{
+    (void)b;
+    cr_assert_eq(result, 0);
+    sem_post(arg);
+}
+
 static void ignore_mail(struct mail *m, void *owner)
 {
     (void)m;
@@ -104,5 +111,50 @@ Test(store_group, nobody_is_told_that_what_was_only_gathered_is_stored)
     mailbox_free(mb);
     block_unref(whole);
     block_unref(odd);
+    folder_remove(&f);
+}
+
+/* ---- a put that finds the store full while a pass is under way ---- */
+
+#define CACHED 8000
+#define SMALL  1000
+
+static void put_cached(struct blockstore *bs)
+{
+    sem_t done;
+    sem_init(&done, 0, 0);
+    for (unsigned i = 0; i < CACHED; i++)
+        blockstore_put(bs, raw_block(i, SMALL), NULL, was_put, &done);
+    for (unsigned i = 0; i < CACHED; i++)
+        sem_wait(&done);
+    sem_destroy(&done);
+}
+
+Test(store_group, a_put_waits_for_the_room_that_a_collection_makes)
+{
+    struct folder f;
+    struct blockstore *bs;
+    struct why why = {""};
+    struct budget *budget = budget_new(BUDGET_MIN); /* so that the pass takes many transactions */
+    folder_make(&f);
+    struct blockstore_options o = {.dir = f.path, .quota_bytes = (uint64_t)CACHED * SMALL, .budget = budget};
+    cr_assert_eq(blockstore_open(&bs, &o, &why), 0, "%s", why.text);
+    put_cached(bs);
+    struct mailbox *mb = mailbox_new(8, NULL);
+    struct waited w = {.done = false};
+    struct blockstore_stats s;
+    blockstore_collect(bs, mb, on_collected, &w);
+    do
+        blockstore_stats(bs, &s);
+    while (s.evicted_blocks == 0); /* it has begun, and has far to go */
+    struct block *b = raw_block(CACHED, BLOCK_MAX);
+    cr_assert_eq(do_put(bs, b), 0, "there is nothing that has to stay");
+    wait_mail(mb, &w.done);
+    cr_assert_eq(w.collected.blocks, CACHED);
+    cr_assert(has(bs, &b->cid));
+    blockstore_close(bs);
+    block_unref(b);
+    mailbox_free(mb);
+    budget_free(budget);
     folder_remove(&f);
 }
