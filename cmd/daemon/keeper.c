@@ -3,6 +3,7 @@
 
 #include "store/block/pin.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <uthash.h>
@@ -195,9 +196,9 @@ bool keeper_progress(const struct keeper *k, const struct cid *cid, struct keep_
     if (!e || e->held)
         return false;
     *ret = (struct keep_progress){.fetching = e->want != NULL, .failure = e->failure};
-    if (e->want) { /* the engine counts while it runs; a torn read is a wrong figure for a moment */
-        ret->blocks = __atomic_load_n(&e->want->want.blocks, __ATOMIC_RELAXED);
-        ret->bytes = __atomic_load_n(&e->want->want.bytes, __ATOMIC_RELAXED);
+    if (e->want) {
+        ret->blocks = atomic_load_explicit(&e->want->want.blocks, memory_order_relaxed);
+        ret->bytes = atomic_load_explicit(&e->want->want.bytes, memory_order_relaxed);
     }
     return true;
 }

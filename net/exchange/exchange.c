@@ -572,8 +572,8 @@ void exchange_progress(const struct exchange *x, const struct want *w, struct ex
         return;
     }
     const struct dag *d = waiter->dag;
-    ret->blocks = d->blocks;
-    ret->bytes = d->bytes;
+    ret->blocks = w->blocks;
+    ret->bytes = w->bytes;
     ret->held = d->held;
     ret->queued = d->frontier_count + d->use_count + d->paused_count;
     const struct dag_use *u;

@@ -17,6 +17,7 @@
 #include "store/codec/links.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define DAG_WINDOW       512 /* blocks asked for at a time */
@@ -224,8 +225,9 @@ void dag_use_held(struct exchange *x, struct dag_use *u, struct block *b, struct
 void dag_use_arrived(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash)
 {
     (void)x;
-    u->dag->blocks++;
-    u->dag->bytes += b->len;
+    struct want *w = u->dag->waiter->want;
+    atomic_fetch_add_explicit(&w->blocks, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->bytes, b->len, memory_order_relaxed);
     use_links(u, b);
     use_wait_stored(u, stash);
 }
@@ -316,8 +318,6 @@ void dag_free(struct exchange *x, struct dag *d)
 void dag_end(struct exchange *x, struct dag *d, int result)
 {
     struct waiter *w = d->waiter;
-    w->want->blocks = d->blocks;
-    w->want->bytes = d->bytes;
     dag_free(x, d);
     want_settle(x, w, result, NULL);
 }

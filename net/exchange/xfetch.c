@@ -331,8 +331,8 @@ void want_settle(struct exchange *x, struct waiter *waiter, int result, struct b
     w->result = result;
     w->block = block ? block_ref(block) : NULL;
     if (w->kind == WANT_BLOCK && block) {
-        w->blocks = 1;
-        w->bytes = block->len;
+        atomic_store_explicit(&w->blocks, 1, memory_order_relaxed);
+        atomic_store_explicit(&w->bytes, block->len, memory_order_relaxed);
     }
     w->mail.next = NULL;
     *x->settled_end = &w->mail;
@@ -347,7 +347,8 @@ static struct waiter *waiter_new(struct exchange *x, struct want *w)
     waiter->timer.kind = TIMER_WAITER;
     w->engine = waiter;
     w->block = NULL;
-    w->blocks = w->bytes = 0;
+    atomic_store_explicit(&w->blocks, 0, memory_order_relaxed);
+    atomic_store_explicit(&w->bytes, 0, memory_order_relaxed);
     atomic_store(&w->heard, 0);
     x->want_count++;
     timer_set(&x->timers, &waiter->timer, w->deadline);

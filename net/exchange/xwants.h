@@ -182,7 +182,7 @@ struct dag {
     struct load_user expand;    /* … it is being read */
     uint64_t *seen;             /* direct-mapped: hashes of what was issued lately */
     size_t seen_size;
-    uint64_t blocks, bytes, held;
+    uint64_t held;
 };
 TAILQ_HEAD(dags, dag);
 

@@ -39,7 +39,8 @@ struct want {
     /* the answer */
     int result;               /* 0, ERR_TIMEOUT, ERR_UNREACHABLE, ERR_OFFLINE, ERR_VERIFY, ERR_CANCELLED, ERR_NO_SPACE … */
     struct block *block;      /* WANT_BLOCK: one reference, the asker's; may be NULL when it is in the store already */
-    uint64_t blocks, bytes;   /* WANT_DAG: fetched so far (also while it runs, see want_port.progress) */
+    /* WANT_DAG: fetched so far. As `heard`: also while it runs; two figures, perhaps of two moments. */
+    _Atomic uint64_t blocks, bytes;
 
     void *engine;             /* the engine's; NULL when posted */
 };

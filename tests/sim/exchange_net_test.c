@@ -126,6 +126,7 @@ Test(exchange_net, peer_leaves_and_returns)
         cr_assert(!w->settled);
         size_t before = simnet_count(n, b);
         cr_assert_gt(before, 10);
+        cr_assert_geq(w->want.blocks, before, "it is told while it runs");
         simnet_unlink(n, a, b);
         simnet_run(n, 5 * MONO_S);
         simnet_link(n, a, b, &wan);
