@@ -64,7 +64,9 @@ void text_stream_remote(struct mount *m, struct span key, struct buf *out)
 {
     const struct stream_row *s = streams_number(m, key);
     const struct conversation *c = conversation_find(m, key);
-    const char *dialed = c ? conversation_remote(c) : NULL; /* connected a moment ago: not in the table yet */
+    const char *dialed = c ? conversation_remote(c) : NULL;
+    if (s && dialed && strncmp(s->remote, dialed, strlen(dialed)) != 0)
+        s = NULL; /* what was refused before, under the same number: that this is connected is told in a moment */
     buf_printf(out, "%s\n", s ? s->remote : dialed ? dialed : "-");
 }
 
