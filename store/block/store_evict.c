@@ -5,28 +5,34 @@
  * worked off; so a block with no count is one that nobody needs. Blocks that are held in this sense move to the end. */
 #include "store/block/store_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 
 /* ---- holds ---- */
 
-#define HOLD_BUCKETS 1024
+#define HOLD_BUCKETS 16384
 
 struct hold {
     struct hold *next;
+    TAILQ_ENTRY(hold) by_table; /* in `wrong`, when it is */
     struct cid cid;
     uint64_t count;
-    bool written, writing; /* it has a count in the held lane; that changes with the commit under way */
+    bool written; /* it has a count in the held lane */
 };
 
 struct hold_table {
     struct hold *buckets[HOLD_BUCKETS];
-    size_t unwritten; /* entries whose count in the held lane is not what it should be */
-    bool writing;     /* hold_write_down has run, its commit has not */
+    TAILQ_HEAD(, hold) wrong; /* whose count in the held lane is not what it should be */
+    bool writing;             /* a transaction is under way that has written the first of these down, … */
+    struct hold *at;          /* … those before this one; NULL: all */
 };
 
 struct hold_table *hold_table_new(void)
 {
-    return MEM_NEW(struct hold_table);
+    struct hold_table *h = MEM_NEW(struct hold_table);
+    TAILQ_INIT(&h->wrong);
+    return h;
 }
 
 struct hold_table *hold_table_free(struct hold_table *h)
@@ -42,17 +48,34 @@ struct hold_table *hold_table_free(struct hold_table *h)
     return NULL;
 }
 
+/* Where it is in its bucket, or would be */
+static struct hold **place_of(struct hold_table *h, const struct cid *cid)
+{
+    struct hold **at = &h->buckets[cid_mix(cid) % HOLD_BUCKETS];
+    while (*at && !cid_eq(&(*at)->cid, cid))
+        at = &(*at)->next;
+    return at;
+}
+
 static bool is_right(const struct hold *e)
 {
     return e->written == (e->count > 0);
 }
 
+static void drop_if_idle(struct hold **at)
+{
+    struct hold *e = *at;
+    if (e->count > 0 || e->written)
+        return;
+    *at = e->next;
+    free(e);
+}
+
 void hold_change(struct hold_table *h, const struct cid *cid, int delta)
 {
-    struct hold **at = &h->buckets[cid_mix(cid) % HOLD_BUCKETS];
-    while (*at && !cid_eq(&(*at)->cid, cid))
-        at = &(*at)->next;
+    struct hold **at = place_of(h, cid);
     struct hold *e = *at;
+    assert(!h->writing);
     if (!e) {
         if (delta < 0) /* an unhold without its hold would be our mistake; it must not protect less */
             return;
@@ -60,34 +83,31 @@ void hold_change(struct hold_table *h, const struct cid *cid, int delta)
         e->cid = *cid;
         *at = e;
     }
-    h->unwritten -= !is_right(e);
+    bool was_right = is_right(e);
     if (delta > 0)
         e->count++;
     else if (e->count > 0)
         e->count--;
-    if (e->count == 0 && !e->written) {
-        *at = e->next;
-        free(e);
-        return;
-    }
-    h->unwritten += !is_right(e);
+    if (was_right && !is_right(e))
+        TAILQ_INSERT_TAIL(&h->wrong, e, by_table);
+    else if (!was_right && is_right(e))
+        TAILQ_REMOVE(&h->wrong, e, by_table);
+    drop_if_idle(at);
 }
 
 int hold_write_down(struct hold_table *h, struct store_txn *txn)
 {
-    if (h->writing || h->unwritten == 0) /* the steps before this one, of the same transaction, wrote them */
-        return 0;
+    if (!h->writing)
+        h->at = TAILQ_FIRST(&h->wrong);
     h->writing = true;
-    for (size_t i = 0; i < HOLD_BUCKETS; i++)
-        for (struct hold *e = h->buckets[i]; e; e = e->next) {
-            e->writing = !is_right(e);
-            if (!e->writing)
-                continue;
-            int r = row_count(txn, &e->cid, LANE_HELD, e->written ? -1 : 1, false);
-            if (r && !(r == ERR_CORRUPT && txn->hard == 0)) /* a count that is not there needs no taking back */
-                return r;
-        }
-    return 0;
+    for (; h->at; h->at = TAILQ_NEXT(h->at, by_table)) {
+        if (store_txn_full(txn))
+            return 0;
+        int r = row_count(txn, &h->at->cid, LANE_HELD, h->at->written ? -1 : 1, false);
+        if (r && !(r == ERR_CORRUPT && txn->hard == 0)) /* a count that is not there needs no taking back */
+            return r;
+    }
+    return 1;
 }
 
 void hold_not_written(struct hold_table *h)
@@ -100,38 +120,26 @@ void hold_written(struct hold_table *h)
     if (!h->writing)
         return;
     h->writing = false;
-    for (size_t i = 0; i < HOLD_BUCKETS; i++)
-        for (struct hold **at = &h->buckets[i]; *at;) {
-            struct hold *e = *at;
-            if (e->writing) {
-                e->written = !e->written;
-                e->writing = false;
-                h->unwritten--;
-            }
-            if (e->count == 0 && !e->written) {
-                *at = e->next;
-                free(e);
-            } else {
-                at = &e->next;
-            }
-        }
+    for (struct hold *e; (e = TAILQ_FIRST(&h->wrong)) != h->at;) {
+        TAILQ_REMOVE(&h->wrong, e, by_table);
+        e->written = !e->written;
+        drop_if_idle(place_of(h, &e->cid));
+    }
 }
 
 void hold_forget_written(struct hold_table *h)
 {
-    h->unwritten = 0;
     h->writing = false;
+    TAILQ_INIT(&h->wrong);
     for (size_t i = 0; i < HOLD_BUCKETS; i++)
-        for (struct hold **at = &h->buckets[i]; *at;) {
-            struct hold *e = *at;
-            e->written = e->writing = false;
+        for (struct hold **at = &h->buckets[i], *e; (e = *at) != NULL;) {
+            e->written = false;
             if (e->count == 0) {
-                *at = e->next;
-                free(e);
-            } else {
-                h->unwritten++;
-                at = &e->next;
+                drop_if_idle(at);
+                continue;
             }
+            TAILQ_INSERT_TAIL(&h->wrong, e, by_table);
+            at = &e->next;
         }
 }
 
@@ -231,8 +239,9 @@ int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks)
     if (bs->evict.until == 0) /* not earlier: touches that were noted before the pass have moved their blocks by now */
         bs->evict.until = txn->t.stamp;
     int r = hold_write_down(bs->holds, txn);
-    if (r == 0)
-        r = cascade_step(txn, blocks * 16);
+    if (r <= 0)
+        return r;
+    r = cascade_step(txn, blocks * 16);
     if (r < 0 || txn->t.pending[LANE_LIVE] > 0 || txn->t.pending[LANE_HELD] > 0)
         return r < 0 ? r : 0;
     for (unsigned i = 0; i < blocks; i++) {

@@ -15,7 +15,8 @@ struct hold_table;
 struct hold_table *hold_table_new(void);
 struct hold_table *hold_table_free(struct hold_table *h);
 void hold_change(struct hold_table *h, const struct cid *cid, int delta);
-/* What changed since, into the held lane, once a transaction: none changes while one is under way. */
+/* What changed since, into the held lane, each once: none changes while a transaction is under way. 1: all; 0: the transaction
+ * is full, the rest is for the next one; or an error. */
 int hold_write_down(struct hold_table *h, struct store_txn *txn);
 void hold_written(struct hold_table *h);        /* … was committed */
 void hold_not_written(struct hold_table *h);    /* … failed */

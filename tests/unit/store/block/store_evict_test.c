@@ -4,6 +4,7 @@
 #include "tests/unit/store/block/store_fixture.h"
 
 #include "store/base/log.h"
+#include "store/block/store_internal.h"
 
 #include <criterion/criterion.h>
 
@@ -60,5 +61,48 @@ Test(store_evict, an_ended_hold_is_taken_back_once)
     block_unref(leaf);
     block_unref(parent);
     block_unref(wide);
+    folder_remove(&f);
+}
+
+struct write_op {
+    struct store_op op;
+    struct hold_table *holds;
+    int all;
+};
+
+static int write_apply(struct store_op *op, struct store_txn *txn)
+{
+    struct write_op *w = (struct write_op *)op;
+    w->all = hold_write_down(w->holds, txn);
+    return w->all < 0 ? w->all : 0;
+}
+
+/* Of a file of terabytes there is one for each MiB. */
+Test(store_evict, many_holds_are_written_down_in_several_transactions)
+{
+    struct folder f;
+    struct why why = {""};
+    struct blockstore *bs;
+    struct budget *budget = budget_new(BUDGET_MIN);
+    folder_make(&f);
+    cr_assert_eq(blockstore_open(&bs, &(struct blockstore_options){.dir = f.path, .budget = budget}, &why), 0, "%s", why.text);
+    struct hold_table *holds = hold_table_new();
+    for (uint32_t i = 0; i < 20000; i++) {
+        struct cid cid;
+        cid_of(&cid, CODEC_RAW, span_of(&i, sizeof i));
+        hold_change(holds, &cid, 1);
+    }
+    unsigned rounds = 0;
+    struct write_op w = {.op.apply = write_apply, .holds = holds};
+    while (w.all != 1 && rounds++ < 100) {
+        cr_assert_eq(blockstore_do(bs, &w.op), 0);
+        hold_written(holds);
+    }
+    cr_assert(rounds > 1 && rounds < 100, "%u", rounds);
+    cr_assert_eq(blockstore_do(bs, &w.op), 0);
+    cr_assert_eq(w.all, 1, "nothing changed since");
+    blockstore_close(bs);
+    hold_table_free(holds);
+    budget_free(budget);
     folder_remove(&f);
 }
