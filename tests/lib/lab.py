@@ -12,6 +12,8 @@ exec` would also make a private mount namespace, in which a FUSE mount hides fro
 """
 import contextlib, itertools, json, os, pathlib, select, shutil, signal, socket, subprocess, sys, tempfile, time, unittest
 
+import solo
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 P2P = os.environ.get("P2P_BIN", str(SOURCE / "build" / "release" / "p2p"))
 WAN = os.environ.get("WAN_BIN", str(pathlib.Path(P2P).parent / "tests" / "wan"))
@@ -296,9 +298,12 @@ class Lab:
                 p.wait()
         for n in self.nodes:
             n.clean()
+        races = "".join(solo.races(n.home / "log") for n in self.nodes)
         for name in [self.name(i) for i in range(1, self.count + 1)] + [self.name("br")]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
         shutil.rmtree(self.dir, ignore_errors=True)
+        if races:
+            raise AssertionError(races)
 
 
 class Loopback(Lab):

@@ -27,6 +27,13 @@ def need(shim=True):
         raise unittest.SkipTest("needs DISK_SHIM_LIB")
 
 
+def races(log):
+    """The first report of ThreadSanitizer in a node's log, "" without: the node goes on, so that its end does not tell."""
+    text = log.read_text(errors="replace")
+    at = text.find("WARNING: ThreadSanitizer")
+    return text[at:at + 5000] if at >= 0 else ""
+
+
 class Refused(Exception):
     """The node answered a control request with an error."""
 
@@ -113,7 +120,10 @@ class Solo:
         subprocess.run(["umount", "-l", str(self.mount)], stderr=subprocess.DEVNULL)
         self.log.close()
         self.disk.close()
+        found = races(self.home / "log")
         shutil.rmtree(self.home, ignore_errors=True)
+        if found:
+            raise AssertionError(found)
 
     def tail(self):
         return "".join((self.home / "log").read_text(errors="replace").splitlines(True)[-20:])
