@@ -243,6 +243,25 @@ static int text_bytes(struct span text, struct buf *out, bool *ret_v0)
     return *ret_v0 ? base58btc_decode(out, text) : multibase_decode(out, text);
 }
 
+/* What is wrong with a text that cannot be decoded */
+static int text_fault(struct span text, const char *shown, bool v0, struct why *why)
+{
+    char base = v0 ? 'z' : text.len ? (char)text.data[0] : 0;
+    size_t at = multibase_foreign(base, span_from(text, !v0)) + !v0;
+    if (!multibase_has(base) && text.len > 1 && text.data[0] == 'Q' && text.data[1] == 'm')
+        return why_set(why, ERR_INVALID, "'%s' is not a CID: with Qm in front it has %d characters, and this has %zu", shown,
+                       V0_TEXT_LEN, text.len);
+    if (!multibase_has(base))
+        return why_set(why, ERR_INVALID, "'%s' is not a CID: it is in no base we know", shown);
+    if (at < text.len && text.data[at] > 0x20 && text.data[at] < 0x7f)
+        return why_set(why, ERR_INVALID, "'%s' is not a CID: its character %zu, '%c', is not of its base", shown, at + 1,
+                       text.data[at]);
+    if (at < text.len)
+        return why_set(why, ERR_INVALID, "'%s' is not a CID: its character %zu is not of its base", shown, at + 1);
+    return why_set(why, ERR_INVALID, "'%s' is not a CID: it is %s", shown,
+                   text.len > MULTIBASE_TEXT_MAX ? "too long" : "cut short, or has a character too many");
+}
+
 /* What is wrong with decoded bytes that are no CID, in words. */
 static const char *fault_text(struct span bytes, bool v0)
 {
@@ -266,7 +285,7 @@ int cid_from_text(struct span text, struct cid *ret, struct why *why)
     struct cid c;
     int err = text_bytes(text, &bytes, &v0);
     if (err) {
-        err = why_set(why, ERR_INVALID, "'%s' is not a CID: it is in no base we know", shown);
+        err = text_fault(text, shown, v0, why);
         goto out;
     }
     struct span s = buf_span(&bytes);

@@ -197,3 +197,17 @@ int base58btc_decode(struct buf *out, struct span text)
 {
     return base_decode(out, base_find('z'), text);
 }
+
+bool multibase_has(char base)
+{
+    return base_find(base) != NULL;
+}
+
+size_t multibase_foreign(char base, struct span text)
+{
+    const struct base *b = base_find(base);
+    size_t i = 0;
+    while (i < text.len && b && char_value(b, text.data[i]) >= 0)
+        i++;
+    return b ? i : text.len;
+}

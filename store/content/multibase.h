@@ -20,4 +20,8 @@ void base58btc_encode(struct buf *out, struct span data); /* no prefix */
 int multibase_decode(struct buf *out, struct span text);
 int base58btc_decode(struct buf *out, struct span text);
 
+/* Where the first character stands that `base` (a prefix) does not have; text.len: nowhere, or `base` is not in the list. */
+bool multibase_has(char base);
+size_t multibase_foreign(char base, struct span text);
+
 #endif

@@ -46,9 +46,9 @@ CONFIG_LINES = [  # line, what the sentence says
     ("a" * 5000, "config:1: expected"),
 ]
 CIDS = [  # text, what the sentence says besides naming it
-    ("b", "holds nothing"), ("bafy", "no base"), (HELLO[:-1], "no base"), (HELLO[:-1] + "1", "no base"), (HELLO + "a", "no base"),
-    ("Qm", "no base"), ("Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyf0", "no base"), ("zzzz", "version is not 1"),
-    ("b" + "a" * 2000, "no base"), (base32(b"\x02\x55\x12\x20" + bytes(32)), "version is not 1"),
+    ("b", "holds nothing"), ("bafy", "cut short"), (HELLO[:-1], "cut short"), (HELLO[:-1] + "1", "is not of its base"), (HELLO + "a", "cut short"),
+    ("Qm", "46 characters"), ("Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyf0", "46, '0', is not of its base"), ("zzzz", "version is not 1"),
+    ("b" + "a" * 2000, "too long"), (base32(b"\x02\x55\x12\x20" + bytes(32)), "version is not 1"),
     (base32(b"\x01\x55\x12\x20" + bytes(31)), "cut short"), (base32(b"\x01\x55\x12\x20" + bytes(33)), "too long"),
     (base32(b"\x01\x55\x99\x20" + bytes(32)), "not allowed"), (base32(b"\x01\x55\x12\x04" + bytes(4)), "too long or"),
 ]

@@ -164,13 +164,17 @@ Test(cid, refuses_texts_with_a_sentence)
     } bad[] = {
         {"", "no base"},
         {"hello", "no base"},
-        {"QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMn0", "no base"}, /* 0 is not in base58 */
-        {"QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMn", "no base"},  /* 45 characters */
+        {"QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMn0", "its character 46, '0', is not of its base"},
+        {"QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMn", "with Qm in front it has 46 characters, and this has 45"},
+        {"Qm", "this has 2"},
         {"zQmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR", "no multibase prefix"},
         {"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n", "cut short"},
         {"b", "holds nothing"},
         {"f02551220", "version is not 1"},
-        {"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e/a", "no base"},
+        {"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e/a", "its character 60, '/', is not of its base"},
+        {"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n1e", "its character 58, '1', is not of its base"},
+        {"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5\n", "its character 59 is not of its base"},
+        {"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5ee", "cut short, or has a character too many"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct cid c = {.len = 77};
