@@ -164,17 +164,13 @@ int share_file_replace(struct share_file *f, const struct unixfs_root *root)
 static int tell_tree(struct share_file *f)
 {
     struct mount *m = f->m;
-    int rc = tree_set_content(m->share, f->id, &(struct tree_content){f->content, f->guard}, f->changed);
+    struct tree_content to = {f->content, f->guard, f->mtime_set ? &f->mtime : NULL};
+    int rc = tree_set_content(m->share, f->id, &to, f->changed);
     if (rc < 0)
         return rc;
-    f->unset = false;
-    f->failing = false;
+    f->unset = f->failing = f->mtime_set = false;
     holds_move(&m->holds, &f->holds);
-    if (!f->mtime_set)
-        return 0;
-    f->mtime_set = false;
-    struct tree_attr a = {.set_mtime = true, .mtime = f->mtime};
-    return tree_setattr(m->share, f->id, &a, f->changed);
+    return 0;
 }
 
 /* While the disk fails, the record waits for the answers of the blocks. 0, ERR_AGAIN, the error of one. */

@@ -126,10 +126,11 @@ int tree_setattr(struct tree *t, uint64_t id, const struct tree_attr *a, wall_ns
 /* The file's bytes are `root` from now on: its blocks are in the store, or are to be fetched, or were put before with `guard`
  * (else NULL): while the store refuses one of them this change waits, and so do all behind it, unless one of those removes
  * something: that may make the room that is lacking. The new root is referred to and the old one let
- * go in one commit. Sets mtime and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
+ * go in one commit. Sets mtime (to `mtime`, or NULL: now) and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
 struct tree_content {
     struct unixfs_root root;
     struct store_guard *guard;
+    const wall_ns *mtime;
 };
 int tree_set_content(struct tree *t, uint64_t id, const struct tree_content *to, wall_ns now);
 /* Nobody uses the node any more: if it has no name, it is let go. Any id; cannot fail. */

@@ -482,7 +482,8 @@ static int set_content(struct tree *t, uint64_t id, const struct tree_content *t
     struct unixfs_root old = rec.content;
     rec.content = to->root.size > 0 ? to->root : (struct unixfs_root){.size = 0}; /* the empty file needs no block */
     c->guard = store_guard_ref(to->guard);
-    rec.mtime = rec.ctime = now;
+    rec.mtime = to->mtime ? *to->mtime : now;
+    rec.ctime = now;
     if (!cid_eq(&old.cid, &rec.content.cid)) {
         if (rec.content.cid.len > 0) /* first: what both have in common is never without reference */
             change_ref(c, &rec.content.cid);

@@ -200,6 +200,9 @@ static void test_attributes(void)
     bed_new(&b);
     uint64_t f = make_file(&b, TREE_ROOT, ".x.swp");
     struct unixfs_root c = content(5);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = c, .mtime = &(wall_ns){7}}, 50), 0);
+    CHECK_EQ(tree_get(b.t, f, &n), 0);
+    CHECK(n.mtime == 7 && n.ctime == 50);
     CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = c}, 50), 0);
     CHECK_EQ(tree_setattr(b.t, f, &(struct tree_attr){.set_mode = true, .mode = 0100755}, 60), 0);
     CHECK_EQ(tree_setattr(b.t, f, &(struct tree_attr){.set_mtime = true, .mtime = -7}, 70), 0);
@@ -843,7 +846,7 @@ static void test_refused_blocks_keep_back(void)
     for (int stored = 0; stored < 2; stored++) {
         struct store_guard *g = store_guard_new();
         store_guard_refuse(g, ERR_NO_SPACE);
-        CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){content(7), g}, 1), 0);
+        CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = content(7), .guard = g}, 1), 0);
         CHECK_EQ(tree_rename(b.t, place(TREE_ROOT, "f"), place(TREE_ROOT, "new"), 0, 1), 0);
         CHECK_EQ(bed_sync(&b), ERR_NO_SPACE);
         CHECK(has_content(&b, f));
@@ -870,7 +873,7 @@ static void test_removals_pass_refused_blocks(void)
     uint64_t f = make_file(&b, TREE_ROOT, "f");
     (void)make_file(&b, TREE_ROOT, "gone");
     store_guard_refuse(g, ERR_NO_SPACE);
-    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){content(7), g}, 1), 0);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = content(7), .guard = g}, 1), 0);
     CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "gone"), 1), 0);
     bed_settle(&b);
     CHECK_EQ(bed_sync(&b), 0);
