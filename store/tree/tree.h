@@ -124,9 +124,9 @@ struct tree_attr {
 };
 int tree_setattr(struct tree *t, uint64_t id, const struct tree_attr *a, wall_ns now);
 /* The file's bytes are `root` from now on: its blocks are in the store, or are to be fetched, or were put before with `guard`
- * (else NULL): while the store refuses one of them this change waits, and so do all behind it, unless one of those removes
- * something: that may make the room that is lacking. The new root is referred to and the old one let
- * go in one commit. Sets mtime (to `mtime`, or NULL: now) and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
+ * (else NULL): while the store refuses one of them this change waits, and so do all behind it, unless it is for want of room
+ * and one of those removes something: that may make it. The new root is referred to and the old one let go in one commit. Sets
+ * mtime (to `mtime`, or NULL: now) and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
 struct tree_content {
     struct unixfs_root root;
     struct store_guard *guard;

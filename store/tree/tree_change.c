@@ -205,15 +205,17 @@ static void submit(struct change *c)
     blockstore_submit(c->tree->bs, &c->op);
 }
 
-/* What the disk refuses keeps back all changes behind it. A removal may make the room that it lacks: it is not kept back. Nor
- * are those before it, whose blocks are tried again by then; if these are refused once more, and the node is killed before they
- * are stored, a file tells of blocks that are not there and its old ones are not referred to. */
+/* What the disk refuses keeps back all changes behind it. When it is room that it lacks, a removal may make that: it is not
+ * kept back. Nor are those before it, whose blocks are tried again by then; if these are refused once more, and the node is
+ * killed before they are stored, a file tells of blocks that are not there and its old ones are not referred to. */
 static void let_removals_through(struct tree *t)
 {
-    bool removes = false;
+    struct change *last = NULL;
+    if (t->fault != ERR_NO_SPACE && t->fault != ERR_QUOTA)
+        return;
     for (struct change *c = t->failed; c; c = c->next)
-        removes = removes || c->removes;
-    for (struct change *c = t->failed; c && removes; c = c->next)
+        last = c->removes ? c : last;
+    for (struct change *c = t->failed; last && c != last; c = c->next)
         c->guard = store_guard_unref(c->guard);
 }
 

@@ -863,25 +863,33 @@ static void test_refused_blocks_keep_back(void)
     bed_free(&b);
 }
 
-/* What is removed may make the room that lacks: nothing keeps it back. */
+/* What is removed may make the room that lacks: nothing before it keeps it back, but what comes behind it waits. A disk that
+ * fails for another reason gains nothing. */
 static void test_removals_pass_refused_blocks(void)
 {
-    struct bed b;
-    uint64_t id;
-    struct store_guard *g = store_guard_new();
-    bed_new(&b);
-    uint64_t f = make_file(&b, TREE_ROOT, "f");
-    (void)make_file(&b, TREE_ROOT, "gone");
-    store_guard_refuse(g, ERR_NO_SPACE);
-    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = content(7), .guard = g}, 1), 0);
-    CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "gone"), 1), 0);
-    bed_settle(&b);
-    CHECK_EQ(bed_sync(&b), 0);
-    reopen(&b);
-    CHECK(has_content(&b, f));
-    CHECK_EQ(lookup(&b, TREE_ROOT, "gone", &id), ERR_NOT_FOUND);
-    store_guard_unref(g);
-    bed_free(&b);
+    static const int errors[] = {ERR_NO_SPACE, ERR_QUOTA, ERR_IO};
+    for (unsigned i = 0; i < 3; i++) {
+        struct bed b;
+        uint64_t id;
+        struct store_guard *g = store_guard_new();
+        bed_new(&b);
+        uint64_t before = make_file(&b, TREE_ROOT, "before"), behind = make_file(&b, TREE_ROOT, "behind");
+        (void)make_file(&b, TREE_ROOT, "gone");
+        CHECK_EQ(bed_sync(&b), 0);
+        store_guard_refuse(g, errors[i]);
+        CHECK_EQ(tree_set_content(b.t, before, &(struct tree_content){.root = content(7), .guard = g}, 1), 0);
+        CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "gone"), 1), 0);
+        CHECK_EQ(tree_set_content(b.t, behind, &(struct tree_content){.root = content(8), .guard = g}, 1), 0);
+        bed_settle(&b);
+        CHECK_EQ(bed_sync(&b), errors[i]);
+        reopen(&b);
+        bool passed = errors[i] != ERR_IO;
+        CHECK_EQ(has_content(&b, before), passed);
+        CHECK_EQ(lookup(&b, TREE_ROOT, "gone", &id), passed ? ERR_NOT_FOUND : 0);
+        CHECK(!has_content(&b, behind));
+        store_guard_unref(g);
+        bed_free(&b);
+    }
 }
 
 /* Freed with operations on their way: they are committed all the same. */
