@@ -658,9 +658,12 @@ static int check_index(const struct blockstore *bs, const char *dir, struct why 
     struct stat st;
     uint32_t *list = NULL;
     (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
-    if ((stat(path, &st) == 0 && st.st_size > 0) || segments_list(bs->segments, &list) <= 0)
+    int count = stat(path, &st) == 0 && st.st_size > 0 ? 0 : segments_list(bs->segments, &list);
+    if (count == 0 || count == ERR_NOT_FOUND)
         return 0;
     free(list);
+    if (count < 0)
+        return why_set(why, count, "cannot tell what is in %s: %s", dir, err_text(count));
     return why_set(why, ERR_CORRUPT,
                    "%s is gone or empty, and files of blocks are beside it. Restore it, or move %s away to start empty", path,
                    dir);

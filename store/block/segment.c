@@ -399,24 +399,39 @@ bool segments_exist(const struct segments *s, uint32_t number)
     return stat(path, &st) == 0 || errno != ENOENT;
 }
 
+#define LIST_STEP 1024 /* of a TiB */
+
+static bool list_add(uint32_t **list, int count, uint32_t number)
+{
+    if (count % LIST_STEP == 0) {
+        uint32_t *longer = mem_big_grow(*list, (size_t)count + LIST_STEP, sizeof **list);
+        if (!longer)
+            return false;
+        *list = longer;
+    }
+    (*list)[count] = number;
+    return true;
+}
+
 int segments_list(struct segments *s, uint32_t **ret)
 {
     DIR *d = opendir(s->dir);
     if (!d)
         return err_from_errno(errno);
     uint32_t *list = NULL;
-    int count = 0, cap = 0;
+    int count = 0;
     for (struct dirent *e; (e = readdir(d));) {
         unsigned number;
         int end = 0;
         if (sscanf(e->d_name, "segment-%8x%n", &number, &end) != 1 || end != 16 || e->d_name[end] != 0 ||
             number >= SEGMENTS_MAX)
             continue;
-        if (count == cap) {
-            cap = cap ? cap * 2 : 16;
-            list = mem_grow(list, (size_t)cap, sizeof *list);
+        if (!list_add(&list, count, number)) {
+            free(list);
+            closedir(d);
+            return ERR_NO_MEMORY;
         }
-        list[count++] = number;
+        count++;
     }
     closedir(d);
     *ret = list;

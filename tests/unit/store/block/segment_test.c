@@ -2,6 +2,7 @@
 #include "store/block/segment.h"
 
 #include "store_fixture.h"
+#include "tests/lib/short_memory.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -159,5 +160,27 @@ Test(segment, room_comes_back)
     segments_remove(t.s, 1); /* the one that is written to */
     cr_assert_eq(segments_write(t.s, &c, block_span(t.b)), 0);
     cr_assert(reads(&t, &c, block_span(t.b)));
+    end(&t);
+}
+
+/* Whoever lists them removes what nobody needs, or begins anew: a part, or a failure, must not pass for all of them. */
+Test(segment, without_memory_there_is_no_list)
+{
+    struct bed t;
+    uint32_t *list;
+    struct blockstore *bs;
+    struct why why = {""};
+    begin(&t, 4096);
+    struct extent a = {0, 0, 4096};
+    cr_assert_eq(segments_write(t.s, &a, block_span(t.b)), 0);
+    cr_assert_eq(segments_sync(t.s), 0);
+    struct blockstore_options o = {.dir = t.f.path};
+    cr_assert_eq(blockstore_open(&bs, &o, &why), ERR_CORRUPT, "the index is gone");
+    short_memory_from = 0;
+    cr_assert_eq(segments_list(t.s, &list), ERR_NO_MEMORY);
+    cr_assert_eq(blockstore_open(&bs, &o, &why), ERR_NO_MEMORY);
+    short_memory_from = SIZE_MAX;
+    cr_assert_eq(segments_list(t.s, &list), 1);
+    free(list);
     end(&t);
 }
