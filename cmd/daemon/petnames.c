@@ -3,6 +3,7 @@
 
 #include "store/repo/repo.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define FILE_MAX (UINT32_C(1) << 20)
@@ -14,7 +15,7 @@ struct petname {
 
 struct petnames {
     char *path;
-    struct petname *rows;
+    struct petname *rows; /* room for PETNAMES_MAX: its pages exist when they are used, and no name needs a larger piece */
     unsigned count;
 };
 
@@ -35,7 +36,7 @@ static int check_name(struct span name, struct why *why)
 
 static void put(struct petnames *p, struct span name, const struct peer_id *id)
 {
-    p->rows = mem_grow(p->rows, p->count + 1, sizeof *p->rows);
+    assert(p->count < PETNAMES_MAX);
     struct petname *row = &p->rows[p->count++];
     memset(row, 0, sizeof *row);
     memcpy(row->name, name.data, name.len);
@@ -51,6 +52,8 @@ static int parse_line(struct petnames *p, struct span line, unsigned number, str
     if (!tab || check_name(name, &inner) < 0 || peer_id_from_text(span_from(line, name.len + 1), &id, &inner) < 0)
         return why_set(why, ERR_CORRUPT, "%s, line %u: not `name TAB peer id`%s%s", p->path, number, inner.text[0] ? ": " : "",
                        inner.text);
+    if (p->count == PETNAMES_MAX)
+        return why_set(why, ERR_CORRUPT, "%s, line %u: more than %d names", p->path, number, PETNAMES_MAX);
     put(p, name, &id);
     return 0;
 }
@@ -75,6 +78,7 @@ int petnames_open(struct petnames **ret, const char *path, struct why *why)
     struct petnames *p = MEM_NEW(struct petnames);
     struct buf text = BUF_INIT;
     p->path = mem_str(path);
+    p->rows = mem_new(PETNAMES_MAX * sizeof *p->rows);
     int r = repo_read_file(path, FILE_MAX, &text, why);
     if (r == 0)
         r = parse(p, buf_span(&text), why);
@@ -125,27 +129,28 @@ bool petname_at(const struct petnames *p, unsigned i, const char **ret_name, str
     return true;
 }
 
-static int save(const struct petnames *p, struct why *why)
+/* What naming `id` takes away: its other name, and the name from who had it; of no id the name alone. */
+static bool is_dropped(const struct petname *row, const char *name, const struct peer_id *id)
+{
+    return strcmp(row->name, name) == 0 || (id && peer_id_eq(&row->id, id));
+}
+
+/* The file as it is going to be */
+static int save(const struct petnames *p, const char *name, const struct peer_id *take, struct why *why)
 {
     struct buf text = BUF_INIT;
     char id[PEER_ID_TEXT_SIZE];
+    if (!buf_try_reserve(&text, (p->count + 1) * (PETNAME_MAX + PEER_ID_TEXT_SIZE + 2)))
+        return why_set(why, ERR_NO_MEMORY, "no memory to write %s", p->path);
     for (unsigned i = 0; i < p->count; i++)
-        buf_printf(&text, "%s\t%s\n", p->rows[i].name, peer_id_text(&p->rows[i].id, id));
+        if (!is_dropped(&p->rows[i], name, take))
+            buf_printf(&text, "%s\t%s\n", p->rows[i].name, peer_id_text(&p->rows[i].id, id));
+    if (take)
+        buf_printf(&text, "%s\t%s\n", name, peer_id_text(take, id));
     struct span s = buf_span(&text);
     int r = repo_write_file(p->path, s.data, s.len, 0600, why);
     buf_done(&text);
     return r;
-}
-
-/* Takes away rows with that name or that id; how many */
-static unsigned drop(struct petnames *p, const char *name, const struct peer_id *id)
-{
-    unsigned kept = 0, before = p->count;
-    for (unsigned i = 0; i < p->count; i++)
-        if (strcmp(p->rows[i].name, name) != 0 && !(id && peer_id_eq(&p->rows[i].id, id)))
-            p->rows[kept++] = p->rows[i];
-    p->count = kept;
-    return before - kept;
 }
 
 int petname_set(struct petnames *p, const char *name, const struct peer_id *id, struct why *why)
@@ -155,23 +160,22 @@ int petname_set(struct petnames *p, const char *name, const struct peer_id *id, 
         r = why_set(why, ERR_INVALID, "'any' cannot be a name: it stands for every peer");
     if (r < 0)
         return r;
-    struct petname *old = mem_copy(p->rows, p->count * sizeof *p->rows);
-    unsigned old_count = p->count;
-    unsigned dropped = drop(p, name, id);
-    if (id && p->count >= PETNAMES_MAX)
-        r = why_set(why, ERR_LIMIT, "there are %d names already", PETNAMES_MAX);
-    else if (!id && !dropped)
-        r = why_set(why, ERR_NOT_FOUND, "there is no name '%.80s'", name);
-    else if (id)
-        put(p, span_str(name), id);
-    if (r == 0)
-        r = save(p, why);
-    if (r < 0) { /* as it was */
-        free(p->rows);
-        p->rows = old;
-        p->count = old_count;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < p->count; i++)
+        kept += !is_dropped(&p->rows[i], name, id);
+    if (id && kept >= PETNAMES_MAX)
+        return why_set(why, ERR_LIMIT, "there are %d names already", PETNAMES_MAX);
+    if (!id && kept == p->count)
+        return why_set(why, ERR_NOT_FOUND, "there is no name '%.80s'", name);
+    r = save(p, name, id, why);
+    if (r < 0)
         return r;
-    }
-    free(old);
+    kept = 0;
+    for (unsigned i = 0; i < p->count; i++)
+        if (!is_dropped(&p->rows[i], name, id))
+            p->rows[kept++] = p->rows[i];
+    p->count = kept;
+    if (id)
+        put(p, span_str(name), id);
     return 0;
 }

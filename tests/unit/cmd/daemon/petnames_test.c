@@ -2,6 +2,7 @@
 #include "cmd/daemon/petnames.h"
 
 #include "store/repo/repo.h"
+#include "tests/lib/short_memory.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -80,4 +81,21 @@ Test(petnames, damaged_files, .init = setup, .fini = teardown)
         cr_expect_eq(petnames_open(&p, path, &why), ERR_CORRUPT, "'%s'", bad[i]);
         cr_expect(strstr(why.text, path), "the sentence names the file");
     }
+}
+
+Test(petnames, as_it_was_when_it_cannot_be_written, .init = setup, .fini = teardown)
+{
+    struct petnames *p = NULL;
+    struct why why = {""};
+    struct peer_id alice = id_of(ALICE), bob = id_of(BOB), got;
+    cr_assert_eq(petnames_open(&p, path, &why), 0);
+    cr_assert_eq(petname_set(p, "alice", &alice, &why), 0);
+    short_memory_from = 0;
+    cr_expect_eq(petname_set(p, "alice", &bob, &why), ERR_NO_MEMORY);
+    cr_expect_eq(petname_set(p, "bob", &alice, &why), ERR_NO_MEMORY);
+    cr_expect_eq(petname_set(p, "alice", NULL, &why), ERR_NO_MEMORY);
+    short_memory_from = SIZE_MAX;
+    cr_expect(petname_find(p, "alice", &got) && peer_id_eq(&got, &alice));
+    cr_expect_not(petname_find(p, "bob", &got));
+    petnames_free(p);
 }
