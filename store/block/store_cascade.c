@@ -109,7 +109,7 @@ static int advance(struct store_txn *txn, struct span hash, enum lane lane)
     return r ? r : (int)counted;
 }
 
-static int queue_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *ret_hash)
+int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *ret_hash)
 {
     MDB_cursor *c;
     MDB_val k, v;
@@ -136,7 +136,7 @@ static int cascade_first(struct store_txn *txn, enum lane lane)
     uint8_t key[8];
     struct cid hash;
     struct row row;
-    int r = queue_first(txn, db, key, &hash);
+    int r = index_first(txn, db, key, &hash);
     if (r == ERR_NOT_FOUND) { /* the total was wrong */
         txn->t.pending[lane] = 0;
         txn->wrote = true;

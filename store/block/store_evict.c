@@ -194,24 +194,12 @@ uint64_t evict_quota_target(const struct blockstore *bs, uint64_t most)
 /* The oldest of the order. 1: there is one, 0: none that this pass may take. */
 static int oldest(struct blockstore *bs, struct store_txn *txn, struct cid *ret_hash, uint64_t *ret_stamp)
 {
-    MDB_cursor *c;
-    MDB_val k, v;
-    int rc = mdb_cursor_open(txn->mdb, bs->env.db[DB_LRU], &c);
-    if (rc)
-        return store_error(rc);
-    rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
-    if (rc == 0 && (k.mv_size != 8 || v.mv_size == 0 || v.mv_size > MULTIHASH_MAX))
-        rc = MDB_CORRUPTED;
-    if (rc == 0) {
-        *ret_stamp = get_be64(k.mv_data);
-        memcpy(ret_hash->bytes, v.mv_data, v.mv_size);
-        ret_hash->len = (uint8_t)v.mv_size;
-        ret_hash->hash_at = 0;
-    }
-    mdb_cursor_close(c);
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    return rc ? store_error(rc) : *ret_stamp <= bs->evict.until;
+    uint8_t key[8];
+    int r = index_first(txn, bs->env.db[DB_LRU], key, ret_hash);
+    if (r)
+        return r == ERR_NOT_FOUND ? 0 : r;
+    *ret_stamp = get_be64(key);
+    return *ret_stamp <= bs->evict.until;
 }
 
 static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span hash, uint64_t stamp)

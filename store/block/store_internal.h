@@ -155,6 +155,8 @@ int epoch_reopen(struct blockstore *bs); /* ends `broken`; ERR_AGAIN: a reader i
 
 /* Counts up to about `links` links, the live lane first; returns how many, 0 when all is settled. */
 int cascade_step(struct store_txn *txn, unsigned links);
+/* The first entry of an index, u64 → multihash. 0, ERR_NOT_FOUND: it is empty, or an error. */
+int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *ret_hash);
 
 /* ---- verify.c ---- */
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/store/block/store_fixture.h"
+#include "tests/unit/store/block/store_gate.h"
 
 #include "store/block/fault.h"
 #include "store/block/store_internal.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <semaphore.h>
 #include <sys/stat.h>
 
 #define KIB 1024
@@ -350,25 +350,6 @@ Test(blockstore, quota_refuses_what_live_data_leaves_no_room_for)
 
 /* ---- groups ---- */
 
-struct gate_op {
-    struct store_op op;
-    sem_t entered, go;
-};
-
-static int gate_apply(struct store_op *op, struct store_txn *txn)
-{
-    (void)txn;
-    sem_post(&((struct gate_op *)op)->entered);
-    sem_wait(&((struct gate_op *)op)->go);
-    return 0;
-}
-
-static void ignore_mail(struct mail *m, void *owner)
-{
-    (void)m;
-    (void)owner;
-}
-
 struct tried_op {
     struct store_op op;
     struct block *block;
@@ -396,11 +377,8 @@ Test(blockstore, a_failed_operation_is_undone_alone)
     MDB_dbi db;
     cr_assert_eq(blockstore_record_db(bs, "test.names", 0, &db), 0);
     struct mailbox *mb = mailbox_new(64, NULL);
-    struct gate_op gate = {.op = {.mail.run = ignore_mail, .apply = gate_apply, .reply = mb}};
-    sem_init(&gate.entered, 0, 0);
-    sem_init(&gate.go, 0, 0);
-    blockstore_submit(bs, &gate.op);
-    sem_wait(&gate.entered); /* from here on a group gathers behind it */
+    struct gate_op gate;
+    gate_shut(&gate, bs, mb);
     struct blockstore_stats before, after;
     blockstore_stats(bs, &before);
     struct tried_op ops[N];

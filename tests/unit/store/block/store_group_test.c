@@ -3,9 +3,9 @@
  * Operations that share a transaction: what one of them meets must not become another's loss, nor a pass of collection that
  * happens to be under way. */
 #include "store_fixture.h"
+#include "store_gate.h"
 
 #include <criterion/criterion.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -18,35 +18,7 @@ static void was_put(void *arg, struct block *b, int result)
     sem_post(arg);
 }
 
-static void ignore_mail(struct mail *m, void *owner)
-{
-    (void)m;
-    (void)owner;
-}
-
 /* ---- a group that is gathered behind a gate ---- */
-
-struct gate_op {
-    struct store_op op;
-    sem_t entered, go;
-};
-
-static int gate_apply(struct store_op *op, struct store_txn *txn)
-{
-    (void)txn;
-    sem_post(&((struct gate_op *)op)->entered);
-    sem_wait(&((struct gate_op *)op)->go);
-    return 0;
-}
-
-static void gate_shut(struct gate_op *g, struct blockstore *bs, struct mailbox *mb)
-{
-    g->op = (struct store_op){.mail.run = ignore_mail, .apply = gate_apply, .reply = mb};
-    sem_init(&g->entered, 0, 0);
-    sem_init(&g->go, 0, 0);
-    blockstore_submit(bs, &g->op);
-    sem_wait(&g->entered);
-}
 
 /* Fails after it wrote: every operation of its group is applied in a nested transaction then. */
 static int spoil_apply(struct store_op *op, struct store_txn *txn)
