@@ -239,7 +239,8 @@ static void put_peer(struct daemon *d, json_t *v, const struct engine_peer *p)
     json_object_set_new(v, "inbound", json_boolean(p->inbound));
     put_int(v, "connections", p->connections);
     put_int(v, "streams", p->streams);
-    put_text(v, "last_seen", wall_text(p->last_seen, when));
+    if (p->last_seen) /* else never */
+        put_text(v, "last_seen", wall_text(p->last_seen, when));
     if (p->rtt)
         json_object_set_new(v, "rtt", json_real((double)p->rtt / (double)MONO_S));
     if (p->connected)

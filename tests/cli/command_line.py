@@ -424,6 +424,11 @@ class WithNode(Base):
         self.fails(h.run("limits", "memory", "1"), 2, "memory")
         self.fails(h.run("stat", f"{cid}/x"), 1, "not a directory")
 
+    def test_a_peer_that_was_never_seen(self):
+        peer = "12D3KooWMR8TVHfvTGVe8d4gHKRAwJHVPGFQy6Z4Kkb9kQodeAUn"
+        self.fails(self.h.run("connect", f"/ip4/127.0.0.1/tcp/1/p2p/{peer}"), 4)
+        self.assertEqual([p.get("last_seen", "never") for p in self.h.lines("peers", "--all") if p["id"] == peer], ["never"])
+
     def test_absent_content_ends(self):
         h = self.h
         start = time.monotonic()
