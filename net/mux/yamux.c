@@ -106,6 +106,8 @@ static int on_syn(struct yamux *y, uint32_t id, struct stream **ret)
     bool theirs = (id % 2 == 1) != y->cfg.dialer;
     if (!theirs || stream_find(y, id))
         return protocol_error(y);
+    if (!y->going && y->count_in >= y->cfg.streams_in && ++y->vain > YAMUX_VAIN_MAX)
+        return yamux_fail(y, ERR_LIMIT, YAMUX_GOAWAY_PROTOCOL);
     if (y->going || y->count_in >= y->cfg.streams_in)
         stream_refuse(y, id);
     else

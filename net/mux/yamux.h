@@ -37,7 +37,7 @@ struct budget;
 #define YAMUX_UNACKED_MAX 256           /* opens the peer has not acknowledged: go's accept backlog */
 #define YAMUX_PONGS_MAX   64            /* pings not yet answered, before we hang up */
 #define YAMUX_RESETS_MAX  4096          /* resets not yet sent, before we hang up */
-#define YAMUX_VAIN_MAX    1024 /* streams that the peer reset before we could answer, more than others, before we hang up */
+#define YAMUX_VAIN_MAX    1024 /* streams that the peer reset before we could answer, or that were too many, more than others */
 #define YAMUX_BATCH_PARTS 64
 
 enum yamux_goaway { YAMUX_GOAWAY_NORMAL, YAMUX_GOAWAY_PROTOCOL, YAMUX_GOAWAY_INTERNAL };

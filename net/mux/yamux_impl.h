@@ -90,8 +90,7 @@ struct yamux {
     /* streams */
     struct stream *buckets[YAMUX_BUCKETS];
     unsigned count_in, count_out, unacked;
-    unsigned
-        vain; /* the peer opened them and reset them in one go: work for nothing; each one that we answered makes up for one */
+    unsigned vain; /* opened and reset in one go, or too many: work for nothing; each one that we answered makes up for one */
     uint32_t next_id;
     size_t unconsumed, grown;
     struct stream_list control, blocked, events;

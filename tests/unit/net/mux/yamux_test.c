@@ -249,6 +249,26 @@ Test(yamux, streams_in_vain)
     buf_done(&told);
 }
 
+/* The resets are read, so nothing piles up */
+Test(yamux, streams_too_many)
+{
+    struct yamux_config cfg = yamux_defaults;
+    cfg.streams_in = 1;
+    struct yamux *y = yamux_new(&cfg, 0);
+    struct buf in = BUF_INIT, out = BUF_INIT, told = BUF_INIT;
+    for (uint32_t i = 0; i <= 1 + YAMUX_VAIN_MAX; i++) { /* the first stays, and makes up for nobody: it came before them */
+        buf_clear(&in);
+        frame(&in, WINDOW, SYN, 1 + 2 * i, 0);
+        cr_assert_eq(feed(y, buf_span(&in), 1 << 20, &told), i <= YAMUX_VAIN_MAX ? 0 : ERR_LIMIT, "%u", i);
+        (void)yamux_output(y, &out, 1 << 20);
+        buf_clear(&out);
+    }
+    yamux_free(y);
+    buf_done(&in);
+    buf_done(&out);
+    buf_done(&told);
+}
+
 Test(yamux, keepalive_and_death)
 {
     struct yamux_config cfg = yamux_defaults;
