@@ -2,7 +2,6 @@
 #include "store/unixfs/hamt_walk.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 int hamt_child_open(struct block_source *src, const struct hamt_shard *parent, const struct hamt_slot *slot,
                     struct cid *ret_cid, struct hamt_shard *ret)
@@ -59,47 +58,20 @@ int hamt_walk_enter(struct hamt_walk *w, const struct hamt_slot *slot)
 
 /* ---- noting what is missing ---- */
 
-/* Held shards that one call looks into, and shards that wait for that: enough to find MISSING_MAX holes in any sane
- * directory. */
+/* Shards, held or not, that one call looks at: enough to find MISSING_MAX holes in any sane directory. */
 #define NOTE_LOOKS_MAX 1024
-#define NOTE_LOOKS_FEW 256 /* when memory is short */
-
-struct queue {
-    struct waiting {
-        struct cid cid;
-        struct hamt_place place;
-    } * items;
-    size_t count, most;
-};
-
-static void queue_children(struct queue *q, const struct hamt_shard *s, uint64_t from)
-{
-    struct dagpb_iter it = dagpb_iter(&s->pb);
-    struct hamt_slot slot;
-    while (q->count < q->most && hamt_next(s, &it, &slot) == 1) {
-        if (!slot.is_shard || hamt_last(s, &slot) < from)
-            continue;
-        struct waiting *w = &q->items[q->count++];
-        dagpb_link_cid(&slot.link, &w->cid);
-        w->place = hamt_child(s, &slot);
-    }
-}
 
 void hamt_note_missing(struct block_source *src, const struct unixfs_node *root, uint64_t from)
 {
-    struct hamt_shard s;
-    if (hamt_open_node(root, HAMT_ROOT, &s) != 0)
+    struct hamt_walk w;
+    struct hamt_slot slot;
+    if (hamt_walk_begin(&w, src, root, from) != 0)
         return;
-    struct queue q = {.items = mem_big(NOTE_LOOKS_MAX, sizeof *q.items), .most = NOTE_LOOKS_MAX};
-    if (!q.items)
-        q = (struct queue){.items = mem_array(NOTE_LOOKS_FEW, sizeof *q.items), .most = NOTE_LOOKS_FEW};
-    queue_children(&q, &s, from);
-    for (size_t i = 0; i < q.count && src->missing_count < MISSING_MAX; i++) {
-        struct span block;
-        if (source_get(src, &q.items[i].cid, &block) == 0 && hamt_open(&q.items[i].cid, block, q.items[i].place, &s) == 0)
-            queue_children(&q, &s, from);
-    }
-    free(q.items);
+    for (unsigned looks = 0; looks < NOTE_LOOKS_MAX && src->missing_count < MISSING_MAX && hamt_walk_next(&w, &slot) == 1;)
+        if (slot.is_shard) {
+            (void)hamt_walk_enter(&w, &slot); /* what is missing is noted, and passed over like what is wrong */
+            looks++;
+        }
 }
 
 void hamt_note_path(struct block_source *src, const struct unixfs_node *root, uint64_t hash)

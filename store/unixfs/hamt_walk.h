@@ -31,8 +31,9 @@ int hamt_walk_enter(struct hamt_walk *w, const struct hamt_slot *slot);
 int hamt_child_open(struct block_source *src, const struct hamt_shard *parent, const struct hamt_slot *slot,
                     struct cid *ret_cid, struct hamt_shard *ret);
 
-/* Makes the source note missing shards that hold hashes ≥ from, breadth first, until it can note no more or a bounded number of
- * held shards has been looked at. */
+/* Makes the source note missing shards that hold hashes ≥ from, in the order of a walk, until it can note no more or a bounded
+ * number of shards has been looked at. Not breadth first: who lists a large directory runs it for each block that comes, and
+ * would parse all shards of the upper levels each time. */
 void hamt_note_missing(struct block_source *src, const struct unixfs_node *root, uint64_t from);
 /* The same for the first missing shard on the way to `hash`. */
 void hamt_note_path(struct block_source *src, const struct unixfs_node *root, uint64_t hash);

@@ -23,7 +23,7 @@ struct mem_blocks {
     struct block_source source; /* first: get() is given its address */
     struct block_sink sink;
     struct mem_entry *bucket[MEM_BUCKETS];
-    unsigned count, puts, refuse_every;
+    unsigned count, gets, puts, refuse_every;
 };
 
 static inline struct mem_entry *mem_find(struct mem_blocks *m, const struct cid *cid)
@@ -36,7 +36,9 @@ static inline struct mem_entry *mem_find(struct mem_blocks *m, const struct cid 
 
 static int mem_get(struct block_source *self, const struct cid *cid, struct span *ret)
 {
-    struct mem_entry *e = mem_find((struct mem_blocks *)self, cid);
+    struct mem_blocks *m = (struct mem_blocks *)self;
+    struct mem_entry *e = mem_find(m, cid);
+    m->gets++;
     if (!e || e->hidden)
         return ERR_MISSING;
     *ret = block_span(e->b);
