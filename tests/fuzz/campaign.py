@@ -103,7 +103,7 @@ def main():
     p.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build" / "fuzz")
     p.add_argument("--seconds", type=int, default=60)
     p.add_argument("--rounds", type=int, default=1)
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
     a.state = a.state.resolve()
     if a.verb == "report":
         return report(a.state)
