@@ -166,6 +166,13 @@ class Node:
 
     def signal(self, number):
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:  # kill() returns before the threads that run have heard of it
+            wait_for("it has stopped", self.stands_still)
+
+    def stands_still(self):
+        """Every thread's state is T."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return all((t / "stat").read_text().rpartition(")")[2].split()[0] == "T" for t in tasks)
 
     def kill(self):
         if self.process and self.process.poll() is None:

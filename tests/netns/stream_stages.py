@@ -284,17 +284,16 @@ class Stages(Services):
 
     def test_peer_stopped(self):
         """Nothing breaks: it waits, and goes on when the peer does."""
-        fd = os.open(self.carol / "echo", os.O_RDWR)
-        self.c.signal(signal.SIGSTOP)
-        try:
-            os.write(fd, b"held up")
-            pids = [child(lambda: os.read(fd, 1))]
-            wait_for("the read waits", lambda: set(pids) <= waiting(self.b))
-            self.prompt("SIGINT on read, the peer is stopped", end(pids, signal.SIGINT))
-        finally:
-            self.c.signal(signal.SIGCONT)
-        self.assertEqual(os.read(fd, 100), b"held up")
-        os.close(fd)
+        with open(self.carol / "echo", "r+b", buffering=0) as stream:
+            self.c.signal(signal.SIGSTOP)
+            try:
+                stream.write(b"held up")
+                pids = [child(lambda: stream.read(1))]
+                wait_for("the read waits", lambda: set(pids) <= waiting(self.b))
+                self.prompt("SIGINT on read, the peer is stopped", end(pids, signal.SIGINT))
+            finally:
+                self.c.signal(signal.SIGCONT)
+            self.assertEqual(stream.read(100), b"held up")
 
     def test_node_killed(self):
         """Our own: the mount is dead for those who had streams; the next start has everything again."""
