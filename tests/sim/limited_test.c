@@ -107,17 +107,17 @@ static void each_seed(void (*get)(struct fetch *), const char *what)
     }
 }
 
-Test(limited, a_reader_gets_the_sum, .timeout = 600)
+Test(limited, a_reader_gets_the_sum)
 {
     each_seed(read_file, "reading");
 }
 
-Test(limited, a_pin_gets_the_sum, .timeout = 600)
+Test(limited, a_pin_gets_the_sum)
 {
     each_seed(pin_file, "pinning");
 }
 
-Test(limited, a_seed_replays, .timeout = 600)
+Test(limited, a_seed_replays)
 {
     cr_assert_eq(measure(7, MONO_MS, read_file, "reading"), measure(7, MONO_MS, read_file, "reading"));
 }

@@ -145,7 +145,7 @@ static void run_calm(uint64_t seed, int nodes)
     hostsim_free(w.s);
 }
 
-Test(swarming, everybody_gets_a_file, .timeout = 600)
+Test(swarming, everybody_gets_a_file)
 {
     each_seed(run_calm, 50);
 }
@@ -210,12 +210,12 @@ static void run_churn(uint64_t seed, int nodes)
     (void)churn(seed, nodes);
 }
 
-Test(swarming, survives_accidents, .timeout = 600)
+Test(swarming, survives_accidents)
 {
     each_seed(run_churn, 25);
 }
 
-Test(swarming, a_seed_replays, .timeout = 600)
+Test(swarming, a_seed_replays)
 {
     uint64_t first = churn(7, 15), again = churn(7, 15), other = churn(8, 15);
     cr_assert_eq(first, again, "the same seed went another way");
@@ -244,7 +244,7 @@ static void run_partition(uint64_t seed, int nodes)
     hostsim_free(w.s);
 }
 
-Test(swarming, partition_heals, .timeout = 600)
+Test(swarming, partition_heals)
 {
     each_seed(run_partition, 30);
 }

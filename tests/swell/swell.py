@@ -22,6 +22,7 @@ NAMES = int(os.environ.get("P2P_TEST_SWELL_NAMES", "100000" if LONG else "20000"
 SOAK = float(os.environ.get("P2P_TEST_SWELL_SOAK", "300" if LONG else "30"))
 MIB = 1 << 20
 IDLE = 30 * 10**6
+TURNS = 30  # of a soak at least, however busy the machine is: every tenth collects
 GROWTH = 4 * MIB, 40, 2  # private memory, descriptors, threads: what a fitted line may rise by in a soak, however long
 CONNECTIONS = 1000
 FILES, THREADS = CONNECTIONS + 200, 32
@@ -328,9 +329,9 @@ class Swell(unittest.TestCase):
         a.run("offer", name, "-r")
 
     def churn(self, lab, a, b, end):
-        """Files, folders, services and collections until `end`; returns the number of turns."""
+        """Files, folders, services and collections until `end`, and TURNS at least; returns the number of turns."""
         rng, turn = random.Random(1), 0
-        while time.monotonic() < end:
+        while turn < TURNS or time.monotonic() < end:
             turn += 1
             path = a.mount / f"share/f{turn % 20}"
             data = rng.randbytes(rng.choice((100, 70000, 3 * MIB)))
@@ -353,14 +354,18 @@ class Swell(unittest.TestCase):
         """Connections, transfers, streams, files and collections come and go: memory, descriptors and threads stay."""
         with self.nodes(64) as (lab, a, b):
             address = a.address().split("/")
-            crowd = lab.popen(3, [HOSTILE, "run", "--seconds", SOAK, "--from", "10.77.0.100", "--sources", SOURCES,
+            crowd = lab.popen(3, [HOSTILE, "run", "--seconds", 100 * SOAK, "--from", "10.77.0.100", "--sources", SOURCES,
                                   f"{address[2]}:{address[4]}", "thrash-secured"], stdout=subprocess.DEVNULL)
             watches = [Watch(a, max(0.05, SOAK / 2000)), Watch(b, max(0.05, SOAK / 2000))]
-            turns = self.churn(lab, a, b, time.monotonic() + SOAK)
+            begin = time.monotonic()
+            turns = self.churn(lab, a, b, begin + SOAK)
+            self.assertIsNone(crowd.poll(), "the crowd was there to the end")
+            crowd.terminate()
             crowd.wait(30)
+            took = time.monotonic() - begin
             for w in watches:
                 seconds, slopes = w.end().slopes()
-                rows.append(f"soak of {SOAK:.0f} s, {turns} turns, node {w.node.index}: private memory {slopes[0] * 3.6 / 1000:+.2f} MB, "
+                rows.append(f"soak of {took:.0f} s, {turns} turns, node {w.node.index}: private memory {slopes[0] * 3.6 / 1000:+.2f} MB, "
                             f"descriptors {slopes[1] * 3600:+.1f}, threads {slopes[2] * 3600:+.1f} an hour")
                 for what, slope, most in zip(("private memory", "descriptors", "threads"), slopes, GROWTH):
                     self.assertLess(slope * seconds, most, f"{what} of node {w.node.index}")
