@@ -23,7 +23,7 @@
 #define CACHE_REST      (2 * MONO_S)  /* after which the store shows them all */
 #define READ_AHEAD_KIB  1024          /* the kernel's own, in the page cache */
 #define DRAIN_MOST      (30 * MONO_S) /* at the end, for the disk */
-#define DRAIN_FAULTY    (2 * MONO_S)  /* for one that fails */
+#define DRAIN_FAULTY    (2 * MONO_S)  /* for one that fails, or has no room */
 #define DETACH_MOST     MONO_S        /* for programs that have files open, after the mount was taken away */
 
 /* ---- callbacks of the parts ---- */
@@ -177,7 +177,8 @@ static void drain(struct mount *m)
             m->files == NULL && m->flights == 0 && tree_pending(m->share) == 0 && !m->sync_running && m->holds.count == 0;
         struct blockstore_stats s;
         blockstore_stats(m->o.store, &s);
-        if (s.fault && until > mono_after(now, DRAIN_FAULTY))
+        bool refuses = s.fault || m->put_error < 0 || tree_fault(m->share);
+        if (refuses && until > mono_after(now, DRAIN_FAULTY))
             until = mono_after(now, DRAIN_FAULTY);
         if (idle || now > until)
             break;

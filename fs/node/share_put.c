@@ -181,7 +181,7 @@ static void on_put(void *arg, struct block *b, int result)
     m->put_error = result;
     if (f && result < 0)
         note_failure(f, result);
-    if (result < 0 && !m->stop && !is_vain(p)) {
+    if (result < 0 && !is_vain(p)) { /* also at the end: a record may not pass that tells of it */
         put_later(p);
         if (f)
             pending_wake(m->pending, f);

@@ -106,6 +106,31 @@ class Fsync(unittest.TestCase):
                 node.stop()
             self.assertGreater(struck, 2, "no write of the disk failed: nothing was shown")
 
+    def test_the_end_of_the_node_with_blocks_that_are_refused(self):
+        """What could not be stored before the node ends is not told of: the old bytes are kept."""
+        old, new = os.urandom(700_000), os.urandom(700_000)
+        for closed in (True, False):
+            with solo.Solo() as node:
+                node.start()
+                (node.share / "file").write_bytes(old)
+                os.sync()
+                fd = os.open(node.share / "file", os.O_WRONLY)
+                os.pwrite(fd, new, 0)
+                (node.home / "config").write_text(solo.QUIET + "quota = 100K\n")
+                node.request("POST", "/v1/config/reload")
+                if closed:
+                    os.close(fd)
+                    node.run("cid", node.share / "file")
+                node.stop()
+                if not closed:
+                    os.close(fd)
+                (node.home / "config").write_text(solo.QUIET)
+                node.start()
+                node.request("POST", "/v1/gc")  # what nothing refers to is not found by chance
+                self.assertEqual((node.share / "file").read_bytes(), old, f"closed before: {closed}")
+                node.verify()
+                node.stop()
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
