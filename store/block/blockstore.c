@@ -133,17 +133,27 @@ static int commit(struct blockstore *bs, struct store_txn *txn)
     return 0;
 }
 
+static int commit_nothing(struct blockstore *bs)
+{
+    struct store_txn txn;
+    int r = store_txn_begin(bs, &txn);
+    return r ? r : commit(bs, &txn);
+}
+
 static int sync_now(struct blockstore *bs)
 {
     if (!bs->unsynced)
         return 0;
-    int rc = fault_point();
-    if (rc == 0)
-        rc = bs->env.mdb ? mdb_env_sync(bs->env.mdb, 1) : EIO;
-    if (rc) {
-        tell_fault(bs, store_error(rc));
+    int r = bs->sync_failed ? commit_nothing(bs) : 0; /* its meta page stands for those that may be lost */
+    if (r == 0)
+        r = store_error(fault_point());
+    if (r == 0)
+        r = bs->env.mdb ? store_error(mdb_env_sync(bs->env.mdb, 1)) : ERR_IO;
+    if (r) {
+        bs->sync_failed = true;
+        tell_fault(bs, r);
         bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
-        return store_error(rc);
+        return r;
     }
     bs->unsynced = false;
     if (!bs->refused) /* a full disk syncs what it has */
@@ -363,22 +373,12 @@ static bool may_give_back(const struct blockstore *bs)
     return bs->t.dead > 0 && !bs->stop && (bs->dead_pass || !bs->unsynced || bs->t.dead >= DEAD_MANY);
 }
 
-/* Is it over? Nobody may write for long, and the status should tell. */
-static void probe(struct blockstore *bs)
-{
-    struct store_txn txn;
-    if (store_txn_begin(bs, &txn) == 0)
-        (void)commit(bs, &txn); /* when it fails, it is as it was */
-}
-
 /* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
 static void settle_freed(struct blockstore *bs)
 {
-    for (int i = 0; i < 2; i++) {
-        struct store_txn txn;
-        if (store_txn_begin(bs, &txn) != 0 || commit(bs, &txn) != 0)
+    for (int i = 0; i < 2; i++)
+        if (commit_nothing(bs) != 0)
             return;
-    }
     if (bs->t.dead == 0 || sync_now(bs) != 0)
         return;
     for (int i = 0; i < 100 && bs->t.dead > 0; i++)
@@ -613,7 +613,7 @@ static void turn(struct blockstore *bs)
     if (now >= bs->refresh_at) {
         refresh_disk(bs, now);
         if (bs->refused && !bs->broken)
-            probe(bs);
+            (void)commit_nothing(bs); /* Is it over? Nobody may write for long, and the status should tell */
     }
 }
 

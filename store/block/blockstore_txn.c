@@ -83,10 +83,12 @@ int store_txn_commit(struct store_txn *txn)
         rc = ENOSPC; /* LMDB calls a short write EIO; the disk took a part of it and is full now */
     if (rc) {
         struct blockstore *bs = txn->bs;
+        bs->sync_failed = true;
         if (store_env_panicked(&bs->env))
             bs->broken = true;
         return bs->commit_error = store_error(rc);
     }
+    txn->bs->sync_failed = false;
     txn->bs->t = txn->t;
     return 0;
 }

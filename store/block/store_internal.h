@@ -195,6 +195,7 @@ struct blockstore {
     struct collect_op *collects, *collecting; /* waiting; those the present pass answers */
     bool stop;
     bool unsynced;    /* the last commit's meta page may not be on disk */
+    bool sync_failed; /* since the last commit: that page counts as clean, and another sync would not write it */
     bool broken;      /* LMDB wants to be reopened */
     bool refused;     /* something could not be written, and nothing was since */
     int commit_error; /* of the last commit that failed: why it is broken */

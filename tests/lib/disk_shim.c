@@ -338,6 +338,14 @@ int posix_fallocate64(int fd, off_t at, off_t len)
 
 /* ---- syncs ---- */
 
+static int unsynced(int fd)
+{
+    int error = errno;
+    record_change(fd, DISK_UNSYNCED, 0, 0);
+    errno = error;
+    return -1;
+}
+
 static int synced(int fd, int rc)
 {
     if (rc == 0 && (knows(fd) & FOLDER))
@@ -350,13 +358,13 @@ static int synced(int fd, int rc)
 int fdatasync(int fd)
 {
     NEXT(int, "fdatasync", int);
-    return knows(fd) && strike(DISK_SYNC) == FAIL ? -1 : synced(fd, next(fd));
+    return knows(fd) && strike(DISK_SYNC) == FAIL ? unsynced(fd) : synced(fd, next(fd));
 }
 
 int fsync(int fd)
 {
     NEXT(int, "fsync", int);
-    return knows(fd) && strike(DISK_SYNC) == FAIL ? -1 : synced(fd, next(fd));
+    return knows(fd) && strike(DISK_SYNC) == FAIL ? unsynced(fd) : synced(fd, next(fd));
 }
 
 /* ---- names ---- */

@@ -58,8 +58,9 @@ enum disk_change {
     DISK_PUNCHED, /* `size` bytes at `at` */
     DISK_MADE,    /* it was not there */
     DISK_REMOVED,
-    DISK_FOLDER,  /* the folder was synced: names are durable */
-    DISK_RENAMED, /* from `size`, the number of a file */
+    DISK_FOLDER,   /* the folder was synced: names are durable */
+    DISK_RENAMED,  /* from `size`, the number of a file */
+    DISK_UNSYNCED, /* a sync of the file failed: what was written since the last one counts as clean, and need not be there */
 };
 
 /* Numbers of files */

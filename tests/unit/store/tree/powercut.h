@@ -2,8 +2,8 @@
  *
  * A disk whose power fails: from a record of changes (tests/lib/disk_shim.h) the store's files as they may be found afterwards.
  * What was done to a file before the last sync of it that had ended is there; of what was done later any part may be, in any
- * order: whole writes, pages, or sectors of 512 bytes, which a disk writes as one. Names are as safe as the last sync of
- * their folder. */
+ * order: whole writes, pages, or sectors of 512 bytes, which a disk writes as one. When a sync failed, the same is so for ever of
+ * what was done since the one before it. Names are as safe as the last sync of their folder. */
 #ifndef TESTS_UNIT_STORE_TREE_POWERCUT_H
 #define TESTS_UNIT_STORE_TREE_POWERCUT_H
 
@@ -13,6 +13,7 @@
 #include <fcntl.h>
 
 #define POWERCUT_FILES 16
+#define POWERCUT_LOST  16
 
 struct recording {
     uint8_t *bytes;
@@ -59,10 +60,23 @@ static inline void put_part(int fd, const struct disk_record *d, const uint8_t *
     }
 }
 
-/* What is certain at a cut: per file the end of its last sync, and that of the folder */
+/* What is certain at a cut: per file the end of its last sync, but for what a failed one lost; and that of the folder */
 struct certain {
     size_t synced[POWERCUT_FILES], folder;
+    struct lost {
+        uint32_t file;
+        size_t from, to;
+    } lost[POWERCUT_LOST];
+    unsigned lost_count;
 };
+
+static inline bool is_certain(const struct certain *c, uint32_t file, size_t at)
+{
+    for (unsigned i = 0; i < c->lost_count; i++)
+        if (c->lost[i].file == file && at >= c->lost[i].from && at < c->lost[i].to)
+            return false;
+    return at < c->synced[file];
+}
 
 static inline struct certain certain_at(const struct recording *r, size_t cut)
 {
@@ -73,7 +87,11 @@ static inline struct certain certain_at(const struct recording *r, size_t cut)
         CHECK(d.file < POWERCUT_FILES);
         if (d.change == DISK_SYNCED)
             c.synced[d.file] = at;
-        else if (d.change == DISK_FOLDER)
+        else if (d.change == DISK_UNSYNCED) {
+            CHECK(c.lost_count < POWERCUT_LOST);
+            c.lost[c.lost_count++] = (struct lost){d.file, c.synced[d.file], at};
+        }
+        if (d.change == DISK_FOLDER)
             c.folder = at;
     }
     return c;
@@ -145,7 +163,7 @@ static inline void powercut_make(const struct recording *r, size_t cut, enum luc
             do_rename(fds, &d, dir);
         if (*fd < 0) /* its name did not come so far */
             continue;
-        bool sure = at < c.synced[d.file] || d.synced;
+        bool sure = is_certain(&c, d.file, at) || d.synced;
         if (d.change == DISK_WROTE)
             do_write(*fd, &d, data, sure ? LUCK_ALL : luck, end == cut, rng);
         else if (sure || lucky)
