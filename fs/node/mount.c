@@ -270,6 +270,7 @@ static void free_mount(struct mount *m)
         buf_done(&m->texts[i]);
     buf_done(&m->events);
     buf_done(&m->haves);
+    buf_done(&m->forgotten);
     if (m->epoll >= 0)
         close(m->epoll);
     budget_unwatch(m->o.budget, m->room_fd);

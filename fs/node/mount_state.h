@@ -92,6 +92,7 @@ struct mount {
     struct peer_table *peers;
     struct service_table *services;
     struct buf texts[MOUNT_TEXTS], events, haves; /* haves: CIDs of stored blocks, of which the owner was not told yet */
+    struct buf forgotten;                         /* ids of nodes of share/ that are to be let go of (share_forget_again) */
     bool online;
     uint64_t requests[OPS]; /* of the kernel, since the start */
 
@@ -238,6 +239,7 @@ int share_settle_all(struct mount *m, struct request *r);
 int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret);
 int share_resolve(struct mount *m, struct span path, struct tree_node *ret);
 void share_tick(struct mount *m, mono_ns now);
+void share_forget_again(struct mount *m); /* what could not be, because the store could not be read */
 void share_finish_all(struct mount *m); /* starts to settle whatever is dirty */
 void share_release_handle(struct mount *m, struct handle *h);
 void share_free(struct mount *m);

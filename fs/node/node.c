@@ -70,6 +70,19 @@ static int absent(const struct node_ops *ops, enum request_op op)
     return rc == 0 || (rc == ERR_UNSUPPORTED && ops->absent == ERR_READ_ONLY) ? ops->absent : rc;
 }
 
+static bool is_release(const struct request *r)
+{
+    return r->op == OP_RELEASE || r->op == OP_RELEASEDIR;
+}
+
+/* While the store cannot be read: nothing is, and nobody will ask again. */
+static int release_unread(struct mount *m, struct request *r)
+{
+    struct inode *i = inode_by_number(m->inodes, r->node);
+    node_op *op = i ? node_kinds[i->kind]->op[r->op] : NULL;
+    return i ? (op ? op : node_release)(m, r, i) : ERR_STALE;
+}
+
 int node_run(void *mount, struct request *r)
 {
     struct mount *m = mount;
@@ -77,7 +90,7 @@ int node_run(void *mount, struct request *r)
         return forget(m, r);
     int rc = store_read_begin(m->reader);
     if (rc < 0)
-        return rc;
+        return is_release(r) ? release_unread(m, r) : rc;
     source_forget_missing(m->source);
     if (r->op == OP_OWN) {
         rc = r->run(m, r);

@@ -67,12 +67,31 @@ static struct tree_place place(const struct inode *dir, const char *name)
     return (struct tree_place){share_id(dir), span_str(name)};
 }
 
+/* Nobody uses it. While the store cannot be read it is noted for later; without memory for that, the next start does it. */
+static void forget(struct mount *m, uint64_t id)
+{
+    if (tree_forget(m->share, id) < 0 && buf_try_reserve(&m->forgotten, sizeof id))
+        buf_add(&m->forgotten, &id, sizeof id);
+}
+
+void share_forget_again(struct mount *m)
+{
+    struct buf ids = m->forgotten;
+    m->forgotten = (struct buf)BUF_INIT;
+    for (uint64_t id; buf_len(&ids) > 0; buf_consume(&ids, sizeof id)) {
+        memcpy(&id, buf_span(&ids).data, sizeof id);
+        if (!inode_find(m->inodes, &(struct inode_key){NODE_SHARE, 0, span_of(&id, sizeof id)})) /* not used again */
+            forget(m, id);
+    }
+    buf_done(&ids);
+}
+
 /* After a name has gone: the node lives on while the kernel knows it. */
 static void let_go(struct mount *m, uint64_t id)
 {
     struct inode *i = inode_find(m->inodes, &(struct inode_key){NODE_SHARE, 0, span_of(&id, sizeof id)});
     if (!i)
-        tree_forget(m->share, id);
+        forget(m, id);
     else if (share_file_of(i))
         share_file_let_go(share_file_of(i));
 }
@@ -81,7 +100,7 @@ static void on_free(struct mount *m, struct inode *i)
 {
     i->data = NULL; /* a share_file is gone before its inode */
     if (m->share)
-        tree_forget(m->share, share_id(i));
+        forget(m, share_id(i));
 }
 
 static int lookup(struct mount *m, struct request *r, struct inode *i)

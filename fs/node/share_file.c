@@ -306,6 +306,7 @@ void share_tick(struct mount *m, mono_ns now)
     m->stat_fault = fault;
     if (tree_fault(m->share) != 0)
         tree_retry(m->share);
+    share_forget_again(m);
     share_put_retry(m);
     share_holds_sync(m);
 }

@@ -133,8 +133,9 @@ struct tree_content {
     const wall_ns *mtime;
 };
 int tree_set_content(struct tree *t, uint64_t id, const struct tree_content *to, wall_ns now);
-/* Nobody uses the node any more: if it has no name, it is let go. Any id; cannot fail. */
-void tree_forget(struct tree *t, uint64_t id);
+/* Nobody uses the node any more: if it has no name, it is let go. Any id. An error: it cannot be read now; call again, or the
+ * next tree_open lets it go. */
+int tree_forget(struct tree *t, uint64_t id);
 
 /* ---- durability ---- */
 

@@ -292,12 +292,14 @@ int edit_let_go(struct tree *t, uint64_t id)
     return 0;
 }
 
-void tree_forget(struct tree *t, uint64_t id)
+int tree_forget(struct tree *t, uint64_t id)
 {
-    if (store_read_begin(t->reader) < 0)
-        return;
-    (void)edit_let_go(t, id); /* unreadable now: the next tree_open tries again */
+    int r = store_read_begin(t->reader);
+    if (r < 0)
+        return r;
+    r = edit_let_go(t, id);
     store_read_end(t->reader);
+    return r;
 }
 
 /* ---- rename ---- */

@@ -316,6 +316,44 @@ class Faults(unittest.TestCase):
         print(f"{name}, {'until it ends' if more else 'once'}: {most} calls, {struck} struck, {refused} refused, "
               f"{time.monotonic() - begun:.0f} s", file=sys.stderr)
 
+    @staticmethod
+    def syncs(fd):
+        try:
+            os.fsync(fd)
+            return True
+        except OSError:
+            return False
+
+    def test_a_file_that_is_closed_while_nothing_can_be_read(self):
+        """Its end is noticed all the same: what has no name any more does not stay until the next start."""
+        with solo.Solo(CONFIG) as node:
+            self.node = node.start(shim=True)
+            for nth in range(1, 7):  # one of them is LMDB's meta page: it has to be opened again then, which fails too
+                fd, folder = os.open(node.share / "gone", os.O_WRONLY | os.O_CREAT), os.open(node.share, os.O_RDONLY)
+                os.write(fd, content(nth, 3 << 20))
+                os.fsync(fd)
+                os.unlink(node.share / "gone")
+                os.fsync(folder)
+                node.disk.arm(nth, FAIL, WRITE | NAME, errno.EIO, FOREVER)
+                os.mkdir(node.share / "folder")
+                with contextlib.suppress(OSError):
+                    os.fsync(folder)
+                os.close(fd)
+                try:
+                    os.listdir(node.share)  # behind the release
+                    shut = False
+                except OSError:
+                    shut = True
+                node.disk.disarm()
+                self.wait(lambda: self.syncs(folder), 10)
+                os.close(folder)
+                os.rmdir(node.share / "folder")
+                self.wait(lambda: node.request("POST", "/v1/gc") and node.status()["store_used"] == 0, 10)
+                self.assertEqual(node.status()["store_used"], 0, f"write {nth}")
+                if shut:
+                    return
+            self.fail("nothing was ever closed to readers: nothing was shown")
+
     def test_at_the_start(self):
         """It starts, or ends with a sentence; the next start without the fault finds everything."""
         with solo.Solo(CONFIG) as node:
