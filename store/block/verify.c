@@ -647,8 +647,20 @@ static int step_finish(struct store_verify *v, struct verify_event *e)
     return found(v, e);
 }
 
+/* The snapshot is in the way of opening the store again, for which everybody waits: the check has to begin anew. */
+static int give_up(struct store_verify *v, int why)
+{
+    store_read_end(v->reader);
+    v->snapshot = false;
+    v->phase = DONE;
+    return why == ERR_AGAIN ? ERR_IO : why;
+}
+
 int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_event *ret_event)
 {
+    int shut = v->snapshot ? atomic_load(&v->bs->gate) : 0;
+    if (shut)
+        return give_up(v, shut);
     switch (v->phase) {
     case HASH:
     case HASH_BIG:

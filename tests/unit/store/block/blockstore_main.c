@@ -131,6 +131,43 @@ static void test_reopening(void)
     folder_remove(&f);
 }
 
+/* A check that keeps its snapshot for long does not keep everybody out meanwhile. */
+static void test_reopening_beside_a_check(void)
+{
+    enum { ROWS = 300 };
+    struct folder f;
+    struct store_verify *v;
+    struct verify_event e;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *a = raw_block(ROWS, 5000);
+    for (unsigned i = 0; i < ROWS; i++) {
+        struct block *b = raw_block(i, 100);
+        CHECK(do_put(bs, b) == 0);
+        block_unref(b);
+    }
+    CHECK(store_verify_new(&v, bs, false) == 0);
+    for (unsigned i = 0; i < 2 * ROWS; i++) /* each block and the steps between: now rows are counted */
+        CHECK(store_verify_step(v, 1, &e) >= 0);
+    atomic_store(&meta_failures, 1);
+    int r = do_put(bs, a), step = 0;
+    CHECK(r == 0 || r == ERR_IO);
+    for (int i = 0; i < 500 && step >= 0; i++) { /* slowly: it would be through otherwise */
+        usleep(10000);
+        step = i % 50 == 0 ? store_verify_step(v, 1, &e) : 0;
+    }
+    CHECK(step == ERR_IO);
+    CHECK(store_verify_step(v, 1, &e) == ERR_CLOSED);
+    store_verify_free(v);
+    for (int i = 0; i < 300 && (r = do_put(bs, a)) != 0; i++)
+        usleep(10000);
+    CHECK(r == 0 && reads_again(bs, a));
+    CHECK(verify_all(bs, false, NULL) == 0);
+    blockstore_close(bs);
+    block_unref(a);
+    folder_remove(&f);
+}
+
 /* ---- random work against a model ---- */
 
 #define LEAVES 60
@@ -625,8 +662,12 @@ static const struct {
     const char *name;
     void (*run)(void);
 } plain[] = {
-    {"disk errors", test_disk_errors}, {"reopening", test_reopening}, {"lazy", test_lazy},
-    {"crashes", test_crashes},         {"full disk", test_full_disk},
+    {"disk errors", test_disk_errors},
+    {"reopening", test_reopening},
+    {"reopening beside a check", test_reopening_beside_a_check},
+    {"lazy", test_lazy},
+    {"crashes", test_crashes},
+    {"full disk", test_full_disk},
 };
 
 int main(int argc, char **argv)
