@@ -196,8 +196,12 @@ static int push_needed(struct publish *m, struct buf *stack)
         if (r < 0 || type != TREE_DIR || tempname(name))
             continue;
         r = view_node(m->tree, id, &rec);
-        if (r == 0 && !usable(&rec, m->sink))
-            buf_add(stack, &id, sizeof id);
+        if (r == 0 && !usable(&rec, m->sink)) {
+            if (buf_try_reserve(stack, sizeof id)) /* as many as it has */
+                buf_add(stack, &id, sizeof id);
+            else
+                r = ERR_NO_MEMORY;
+        }
     }
     scan_end(&s);
     return r < 0 ? r : 0;

@@ -3,6 +3,7 @@
  * The tree over a real store, with its committer running. Usage: tree_main [seed [operations]] */
 #include "store/block/fault.h"
 #include "store/unixfs/directory.h"
+#include "tests/lib/short_memory.h"
 #include "tests/unit/store/tree/treemodel.h"
 
 #include <string.h>
@@ -568,6 +569,32 @@ static uint64_t big_dir(struct bed *b, const char *name)
 }
 
 /* It goes on where it was although other directories change; when its own entries do, it begins anew, and is right. */
+/* There is no memory to remember which of many folders are to be made first: that is not the end of the node. */
+static void test_publish_without_memory(void)
+{
+    enum { DIRS = 1000 };
+    struct bed b;
+    struct unixfs_root root;
+    struct tree_node n;
+    char name[16];
+    int r;
+    bed_new(&b);
+    for (unsigned i = 0; i < DIRS; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        PATIENT(&b, r, tree_mkdir(b.t, place(TREE_ROOT, name), 0755, 1, &n));
+        CHECK_EQ(r, 0);
+    }
+    short_memory_from = DIRS * sizeof n.id / 2;
+    CHECK_EQ(tree_publish(b.t, TREE_ROOT, NULL, &root), ERR_NO_MEMORY);
+    short_memory_from = SIZE_MAX;
+    CHECK_EQ(tree_lookup(b.t, place(TREE_ROOT, "0"), &n), 0);
+    CHECK(n.dirty); /* it was there that it ended, not when it had all of them */
+    PATIENT(&b, r, tree_publish(b.t, TREE_ROOT, NULL, &root));
+    CHECK_EQ(r, 0);
+    bed_settle(&b);
+    bed_free(&b);
+}
+
 static void test_publish_while_changing(void)
 {
     struct bed b;
@@ -931,6 +958,7 @@ int main(int argc, char **argv)
         {"readdir", test_readdir_survives_changes},
         {"publish", test_publish},
         {"publish sharded", test_publish_sharded},
+        {"publish without memory", test_publish_without_memory},
         {"publish while changing", test_publish_while_changing},
         {"publish two", test_publish_two},
         {"two trees", test_two_trees},
