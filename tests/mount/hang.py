@@ -16,6 +16,7 @@ ROUNDS = int(os.environ.get("P2P_TEST_HANG", "12"))
 STALL = os.environ.get("STALL_LIB")
 SANITIZED = os.access(P2P, os.R_OK) and b"__asan_init" in pathlib.Path(P2P).read_bytes()
 SLOWER = 5 if SANITIZED else 1
+HICCUP = 0.5 * SLOWER  # of a busy machine: of many the median is judged, one alone may meet it. What is stuck would stay so for two minutes
 CONFIG = "timeout-read = 120s\ntimeout-metadata = 120s\n"  # what is stuck stays so until it is told to let go
 MIB = 1 << 20
 rows = []
@@ -170,7 +171,7 @@ class Hang(unittest.TestCase):
                         took += end(pids, number)
                     note(f"{number.name} on a stuck {name}", f"median {ms(statistics.median(took))}, worst {ms(max(took))}")
                     self.assertLess(statistics.median(took), 0.050, f"{number.name} on a stuck {name}")
-                    self.assertLess(max(took), 0.050 + max(own) + 0.2 * (SLOWER - 1), f"{number.name} on a stuck {name}, the worst")
+                    self.assertLess(max(took), max(own) + HICCUP, f"{number.name} on a stuck {name}, the worst")
             wait_for("nothing waits any more", lambda: not waiting(a), 60)
 
     def test_2_two_hundred(self):
@@ -254,7 +255,7 @@ class Hang(unittest.TestCase):
                 self.compare("a stopped peer", idle, latency.measure("ls", "stat", "cat status", "read 1 MiB that is held"))
                 took = end([pid], signal.SIGINT)
                 note("a stopped peer: SIGINT on the read", ms(took[0]))
-                self.assertLess(took[0], 0.1 * SLOWER)
+                self.assertLess(took[0], HICCUP)
                 pid = child(path.read_bytes)
                 listed(a, [pid], "the read")
             finally:
@@ -337,7 +338,7 @@ class Hang(unittest.TestCase):
             for what, pid in pids.items():
                 took = end([pid], signal.SIGINT)
                 note(f"a stalled disk: SIGINT on {what}", ms(took[0]))
-                self.assertLess(took[0], 0.050 + 0.2 * (SLOWER - 1), f"SIGINT on {what}")
+                self.assertLess(took[0], HICCUP, f"SIGINT on {what}")
             pid = child(lambda: (a.mount / "share/late").write_bytes(big))
             listed(a, [pid], "a write beyond the budget")
             stalled.unlink()

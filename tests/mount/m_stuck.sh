@@ -18,7 +18,7 @@ for i in range(200):
     cat "$1/ipfs/$c" >/dev/null 2>&1 &
     pids="$pids $!"
 done
-for _ in $(seq 1 100); do n=$(grep -vc '^#' "$1/.p2p/waiting"); [ "$n" -ge 200 ] && break; sleep 0.05; done
+for _ in $(seq 1 180); do n=$(grep -vc '^#' "$1/.p2p/waiting"); [ "$n" -ge 200 ] && break; sleep 0.05; done
 [ "$n" -ge 200 ] || fail "only $n of 200 are listed as waiting"
 grep -qP '^\d+\tcat\t[0-9.]+\t\w+\t.*\t\S*ipfs' "$1/.p2p/waiting" || fail "a line of waiting is wrong: $(sed -n 2p "$1/.p2p/waiting")"
 python3 - "$1" <<'PY' || fail "something waited for them"
@@ -44,7 +44,7 @@ kill -TERM $pids
 wait
 took=$(($(ms) - start))
 [ $took -lt 3000 ] || fail "letting go of 200 took $took ms"
-for _ in $(seq 1 40); do n=$(grep -vc '^#' "$1/.p2p/waiting"); [ "$n" = 0 ] && break; sleep 0.05; done
+for _ in $(seq 1 200); do n=$(grep -vc '^#' "$1/.p2p/waiting"); [ "$n" = 0 ] && break; sleep 0.05; done
 [ "$n" = 0 ] || fail "$n still wait"
 
 # Ctrl-C on one, as a terminal would: a program with a handler of its own gets EINTR at once

@@ -62,9 +62,10 @@ class ThreeNodes(unittest.TestCase):
         running = {name: Reader(self.lab, node, self.service(service), count) for name, (node, count) in readers.items()}
         wait_for("all have begun", lambda: self.offer(service)["open"] == sum(count for _, count in readers.values()))
         wait_for("bytes come", lambda: all(r.got for r in running.values()), 10)
-        before = {name: r.got for name, r in running.items()}
+        before, begin = {name: r.got for name, r in running.items()}, time.monotonic()
         time.sleep(seconds)
         got = {name: r.got - before[name] for name, r in running.items()}
+        self.took = time.monotonic() - begin  # longer on a busy machine
         self.end(service, *running.values())
         return got
 
@@ -105,7 +106,7 @@ class Local(ThreeNodes):
         self.a.run("offer", "shared", "file", "/dev/zero", "-a", "any", "--rate", "1M")
         got = self.shares("shared", 3, many=(self.c, 8), one=(self.b, 1))
         self.assertTrue(0.35 < got["one"] / sum(got.values()) < 0.65, got)
-        self.assertLess(sum(got.values()), 4.5 * (1 << 20), "the rate is of all together")
+        self.assertLess(sum(got.values()), 1.5 * self.took * (1 << 20), "the rate is of all together")
 
 
 class Processor(ThreeNodes):

@@ -130,8 +130,9 @@ class Stages(Services):
         return all(fds <= before[0] + 2 and not any(more) for (fds, *more), before in zip(self.left(), self.before))
 
     def prompt(self, what, took, most=0.050):
+        """By the median; a few alone may all meet a hiccup of a busy machine."""
         rows.append(f"{what:70}median {ms(statistics.median(took))}, worst {ms(max(took))}")
-        self.assertLess(statistics.median(took), most * SLOWER, what)
+        self.assertLess(statistics.median(took), (most if len(took) >= 5 else max(most, 0.5)) * SLOWER, what)
 
     def interrupt(self, what, call, path, listed=True):
         """Several processes in that call at once; each signal frees them."""
