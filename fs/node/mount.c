@@ -167,7 +167,7 @@ static void turn(struct mount *m)
 /* Everything that was written goes to the disk, as far as the disk takes it. */
 static void drain(struct mount *m)
 {
-    mono_ns until = mono_after(mono_now(), DRAIN_MOST);
+    mono_ns until = mono_after(mono_now(), DRAIN_MOST), faulty = MONO_NEVER;
     for (;;) {
         m->next_tick = 0;
         mono_ns now = mono_now();
@@ -178,9 +178,8 @@ static void drain(struct mount *m)
         struct blockstore_stats s;
         blockstore_stats(m->o.store, &s);
         bool refuses = s.fault || m->put_error < 0 || tree_fault(m->share);
-        if (refuses && until > mono_after(now, DRAIN_FAULTY))
-            until = mono_after(now, DRAIN_FAULTY);
-        if (idle || now > until)
+        faulty = refuses ? mono_min(faulty, mono_after(now, DRAIN_FAULTY)) : MONO_NEVER;
+        if (idle || now > mono_min(until, faulty))
             break;
         mailbox_wait(m->mailbox, mono_after(now, 50 * MONO_MS));
         mailbox_run(m->mailbox, MAIL_A_TURN);
