@@ -201,14 +201,15 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
         int rc = share_file_pump(f, EDITOR_ALL);
         if (rc < 0)
             return rc;
-        r->wait_on = f;
         r->why = "hashes what was written";
-        if (editor_unhashed(f->editor) > 0)
+        if (editor_unhashed(f->editor) > 0) {
+            r->wait_on = f;
             return ERR_AGAIN;
+        }
         share_sink_init(&sink, m, f);
         rc = editor_finish(f->editor, m->source, &sink.sink, &f->content);
         if (rc < 0)
-            return rc == ERR_BUSY ? ERR_AGAIN : rc;
+            return rc == ERR_BUSY ? ERR_AGAIN : rc; /* without memory nobody will tell: in a moment */
         f->unset = true;
     }
     int rc = wait_blocks(m, r, f);

@@ -491,7 +491,8 @@ extern void *__libc_memalign(size_t align, size_t size);
 
 static bool refused(size_t size)
 {
-    return size >= BIG && strike(DISK_MEMORY) == FAIL;
+    uint64_t big = atomic_load(&shim->big), most = atomic_load(&shim->big_most);
+    return size >= (big ? big : BIG) && (most == 0 || size <= most) && strike(DISK_MEMORY) == FAIL;
 }
 
 void *malloc(size_t size)

@@ -22,7 +22,7 @@ enum disk_kind {
     DISK_WRITE = 1,  /* write, pwrite, writev, ftruncate, fallocate */
     DISK_SYNC = 2,   /* fsync, fdatasync, msync */
     DISK_NAME = 4,   /* open, rename, unlink, mkdir */
-    DISK_MEMORY = 8, /* memory of at least 64 KiB, maps of files too; not under sanitizers, and only preloaded */
+    DISK_MEMORY = 8, /* memory of at least `big` bytes, maps of files too; not under sanitizers, and only preloaded */
 };
 
 /* What the file system cannot, in `lacks` */
@@ -49,6 +49,8 @@ struct disk_shim {
     _Atomic uint64_t lacked;   /* how often something was asked for that the file system lacks */
     _Atomic uint64_t every;    /* 0 is 1 */
     _Atomic uint64_t room;     /* what statvfs says is free of the folder's disk, and one: 0 is the truth */
+    _Atomic uint64_t big;      /* bytes from which on memory is refused; 0: 64 KiB; … */
+    _Atomic uint64_t big_most; /* … up to which; 0: any */
 };
 
 enum disk_change {

@@ -79,6 +79,11 @@ class Disk:
         """So many bytes are said to be free; None: the truth"""
         self._set(72, 0 if free is None else free + 1)
 
+    def big(self, least, most):
+        """Only memory of so many bytes may be refused."""
+        self._set(80, least)
+        self._set(88, most)
+
     def arm(self, nth, action, kinds=WRITE | SYNC | NAME, error=0, more=0, every=1):
         """At the nth call from now, and the `more` after it, or each `every`-th of them"""
         self._set(8, 0)

@@ -268,5 +268,26 @@ class Memory(unittest.TestCase):
         return place
 
 
+class Settle(unittest.TestCase):
+    setUpClass = classmethod(Memory.setUpClass.__func__)
+
+    def test_a_file_whose_blocks_are_all_stored(self):
+        """Only its root is to be made, and there is no memory for it: nothing else happens that would have it tried again."""
+        with solo.Solo(CONFIG) as node:
+            node.start(shim=True)
+            node.disk.big(50 << 10, 52 << 10)  # of a node above 1024 chunks, and nothing else
+            fd = os.open(node.share / "holes", os.O_RDWR | os.O_CREAT)
+            os.ftruncate(fd, 3 << 20)
+            os.fsync(fd)
+            os.ftruncate(fd, 1 << 30)
+            node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM)
+            os.close(fd)
+            waiting, end = node.mount / ".p2p/waiting", time.monotonic() + 20
+            while not node.disk.struck or len(waiting.read_text().splitlines()) > 1:
+                self.assertLess(time.monotonic(), end, waiting.read_text())
+                time.sleep(0.02)
+            node.stop()
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
