@@ -112,9 +112,9 @@ class Fsync(unittest.TestCase):
         for closed in (True, False):
             with solo.Solo() as node:
                 node.start()
-                (node.share / "file").write_bytes(old)
-                os.sync()
-                fd = os.open(node.share / "file", os.O_WRONLY)
+                fd = os.open(node.share / "file", os.O_WRONLY | os.O_CREAT)
+                os.write(fd, old)
+                os.fsync(fd)
                 os.pwrite(fd, new, 0)
                 (node.home / "config").write_text(solo.QUIET + "quota = 100K\n")
                 node.request("POST", "/v1/config/reload")
