@@ -304,8 +304,10 @@ int host_load_peers(struct host *h, struct span saved, mono_ns now)
     h->now = now;
     int err = peerstore_load(h->store, saved, now, host_wall(h));
     for (struct peer_entry *e = peerstore_newest(h->store); e; e = e->older)
-        if (e->is_friend)
+        if (e->is_friend) {
+            peer_know_addresses(h, e);
             peer_dial_later(peer_get(h, &e->id), mono_after(now, rng_below(&h->rng, MONO_S)));
+        }
     return err;
 }
 

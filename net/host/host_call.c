@@ -212,8 +212,10 @@ static void do_protect(struct host *h, struct host_call *call)
     struct host_peer *p = peer_get(h, &call->peer);
     int err = peerstore_set_friend(h->store, p->entry, call->on);
     exchange_flags_changed(p);
-    if (err == 0 && call->on)
+    if (err == 0 && call->on) {
+        peer_know_addresses(h, p->entry);
         peer_dial_later(p, h->now);
+    }
     peer_release(p);
     host_queue(h, HOST_SAVE);
     host_changed(h);

@@ -17,11 +17,37 @@
 #define STARVED_PAUSE (50 * MONO_MS)
 #define CONN_BESIDE   (sizeof(struct host_conn) + sizeof(struct host_peer) + 3072) /* the exchange's part, the socket's */
 
+/* The eldest handshake that has had its time, of that address or (0) of an unknown one */
+static struct host_conn *eldest_pending(struct host *h, ip_group g)
+{
+    for (struct link *l = h->conns.first; l; l = l->next) {
+        struct host_conn *c = LINK_OF(l, struct host_conn, link);
+        if (!c->inbound || c->ready || c->closing || (g ? c->group != g : connlimit_knows(h->limit, c->group)))
+            continue;
+        return h->now - c->opened_at >= CONNLIMIT_PATIENCE ? c : NULL;
+    }
+    return NULL;
+}
+
+static bool take_place(struct host *h, ip_group g, const struct host_dial *dial)
+{
+    bool known = dial && (dial->by_user || (dial->peer && peer_is_known(dial->peer)));
+    enum connlimit_who who = known ? CONNLIMIT_OURS_KNOWN : dial ? CONNLIMIT_OURS : CONNLIMIT_CAME;
+    enum connlimit_answer no = connlimit_take(h->limit, g, who, h->now);
+    struct host_conn *eldest = NULL;
+    if (no == CONNLIMIT_ADDRESS_FULL || no == CONNLIMIT_FULL)
+        eldest = eldest_pending(h, no == CONNLIMIT_FULL ? 0 : g);
+    if (!eldest)
+        return !no;
+    hconn_close(eldest, ERR_TIMEOUT);
+    return !connlimit_take(h->limit, g, who, h->now);
+}
+
 static struct host_conn *conn_make(struct host *h, void *owner, const struct multiaddr *remote, const struct multiaddr *local,
                                    const struct host_dial *dial)
 {
     ip_group group = ip_group_of(remote);
-    if (h->stopped || connlimit_take(h->limit, group, dial != NULL, h->now) < 0)
+    if (h->stopped || !take_place(h, group, dial))
         return NULL;
     struct host_conn *c = MEM_NEW(struct host_conn);
     c->host = h;
@@ -168,16 +194,19 @@ size_t host_output(struct host *h, struct host_conn *c, struct buf *out, size_t 
 static void conn_is_now_ready(struct host_conn *c)
 {
     struct host *h = c->host;
-    c->ready = true;
-    c->ready_at = c->used_at = h->now;
-    connlimit_established(h->limit, c->group);
     struct host_peer *p = peer_get(h, conn_peer(c->conn));
-    if (p->conns.count >= HOST_PEER_CONNS_MAX) {
+    bool known = peer_is_known(p);
+    bool full = p->conns.count >= HOST_PEER_CONNS_MAX;
+    if (full || connlimit_established(h->limit, c->group, known || !c->inbound) < 0) {
         peer_release(p);
         hconn_doom(c, ERR_LIMIT);
         return;
     }
+    c->ready = true;
+    c->ready_at = c->used_at = h->now;
     peer_conn_ready(p, c);
+    if (known)
+        peers_make_room(h);
     raw_set_protocols(c);
     dial_conn_ready(c);
     identify_ask(c);
@@ -340,6 +369,8 @@ void hconn_close(struct host_conn *c, int err)
     identify_unobserve(c);
     while (c->streams.first)
         stream_end(LINK_OF(c->streams.first, struct host_stream, link), ERR_RESET);
+    if (c->peer && peer_is_known(c->peer))
+        connlimit_know(h->limit, c->group); /* he may want to come again */
     connlimit_give(h->limit, c->group, !c->ready);
     timer_clear(&h->timers, &c->timer);
     if (c->peer)

@@ -3,8 +3,8 @@
  * Peers we have something to do with now, and which of their connections are kept (PROTOCOLS.md section 7).
  *
  * Kept: friends, who a person asked for, who mDNS tells about, and who exchanges blocks with us. Others are closed when
- * idle, and
- * above the high water mark the least recently used first, after a grace of HOST_GRACE.
+ * idle, and when there are as many connections as strangers may have (connlimit.h) the least recently used first, after a
+ * grace of HOST_GRACE; without grace when a known peer comes then, and when all are in use the stranger who came last.
  *
  * Two connections between the same peers happen when both dial at once. Both sides keep the one that the peer with the smaller
  * id dialed, the oldest of those, and close the other when it carries no stream: so they never each close the other's.
@@ -240,6 +240,27 @@ bool peer_is_wanted(const struct host_peer *p)
     return p->entry->is_friend || p->wanted_by_user;
 }
 
+/* Has a right to a place that strangers have not (connlimit.h): a person named him, or blocks that we wanted came from him.
+ * Not who came to us, is on our LAN or wants something: all of that anybody can. */
+bool peer_is_known(const struct host_peer *p)
+{
+    struct exchange_ledger ledger = {0};
+    if (p->xp)
+        exchange_ledger(p->host->exchange, p->xp, &ledger);
+    const struct services *s = p->host->config.services;
+    return peer_is_wanted(p) || ledger.blocks_received || (s && services_name(s, &p->id));
+}
+
+void peer_know_addresses(struct host *h, const struct peer_entry *e)
+{
+    for (unsigned i = 0; i < e->addr_count; i++) {
+        struct multiaddr addr;
+        peer_addr_get(e->addrs[i], &addr);
+        if (e->addrs[i]->last_success || e->addrs[i]->source == ADDR_FROM_USER)
+            connlimit_know(h->limit, ip_group_of(&addr));
+    }
+}
+
 static bool peer_is_kept(const struct host_peer *p)
 {
     if (peer_is_wanted(p) || p->raws || p->entry->lan_until > p->host->now)
@@ -276,12 +297,13 @@ static void close_idle(struct host *h)
     }
 }
 
-static struct host_conn *least_useful(struct host *h)
+static struct host_conn *least_useful(struct host *h, mono_ns grace)
 {
     struct host_conn *worst = NULL;
     for (struct link *l = h->conns.first; l; l = l->next) {
         struct host_conn *c = LINK_OF(l, struct host_conn, link);
-        if (!c->ready || c->closing || h->now - c->ready_at < HOST_GRACE || peer_is_kept(c->peer))
+        if (!c->ready || c->closing || c->doom || h->now - c->ready_at < grace || peer_is_kept(c->peer) ||
+            peer_is_known(c->peer))
             continue;
         if (!worst || c->used_at < worst->used_at)
             worst = c;
@@ -289,14 +311,35 @@ static struct host_conn *least_useful(struct host *h)
     return worst;
 }
 
+static struct host_conn *newest_stranger(struct host *h)
+{
+    for (struct link *l = h->conns.last; l; l = l->prev) {
+        struct host_conn *c = LINK_OF(l, struct host_conn, link);
+        if (c->ready && !c->closing && !c->doom && c->inbound && !peer_is_known(c->peer))
+            return c;
+    }
+    return NULL;
+}
+
+void peers_make_room(struct host *h)
+{
+    if (!connlimit_crowded(h->limit))
+        return;
+    struct host_conn *c = least_useful(h, 0);
+    if (!c)
+        c = newest_stranger(h); /* all want something */
+    if (c)
+        hconn_doom(c, ERR_LIMIT); /* it may be in the middle of its own turn */
+}
+
 void peers_tidy(struct host *h)
 {
-    unsigned high = h->config.max_connections / 16 * 15;
+    unsigned high = connlimit_of_strangers(h->limit);
     unsigned low = h->config.max_connections / 4 * 3;
     close_idle(h);
-    if (connlimit_total(h->limit) <= high)
+    if ((connlimit_total(h->limit) - connlimit_pending(h->limit)) < high)
         return;
     struct host_conn *c;
-    while (connlimit_total(h->limit) > low && (c = least_useful(h)))
+    while ((connlimit_total(h->limit) - connlimit_pending(h->limit)) > low && (c = least_useful(h, HOST_GRACE)))
         hconn_close(c, ERR_LIMIT);
 }

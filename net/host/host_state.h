@@ -34,9 +34,6 @@
 
 /* ---- doubly linked lists, insertion order ---- */
 
-struct host_stream;
-struct host_dial;
-
 struct link {
     struct link *prev, *next; /* NULL prev and next: also when alone */
     bool in;
@@ -96,7 +93,6 @@ struct host_peer {
     struct host_stream *out;  /* our bitswap stream that is in use */
     bool no_bitswap;          /* refused it lately */
     bool wanted_by_user;      /* `connect`: kept, and dialed again, until `disconnect` */
-    bool announced;           /* "peer.connected" was told */
     unsigned raws;            /* streams of services */
     char **protocols;         /* by identify */
     unsigned protocol_count;
@@ -228,6 +224,9 @@ bool peer_speaks(const struct host_peer *p, const char *protocol);
 struct host_conn *peer_best_conn(const struct host_peer *p); /* NULL: not connected */
 bool peer_is_lan(const struct host_peer *p);
 bool peer_is_wanted(const struct host_peer *p); /* dialed again whenever it is not connected */
+bool peer_is_known(const struct host_peer *p);  /* connlimit.h */
+void peer_know_addresses(struct host *h, const struct peer_entry *e);
+void peers_make_room(struct host *h); /* somebody known came: does a stranger have to go? */
 void peer_timer_fired(struct host_peer *p);
 void peer_dial_later(struct host_peer *p, mono_ns at);
 void peers_tidy(struct host *h); /* idle, redundant and too many connections */

@@ -101,6 +101,15 @@ unsigned services_allowed(const struct services *s, const struct peer_id *peer, 
     return count;
 }
 
+bool services_name(const struct services *s, const struct peer_id *peer)
+{
+    for (unsigned i = 0; i < s->offer_count; i++)
+        for (unsigned k = 0; k < s->offers[i]->allowed_count; k++)
+            if (peer_id_eq(&s->offers[i]->allowed[k], peer))
+                return true;
+    return false;
+}
+
 bool services_forwards_to(const struct services *s, const struct peer_id *peer)
 {
     for (unsigned i = 0; i < s->forward_count; i++)

@@ -77,6 +77,7 @@ bool service_may(const struct service_offer *o, const struct peer_id *peer);
 /* Ids of what `peer` may dial, borrowed until the next change; how many. Those of datagrams first: of many not all are told,
  * and one that is not is taken for one of streams. */
 unsigned services_allowed(const struct services *s, const struct peer_id *peer, const char *ret[SERVICE_OFFERS_MAX]);
+bool services_name(const struct services *s, const struct peer_id *peer);        /* an offer is allowed to this very peer */
 bool services_forwards_to(const struct services *s, const struct peer_id *peer); /* somebody here counts on this peer */
 
 /* Target or place as text: "tcp 127.0.0.1:22". Appends. */

@@ -6,14 +6,20 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define BUCKETS  256
-#define COMINGS  4096 /* 32 KiB. Addresses that share a place share what they may, which does them no good */
-#define STRANGER (60 * MONO_S)
+#define BUCKETS     256
+#define COMINGS     4096 /* 32 KiB. Addresses that share a place share what they may, which does them no good */
+#define STRANGER    (60 * MONO_S)
+#define KNOWN_OFTEN 4 /* times as often as another address */
 
 struct group {
     struct group *next;
     ip_group g;
     unsigned count, pending;
+};
+
+struct known {
+    ip_group g; /* 0: none */
+    mono_ns came;
 };
 
 struct connlimit {
@@ -22,6 +28,7 @@ struct connlimit {
     unsigned max_total, max_per_ip;
     uint64_t seed; /* nobody knows whose place he shares */
     mono_ns came_all, came[COMINGS];
+    struct known known[CONNLIMIT_KNOWN_MAX]; /* used last first */
 };
 
 static uint64_t pack(const uint8_t *bytes, unsigned n)
@@ -121,45 +128,117 @@ static void count_coming(mono_ns *came, unsigned may, mono_ns now)
     *came = (*came > now ? *came : now) + 2 * MONO_S / may;
 }
 
-static bool comes_too_often(struct connlimit *l, ip_group g, mono_ns now)
+/* What may come from an address, and how far ahead all may be for its sake */
+struct allowance {
+    mono_ns *came;
+    unsigned most, ahead;
+};
+
+static struct allowance allowance_of(struct connlimit *l, ip_group g, struct known *k, mono_ns now)
 {
+    if (k)
+        return (struct allowance){&k->came, KNOWN_OFTEN * l->max_per_ip, 2 * l->max_total};
     mono_ns *came = coming_of(l, g);
-    unsigned most = l->max_per_ip, most_all = l->max_total;
     bool stranger = *came + STRANGER <= now || !*came;
-    if (!in_time(*came, most, most, now) || !in_time(l->came_all, most_all, stranger ? most_all : (most_all + 1) / 2, now))
-        return true;
-    count_coming(came, most, now);
-    count_coming(&l->came_all, most_all, now);
-    return false;
+    return (struct allowance){came, l->max_per_ip, stranger ? l->max_total : (l->max_total + 1) / 2};
+}
+
+static bool may_come(const struct connlimit *l, const struct allowance *a, mono_ns now)
+{
+    return in_time(*a->came, a->most, a->most, now) && in_time(l->came_all, l->max_total, a->ahead, now);
+}
+
+/* ---- addresses of known peers ---- */
+
+static unsigned known_at(const struct connlimit *l, ip_group g)
+{
+    unsigned i = 0;
+    while (i < CONNLIMIT_KNOWN_MAX && l->known[i].g != g && l->known[i].g)
+        i++;
+    return g && i < CONNLIMIT_KNOWN_MAX && l->known[i].g ? i : CONNLIMIT_KNOWN_MAX;
+}
+
+void connlimit_know(struct connlimit *l, ip_group g)
+{
+    unsigned at = known_at(l, g), last = CONNLIMIT_KNOWN_MAX - 1;
+    struct known k = at <= last ? l->known[at] : (struct known){.g = g};
+    if (!g)
+        return;
+    memmove(l->known + 1, l->known, (at <= last ? at : last) * sizeof k);
+    l->known[0] = k;
+}
+
+bool connlimit_knows(const struct connlimit *l, ip_group g)
+{
+    return known_at(l, g) < CONNLIMIT_KNOWN_MAX;
 }
 
 /* ---- places ---- */
 
-int connlimit_take(struct connlimit *l, ip_group g, bool ours, mono_ns now)
+static unsigned kept(const struct connlimit *l, unsigned parts)
+{
+    return l->max_total - l->max_total / 16 * parts;
+}
+
+unsigned connlimit_of_strangers(const struct connlimit *l)
+{
+    return kept(l, 3);
+}
+
+static enum connlimit_answer came(struct connlimit *l, ip_group g, mono_ns now)
 {
     const struct group *x = find(l, g);
-    if (l->total >= l->max_total)
-        return ERR_LIMIT;
-    if (!ours && l->pending >= CONNLIMIT_PENDING_MAX)
-        return ERR_LIMIT;
-    if (!ours && x && (x->count >= l->max_per_ip || x->pending >= CONNLIMIT_PENDING_PER_IP))
-        return ERR_LIMIT;
-    if (!ours && comes_too_often(l, g, now))
-        return ERR_LIMIT;
+    struct known *k = connlimit_knows(l, g) ? &l->known[known_at(l, g)] : NULL;
+    struct allowance a = allowance_of(l, g, k, now);
+    unsigned share = k ? 2 : 1;
+    if (!may_come(l, &a, now))
+        return CONNLIMIT_TOO_OFTEN;
+    if (x && (x->count >= share * l->max_per_ip || x->pending >= share * CONNLIMIT_PENDING_PER_IP))
+        return CONNLIMIT_ADDRESS_FULL;
+    if (l->total >= kept(l, k ? 1 : 2) || (!k && l->pending >= CONNLIMIT_PENDING_MAX))
+        return CONNLIMIT_FULL;
+    count_coming(a.came, a.most, now);
+    count_coming(&l->came_all, l->max_total, now);
+    return CONNLIMIT_TAKEN;
+}
+
+enum connlimit_answer connlimit_take(struct connlimit *l, ip_group g, enum connlimit_who who, mono_ns now)
+{
+    if (who == CONNLIMIT_CAME) {
+        enum connlimit_answer no = came(l, g, now);
+        if (no)
+            return no;
+    } else if (l->total >= kept(l, who == CONNLIMIT_OURS ? 1 : 0)) {
+        return CONNLIMIT_FULL;
+    }
     struct group *mine = find_or_add(l, g);
     mine->count++;
     mine->pending++;
     l->total++;
     l->pending++;
-    return 0;
+    return CONNLIMIT_TAKEN;
 }
 
-void connlimit_established(struct connlimit *l, ip_group g)
+static void no_longer_pending(struct connlimit *l, struct group *x)
 {
-    struct group *x = find(l, g);
     assert(x && x->pending && l->pending);
     x->pending--;
     l->pending--;
+}
+
+int connlimit_established(struct connlimit *l, ip_group g, bool welcome)
+{
+    struct group *x = find(l, g);
+    assert(x);
+    if (!welcome && (x->count > l->max_per_ip || l->total - l->pending >= kept(l, 3)))
+        return ERR_LIMIT;
+    no_longer_pending(l, x);
+    return 0;
+}
+
+bool connlimit_crowded(const struct connlimit *l)
+{
+    return l->total - l->pending > kept(l, 3);
 }
 
 void connlimit_give(struct connlimit *l, ip_group g, bool pending)
@@ -167,7 +246,7 @@ void connlimit_give(struct connlimit *l, ip_group g, bool pending)
     struct group *x = find(l, g);
     assert(x && x->count && l->total);
     if (pending)
-        connlimit_established(l, g);
+        no_longer_pending(l, x);
     x->count--;
     l->total--;
     if (x->count)

@@ -227,6 +227,13 @@ static void few(struct host_config *c)
     c->max_connections_per_ip = 4;
 }
 
+static void new_stranger(int i, struct multiaddr *ret)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, "/ip6/2001:db8:%x::1/tcp/999", 0x100 * (i + 1));
+    cr_assert_eq(multiaddr_from_text(span_str(text), ret, NULL), 0);
+}
+
 /* The simulator's network is not used here */
 Test(host, limits_refuse_floods)
 {
@@ -243,12 +250,10 @@ Test(host, limits_refuse_floods)
         cr_assert_eq(from_one[i] != NULL, i < 4);
     unsigned taken = 4;
     for (int i = 0; i < 100; i++) {
-        char text[64];
-        (void)snprintf(text, sizeof text, "/ip6/2001:db8:%x::1/tcp/999", 0x100 * (i + 1));
-        cr_assert_eq(multiaddr_from_text(span_str(text), &remote, NULL), 0);
+        new_stranger(i, &remote);
         taken += host_accepted(h, &marker, &remote, &local, now) != NULL;
     }
-    cr_assert_eq(taken, 32);
+    cr_assert_eq(taken, 28, "14 of 16 parts: the rest is for known peers");
     /* they say nothing: after the handshake's time they are gone, and others may come */
     unsigned closed = 0;
     for (int i = 0; i < 20; i++) {
@@ -258,10 +263,79 @@ Test(host, limits_refuse_floods)
         while (host_next(h, &a, now))
             closed += a.type == HOST_CLOSE;
     }
-    cr_assert_eq(closed, 32);
+    cr_assert_eq(closed, 28);
     struct host_stats stats;
     host_stats(h, &stats);
     cr_assert_eq(stats.pending + stats.connections, 0);
+    net_free(s);
+}
+
+/* Half-open ones hold all places that strangers have: after a while each that comes finds one, the eldest goes for it */
+Test(host, half_open_ones_give_way)
+{
+    struct hostsim *s = hostsim_new(1);
+    struct host *h = hostsim_host(s, hostsim_add(s, &(struct hostsim_node){.tune = few}));
+    mono_ns now = hostsim_now(s);
+    struct multiaddr local = hostsim_address(0), remote;
+    int marker;
+    for (int i = 0; i < 100; i++) {
+        new_stranger(i, &remote);
+        (void)host_accepted(h, &marker, &remote, &local, now);
+    }
+    struct host_action a;
+    for (int i = 0; i < 20; i++) {
+        bool early = i < 10;
+        if (!i || i == 10)
+            now += CONNLIMIT_PATIENCE * (early ? 1 : 4) / (early ? 2 : 1);
+        new_stranger(100 + i, &remote);
+        cr_assert_eq(host_accepted(h, &marker, &remote, &local, now) != NULL, !early, "%d", i);
+        while (host_next(h, &a, now))
+            ;
+    }
+    net_free(s);
+}
+
+static void sixteen(struct host_config *c)
+{
+    c->max_connections = 16;
+}
+
+static unsigned connected_of(struct hostsim *s, int node, int first, int last)
+{
+    unsigned count = 0;
+    for (int i = first; i <= last; i++) {
+        const struct host_peer *p = peer_of(s, node, i);
+        count += p && p->conns.count;
+    }
+    return count;
+}
+
+/* Of 16 places strangers have 13. Then a friend comes, from an address nobody knows, and we go to one. */
+Test(host, known_peers_get_in_where_strangers_fill_the_limit)
+{
+    struct hostsim *s = hostsim_new(1);
+    (void)hostsim_add(s, &(struct hostsim_node){.line.delay = DELAY, .tune = sixteen});
+    for (int i = 1; i <= 22; i++)
+        (void)hostsim_add(s, &(struct hostsim_node){.line.delay = DELAY});
+    for (int i = 1; i <= 20; i++)
+        hostsim_connect(s, i, 0);
+    hostsim_run(s, 20 * MONO_S);
+    cr_assert_eq(connected_of(s, 0, 1, 20), 13);
+    hostsim_protect(s, 0, 21); /* it has no address yet */
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(hostsim_connect_now(s, 21, 0), 0);
+        hostsim_run(s, MONO_S);
+        cr_assert_eq(connected_of(s, 0, 21, 21), 1);
+        cr_assert_leq(connected_of(s, 0, 1, 20), 12, "a stranger went for it");
+        cr_assert_eq(hostsim_connect_now(s, 0, 22), 0, "we may go where we want");
+        hostsim_run(s, MONO_S);
+        cr_assert_eq(connected_of(s, 0, 22, 22), 1);
+        struct host_call bye = {.verb = HOST_DISCONNECT, .peer = *hostsim_id(s, 22)};
+        cr_assert_eq(hostsim_ask(s, 0, &bye, MONO_S), 0);
+        bye = (struct host_call){.verb = HOST_DISCONNECT, .peer = *hostsim_id(s, 0)};
+        cr_assert_eq(hostsim_ask(s, 21, &bye, MONO_S), 0);
+        hostsim_run(s, 60 * MONO_S); /* strangers come again */
+    }
     net_free(s);
 }
 

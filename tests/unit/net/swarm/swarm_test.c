@@ -94,11 +94,11 @@ Test(connlimit, counts_by_group)
     cr_assert_eq(ip_group_of(&six), ip_group_of(&near), "one /56");
     cr_assert_neq(ip_group_of(&six), ip_group_of(&far));
     for (int i = 0; i < 8; i++)
-        cr_assert_eq(connlimit_take(l, ip_group_of(&a), false, NOW), 0);
-    cr_assert_eq(connlimit_take(l, ip_group_of(&a), false, NOW), ERR_LIMIT);
-    cr_assert_eq(connlimit_take(l, ip_group_of(&a), true, NOW), 0, "we may dial it");
-    cr_assert_eq(connlimit_take(l, ip_group_of(&b), false, NOW), 0);
-    connlimit_established(l, ip_group_of(&a));
+        cr_assert_eq(connlimit_take(l, ip_group_of(&a), CONNLIMIT_CAME, NOW), CONNLIMIT_TAKEN);
+    cr_assert_eq(connlimit_take(l, ip_group_of(&a), CONNLIMIT_CAME, NOW + 9 * MONO_S), CONNLIMIT_ADDRESS_FULL);
+    cr_assert_eq(connlimit_take(l, ip_group_of(&a), CONNLIMIT_OURS, NOW), CONNLIMIT_TAKEN, "we may dial it");
+    cr_assert_eq(connlimit_take(l, ip_group_of(&b), CONNLIMIT_CAME, NOW), CONNLIMIT_TAKEN);
+    cr_assert_eq(connlimit_established(l, ip_group_of(&a), true), 0);
     connlimit_give(l, ip_group_of(&a), false);
     connlimit_give(l, ip_group_of(&a), true);
     cr_assert_eq(connlimit_of(l, ip_group_of(&a)), 7);
@@ -113,20 +113,20 @@ Test(connlimit, handshakes_of_one_ip)
     struct multiaddr a = addr("/ip4/192.0.2.1/tcp/1");
     ip_group g = ip_group_of(&a);
     for (int i = 0; i < CONNLIMIT_PENDING_PER_IP; i++)
-        cr_assert_eq(connlimit_take(l, g, false, NOW), 0);
-    cr_assert_eq(connlimit_take(l, g, false, NOW), ERR_LIMIT);
-    connlimit_established(l, g);
-    cr_assert_eq(connlimit_take(l, g, false, NOW), 0);
+        cr_assert_eq(connlimit_take(l, g, CONNLIMIT_CAME, NOW), CONNLIMIT_TAKEN);
+    cr_assert_eq(connlimit_take(l, g, CONNLIMIT_CAME, NOW), CONNLIMIT_ADDRESS_FULL);
+    cr_assert_eq(connlimit_established(l, g, false), 0);
+    cr_assert_eq(connlimit_take(l, g, CONNLIMIT_CAME, NOW), CONNLIMIT_TAKEN);
     for (ip_group other = 1; connlimit_pending(l) < CONNLIMIT_PENDING_MAX; other++)
-        cr_assert_eq(connlimit_take(l, other, false, NOW), 0);
-    cr_assert_eq(connlimit_take(l, 123456789, false, NOW), ERR_LIMIT, "in all");
+        cr_assert_eq(connlimit_take(l, other, CONNLIMIT_CAME, NOW), CONNLIMIT_TAKEN);
+    cr_assert_eq(connlimit_take(l, 123456789, CONNLIMIT_CAME, NOW), CONNLIMIT_FULL, "in all");
     connlimit_free(l);
 }
 
 /* A connection comes and is gone at once */
 static bool comes(struct connlimit *l, ip_group g, mono_ns now)
 {
-    if (connlimit_take(l, g, false, now) < 0)
+    if (connlimit_take(l, g, CONNLIMIT_CAME, now) != CONNLIMIT_TAKEN)
         return false;
     connlimit_give(l, g, true);
     return true;
@@ -139,7 +139,7 @@ Test(connlimit, who_comes_again_and_again)
     for (mono_ns now = NOW; now < NOW + 10 * MONO_S; now += MONO_MS)
         taken += comes(l, 7, now);
     cr_assert(taken >= 16 + 79 && taken <= 16 + 81, "16 at once and 8 a second, not %u", taken);
-    cr_assert_eq(connlimit_take(l, 7, true, NOW + 10 * MONO_S), 0, "we may dial him");
+    cr_assert_eq(connlimit_take(l, 7, CONNLIMIT_OURS, NOW + 10 * MONO_S), CONNLIMIT_TAKEN, "we may dial him");
     cr_assert(comes(l, 8, NOW + 10 * MONO_S), "somebody else may come");
     cr_assert(comes(l, 7, NOW + 11 * MONO_S), "and he after a while");
     connlimit_free(l);
@@ -159,6 +159,106 @@ Test(connlimit, a_crowd_that_comes_again_and_again)
     }
     cr_assert(taken > 900 && taken < 1300, "128 a second of all, with those who are new, not %u", taken);
     cr_assert_geq(strangers, 65, "of 100 that came for the first time, a quarter to places that are used, %u may", strangers);
+    connlimit_free(l);
+}
+
+/* How many of `most`, each from its own address behind `first`, come in, and stay when their handshake is done */
+static unsigned come_to_stay(struct connlimit *l, ip_group first, unsigned most, bool known, mono_ns now)
+{
+    unsigned stay = 0;
+    for (unsigned i = 0; i < most; i++) {
+        if (connlimit_take(l, first + i, CONNLIMIT_CAME, now) != CONNLIMIT_TAKEN)
+            continue;
+        if (connlimit_established(l, first + i, known) == 0)
+            stay++;
+        else
+            connlimit_give(l, first + i, true);
+    }
+    return stay;
+}
+
+Test(connlimit, strangers_leave_places_for_known_peers)
+{
+    struct connlimit *l = connlimit_new(96, 16, 1);
+    cr_assert_eq(come_to_stay(l, 1000, 90, false, NOW), 78, "13 of 16 parts");
+    cr_assert(!connlimit_crowded(l));
+    cr_assert_eq(connlimit_of_strangers(l), 78);
+    connlimit_know(l, 1);
+    cr_assert_eq(come_to_stay(l, 1, 1, false, NOW), 0, "a stranger at a known address is one");
+    cr_assert_eq(come_to_stay(l, 2, 1, true, NOW), 1, "a known peer at a new address");
+    cr_assert(connlimit_crowded(l), "so a stranger should go");
+    /* strangers who say nothing */
+    unsigned silent = 0;
+    for (ip_group g = 3000; connlimit_take(l, g, CONNLIMIT_CAME, NOW + 9 * MONO_S) == CONNLIMIT_TAKEN; g++)
+        silent++;
+    cr_assert_eq(connlimit_total(l), 84, "14 parts, with %u", silent);
+    cr_assert_eq(connlimit_take(l, 3, CONNLIMIT_CAME, NOW + 9 * MONO_S), CONNLIMIT_FULL);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(connlimit_take(l, 1, CONNLIMIT_CAME, NOW + 9 * MONO_S), CONNLIMIT_TAKEN, "from a known address");
+    for (ip_group g = 4000; connlimit_take(l, g, CONNLIMIT_OURS, NOW) == CONNLIMIT_TAKEN; g++)
+        ;
+    cr_assert_eq(connlimit_total(l), 90, "15 parts");
+    cr_assert_eq(connlimit_take(l, 1, CONNLIMIT_CAME, NOW + 9 * MONO_S), CONNLIMIT_FULL);
+    for (ip_group g = 5000; connlimit_take(l, g, CONNLIMIT_OURS_KNOWN, NOW) == CONNLIMIT_TAKEN; g++)
+        ;
+    cr_assert_eq(connlimit_total(l), 96, "ours to known peers");
+    connlimit_free(l);
+}
+
+/* Somebody who keeps as many connections as he gets, and comes again as often as he may, behind the address of a known peer */
+Test(connlimit, a_known_peer_beside_an_attacker_at_its_address)
+{
+    struct connlimit *l = connlimit_new(256, 16, 1);
+    connlimit_know(l, 7);
+    for (unsigned i = 0; i < 16; i++)
+        cr_assert_eq(connlimit_established(l, (connlimit_take(l, 7, CONNLIMIT_CAME, NOW), (ip_group)7), false), 0);
+    cr_assert_eq(come_to_stay(l, 7, 1, false, NOW), 0, "a stranger's share");
+    cr_assert_eq(come_to_stay(l, 7, 1, true, NOW), 1);
+    unsigned more = 0;
+    while (connlimit_take(l, 7, CONNLIMIT_CAME, NOW) == CONNLIMIT_TAKEN)
+        more++;
+    cr_assert_eq(more, 15, "twice the places of another address");
+    cr_assert_eq(connlimit_take(l, 7, CONNLIMIT_CAME, NOW), CONNLIMIT_ADDRESS_FULL);
+    connlimit_free(l);
+    l = connlimit_new(256, 16, 1);
+    connlimit_know(l, 7);
+    unsigned taken = 0;
+    for (mono_ns now = NOW; now < NOW + 10 * MONO_S; now += MONO_MS)
+        taken += comes(l, 7, now);
+    cr_assert(taken >= 64 + 319 && taken <= 64 + 321, "64 at once and 32 a second, not %u", taken);
+    connlimit_free(l);
+}
+
+/* Strangers use up what all may: who comes from a known address comes in all the same, and they wait for it */
+Test(connlimit, the_rate_of_all_has_a_reserve)
+{
+    struct connlimit *l = connlimit_new(256, 16, 1);
+    connlimit_know(l, 7);
+    unsigned strangers = 0, known = 0;
+    ip_group next = 1000;
+    for (mono_ns now = NOW; now < NOW + 20 * MONO_S; now += MONO_MS) {
+        strangers += comes(l, next++, now);
+        if ((now - NOW) % (100 * MONO_MS) == 0)
+            known += comes(l, 7, now);
+    }
+    cr_assert_eq(known, 200, "each time");
+    cr_assert(strangers + known > 256 + 2400 && strangers + known < 2 * 256 + 2600, "%u: all together keep to the rate",
+              strangers);
+    connlimit_free(l);
+}
+
+Test(connlimit, known_addresses_used_last_are_kept)
+{
+    struct connlimit *l = connlimit_new(256, 16, 1);
+    connlimit_know(l, 0);
+    cr_assert(!connlimit_knows(l, 0), "no address is none");
+    for (ip_group g = 1; g <= CONNLIMIT_KNOWN_MAX; g++)
+        connlimit_know(l, g);
+    connlimit_know(l, 1);
+    connlimit_know(l, 1000);
+    cr_assert(connlimit_knows(l, 1) && connlimit_knows(l, 1000) && connlimit_knows(l, 3) &&
+              connlimit_knows(l, CONNLIMIT_KNOWN_MAX));
+    cr_assert(!connlimit_knows(l, 2), "the one not used for longest");
     connlimit_free(l);
 }
 
