@@ -9,10 +9,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define VIEW_PERIOD    (250 * MONO_MS) /* at most four a second */
-#define VIEW_LATEST    (5 * MONO_S)    /* of figures that moved */
-#define VIEW_STREAMS   MONO_S          /* the same while there are streams: people look at them */
-#define VIEW_PEERS     1024            /* connected ones first */
+#define VIEW_PERIOD    (250 * MONO_MS) /* at most four a second, */
+#define VIEW_SMALL     128 /* of so many peers; of more accordingly fewer: strangers who come and go must not cost us that */
+#define VIEW_LATEST    (5 * MONO_S) /* of figures that moved */
+#define VIEW_STREAMS   MONO_S       /* the same while there are streams: people look at them */
+#define VIEW_PEERS     1024         /* connected ones first */
 #define CHUNK_BYTES    ((size_t)16 << 10)
 #define OBSERVED_SHOWN 8
 
@@ -200,6 +201,7 @@ static struct engine_view *make_view(struct engine *e, const struct host_stats *
 static bool tell_view(struct engine *e, const struct host_stats *s, mono_ns now)
 {
     struct engine_view *v = e->o.listener.view ? make_view(e, s, now) : NULL;
+    e->view_at = mono_after(now, VIEW_PERIOD * (1 + (v ? v->peer_count / VIEW_SMALL : 0)));
     if (v)
         e->o.listener.view(e->o.listener.arg, v);
     return v || !e->o.listener.view;
@@ -220,19 +222,18 @@ bool engine_view_old(const struct engine *e)
 mono_ns engine_view_turn(struct engine *e, mono_ns now)
 {
     struct host_stats s;
+    if (now < e->view_at && !e->view_now)
+        return e->view_at;
     bool changed = engine_view_old(e);
     host_stats(e->host, &s);
     bool figures = s.bytes_in != e->rate.in || s.bytes_out != e->rate.out || e->rate.rate_in + e->rate.rate_out >= 1;
     if (now >= e->view_latest)
         changed |= figures;
-    if (now < e->view_at && changed && !e->view_now)
-        return e->view_at;
     changed |= e->view_now;
     e->view_now = false;
     if (changed) {
         measure_rate(e, &s, now);
         host_set_wall(e->host, wall_now(), now);
-        e->view_at = mono_after(now, VIEW_PERIOD);
         if (!tell_view(e, &s, now)) { /* the last one stays until there is memory */
             e->view_latest = 0;
             return e->view_at;

@@ -116,16 +116,19 @@ static mono_ns *coming_of(struct connlimit *l, ip_group g)
 }
 _Static_assert(COMINGS == 4096, "the top 12 bits choose a place");
 
-/* Each that comes moves *came on by its part of two seconds: who keeps to the rate is never ahead of the clock, and nobody
- * gets further ahead than `at_once` of them. */
-static bool in_time(mono_ns came, unsigned may, unsigned at_once, mono_ns now)
+#define OF_ADDRESS (2 * MONO_S) /* in which as many come as there may be at once */
+#define OF_ALL     CONNLIMIT_PATIENCE
+
+/* Each that comes moves *came on by its part of `time`: who keeps to the rate is never ahead of the clock, and nobody gets
+ * further ahead than `at_once` of them. */
+static bool in_time(mono_ns came, mono_ns time, unsigned may, unsigned at_once, mono_ns now)
 {
-    return came <= now || came - now <= (mono_ns)(at_once - 1) * (2 * MONO_S / may);
+    return came <= now || came - now <= (mono_ns)(at_once - 1) * (time / may);
 }
 
-static void count_coming(mono_ns *came, unsigned may, mono_ns now)
+static void count_coming(mono_ns *came, mono_ns time, unsigned may, mono_ns now)
 {
-    *came = (*came > now ? *came : now) + 2 * MONO_S / may;
+    *came = (*came > now ? *came : now) + time / may;
 }
 
 /* What may come from an address, and how far ahead all may be for its sake */
@@ -145,7 +148,7 @@ static struct allowance allowance_of(struct connlimit *l, ip_group g, struct kno
 
 static bool may_come(const struct connlimit *l, const struct allowance *a, mono_ns now)
 {
-    return in_time(*a->came, a->most, a->most, now) && in_time(l->came_all, l->max_total, a->ahead, now);
+    return in_time(*a->came, OF_ADDRESS, a->most, a->most, now) && in_time(l->came_all, OF_ALL, l->max_total, a->ahead, now);
 }
 
 /* ---- addresses of known peers ---- */
@@ -197,8 +200,8 @@ static enum connlimit_answer came(struct connlimit *l, ip_group g, mono_ns now)
         return CONNLIMIT_ADDRESS_FULL;
     if (l->total >= kept(l, k ? 1 : 2) || (!k && l->pending >= CONNLIMIT_PENDING_MAX))
         return CONNLIMIT_FULL;
-    count_coming(a.came, a.most, now);
-    count_coming(&l->came_all, l->max_total, now);
+    count_coming(a.came, OF_ADDRESS, a.most, now);
+    count_coming(&l->came_all, OF_ALL, l->max_total, now);
     return CONNLIMIT_TAKEN;
 }
 

@@ -3,8 +3,8 @@
  * How many connections there may be: in all, from one IPv4 address or IPv6 /56, and how many of them may be unfinished
  * handshakes. One thread, pure. The host takes a place before it makes a connection and gives it back after.
  *
- * And how many may come a second, since each costs a handshake (1 ms) however soon it goes: half as many as there may be, of
- * an address and of all, after as many at once as there may be. Of what all may have, one half is for addresses that were not
+ * And how many may come a second, since each costs a handshake (1 ms) however soon it goes: half as many as there may be of an
+ * address, a quarter of all, after as many at once as there may be. Of what all may have, one half is for addresses that were not
  * heard of for a minute, so that who comes again and again from a few does not shut out who comes for the first time.
  *
  * Known peers (the host says who: those that a person named, and those that gave us blocks) have a reserve. Who somebody is
@@ -37,7 +37,7 @@ ip_group ip_group_of(const struct multiaddr *addr);
 #define CONNLIMIT_PENDING_PER_IP 16  /* handshakes (PROTOCOLS.md section 7) */
 #define CONNLIMIT_PENDING_MAX    256 /* in all */
 #define CONNLIMIT_KNOWN_MAX      256 /* addresses */
-#define CONNLIMIT_PATIENCE       (2 * MONO_S)
+#define CONNLIMIT_PATIENCE       (4 * MONO_S)
 
 struct connlimit;
 

@@ -39,6 +39,14 @@ SANITIZED = os.path.exists(HOSTILE) and b"__asan_init" in pathlib.Path(os.enviro
 FILES = 256 + 128      # max-connections, and the node's own
 YIELDS = [] if SHORT else ["chrt", "--idle", "0"]  # with other tests beside it, it would not come to its turn in a second
 SOURCES = 24           # addresses of the attacker
+# Several at once, each a process and so somebody else, from two addresses of its own; a crowd from all
+CROWDS = ("half-open", "drip-select", "idle-crowd", "thrash", "thrash-secured")
+SIEGES = {
+    "siege-wants": ["want-flood"] * 4 + ["want-flood-deaf", "full-flood", "cancel-flood", "have-flood", "thrash", "thrash-secured",
+                                         "half-open", "half-open"],
+    "siege-streams": ["want-flood", "open-flood", "open-flood-deaf", "reset-flood", "mux-pings", "empty-windows", "ping-flood", "push-flood",
+                      "unasked-blocks", "drip-select", "idle-crowd", "thrash-secured"],
+}
 
 
 def groups():
@@ -46,7 +54,8 @@ def groups():
     for line in subprocess.run([HOSTILE, "list"], capture_output=True, text=True, check=True).stdout.splitlines():
         group, name, what = line.split("\t")
         found.setdefault(group, []).append((name, what))
-    return found
+    every = dict(a for attacks in found.values() for a in attacks)
+    return found | {siege: [(a, every[a]) for a in attacks] for siege, attacks in SIEGES.items()}
 
 
 class Watch(threading.Thread):
@@ -201,7 +210,7 @@ class Hostile(unittest.TestCase):
         attacker /= sum(m["seconds"] for m in ms)
         raw = f"{last['raw']:6.2f}" if RAW else f"{'':6}"
         used, anon, files = (max(getattr(m["watches"][t], a) for m in ms) for a in ("used", "anon", "files"))
-        what = "; ".join(self.words(d, len(attacks) > 1) for d in last["done"])
+        what = "; ".join(self.words(d, len(attacks) > 1) for d in self.together(last["done"]))
         self.rows.append(f"{group:18}{self.kept(ms):6.2f}{raw}{len(ms):6}{node:6.2f}{attacker:9.2f}{others:7.2f}"
                          f"{used >> 20:6} M{anon >> 20:5} M{files:5}  {what}")
         if SANITIZED:
@@ -216,14 +225,27 @@ class Hostile(unittest.TestCase):
         during, quiet = ([v for m in ms for v in m[k]] for k in ("during", "quiet"))
         return statistics.median(during) / statistics.median(quiet)
 
-    def start(self, attacks, target, root):
+    def start(self, group, attacks, target, root):
         address = target.address().split("/")
-        seconds = 600 if len(attacks) == 1 else max(SECONDS, 0.3 * len(attacks))
-        command = [*YIELDS, HOSTILE, "run", "--seconds", seconds, "--from", "10.77.0.100", "--sources", SOURCES,
-                   "--root", root, f"{address[2]}:{address[4]}", *[a for a, _ in attacks]]
-        hostile = self.lab.popen(3, command, stdout=subprocess.PIPE, text=True)
-        self.assertEqual(hostile.stdout.readline(), "begun\n")
-        return hostile
+        names = [a for a, _ in attacks]
+        siege = group in SIEGES
+        seconds = 600 if len(attacks) == 1 or siege else max(SECONDS, 0.3 * len(attacks))
+        started = []
+        for i, party in enumerate([n] for n in names) if siege else [(0, names)]:
+            first, sources = (100 + 2 * i, 2) if siege and party[0] not in CROWDS else (100, SOURCES)
+            command = [*YIELDS, HOSTILE, "run", "--seconds", seconds, "--from", f"10.77.0.{first}", "--sources", sources,
+                       "--seed", 1 + i, "--root", root, f"{address[2]}:{address[4]}", *party]
+            started.append(self.lab.popen(3, command, stdout=subprocess.PIPE, text=True))
+        for hostile in started:
+            self.assertEqual(hostile.stdout.readline(), "begun\n")
+        return started
+
+    @staticmethod
+    def end(started, now):
+        """What each of them did."""
+        for hostile in started if now else []:
+            hostile.terminate()
+        return [json.loads(line) for hostile in started for line in hostile.communicate(timeout=60)[0].splitlines()]
 
     def measure(self, group, attacks, target, root):
         cls = type(self)
@@ -231,18 +253,15 @@ class Hostile(unittest.TestCase):
         watches = [Watch(n) for n in self.nodes]
         size = SIZE * LIARS_COST if group.startswith("liar") else SIZE
         used, start = self.cpu(), time.monotonic()
-        hostile = self.start(attacks, target, root)
-        alone = len(attacks) == 1
-        while len(during) < (1 if SANITIZED else 2) or (time.monotonic() < start + SECONDS if alone else hostile.poll() is None):
+        hostile = self.start(group, attacks, target, root)
+        alone = len(attacks) == 1 or group in SIEGES  # they go on until they are ended
+        while len(during) < (1 if SANITIZED else 2) or (time.monotonic() < start + SECONDS if alone else hostile[0].poll() is None):
             during.append(self.transfer(size))
         cpu, seconds = [a - b for a, b in zip(self.cpu(), used)], time.monotonic() - start
-        raw = self.raw() if RAW and hostile.poll() is None else 0
-        if alone:
-            hostile.terminate()
-        out, _ = hostile.communicate(timeout=60)
+        raw = self.raw() if RAW and hostile[0].poll() is None else 0
+        done = self.end(hostile, alone)
         for w in watches:
             w.end()
-        done = [json.loads(line) for line in out.splitlines()]
         self.check(attacks, hostile, watches, done)
         cls.quiet = self.quiet_transfer()
         cls.quiet_raw = self.raw() if RAW else 0
@@ -250,7 +269,7 @@ class Hostile(unittest.TestCase):
                 "watches": watches, "done": done, "raw": 2 * raw / (before_raw + cls.quiet_raw) if RAW else 0}
 
     def check(self, attacks, hostile, watches, done):
-        self.assertEqual(hostile.returncode, 0)
+        self.assertEqual({h.returncode for h in hostile}, {0})
         self.assertEqual([d["attack"] for d in done], [a for a, _ in attacks])
         self.assertEqual([d["attack"] for d in done if not d["rounds"]], [], "each attack came to something")
         for n, w in zip(self.nodes, watches):
@@ -262,6 +281,15 @@ class Hostile(unittest.TestCase):
             self.assertLess(w.files, FILES, "descriptors are bounded")
             self.assertEqual(n.json("status")["memory_limit"], MEMORY, "it answers")
         self.assertEqual([d for d in done if not d["expected"]], [], "it did what it should")
+
+    @staticmethod
+    def together(done):
+        """One for each attack, when several did the same."""
+        sums = {}
+        for d in done:
+            of = sums.setdefault(d["attack"], {"attack": d["attack"]})
+            of.update({k: of.get(k, 0) + v for k, v in d.items() if k != "attack"})
+        return sums.values()
 
     @staticmethod
     def words(d, named):
