@@ -73,22 +73,26 @@ static int parse(struct petnames *p, struct span text, struct why *why)
     return 0;
 }
 
-int petnames_open(struct petnames **ret, const char *path, struct why *why)
+int petnames_parse(struct petnames **ret, const char *path, struct span text, struct why *why)
 {
     struct petnames *p = MEM_NEW(struct petnames);
-    struct buf text = BUF_INIT;
     p->path = mem_str(path);
     p->rows = mem_new(PETNAMES_MAX * sizeof *p->rows);
-    int r = repo_read_file(path, FILE_MAX, &text, why);
-    if (r == 0)
-        r = parse(p, buf_span(&text), why);
-    else if (r == ERR_NOT_FOUND)
-        r = 0;
-    buf_done(&text);
+    int r = parse(p, text, why);
     if (r < 0)
         petnames_free(p);
     else
         *ret = p;
+    return r;
+}
+
+int petnames_open(struct petnames **ret, const char *path, struct why *why)
+{
+    struct buf text = BUF_INIT;
+    int r = repo_read_file(path, FILE_MAX, &text, why);
+    if (r == 0 || r == ERR_NOT_FOUND)
+        r = petnames_parse(ret, path, buf_span(&text), why);
+    buf_done(&text);
     return r;
 }
 

@@ -15,6 +15,7 @@ struct petnames;
 
 /* A file that cannot be read or has a line that is not one: ERR_* with a sentence that names it. No file: none. */
 int petnames_open(struct petnames **ret, const char *path, struct why *why);
+int petnames_parse(struct petnames **ret, const char *path, struct span text, struct why *why); /* what is in it */
 struct petnames *petnames_free(struct petnames *p);                         /* NULL accepted */
 const char *petname_of(const struct petnames *p, const struct peer_id *id); /* "" none */
 bool petname_find(const struct petnames *p, const char *name, struct peer_id *ret);

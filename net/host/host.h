@@ -35,7 +35,7 @@ struct host_raw;
 #define HOST_IDLE_CLOSE         (60 * MONO_S)   /* without streams, when there are more connections than the low water mark */
 #define HOST_IDLE_CLOSE_CALM    (1800 * MONO_S) /* and when there are fewer */
 #define HOST_GRACE              (20 * MONO_S)   /* a new connection is not pruned */
-#define HOST_MAX_CONNECTIONS    96              /* default; strangers may have 13/16 of it, the low water mark is 3/4 */
+#define HOST_MAX_CONNECTIONS    96              /* default; strangers may have 3/4 of it, the low water mark is 5/8 */
 #define HOST_CONNECTIONS_PER_IP 16              /* default */
 
 struct host_config {

@@ -278,9 +278,14 @@ static bool is_redundant(const struct host_conn *c)
     return best && best != c && now - c->ready_at >= REDUNDANT_AFTER && now - best->ready_at >= REDUNDANT_AFTER;
 }
 
+static unsigned low_water(const struct host *h)
+{
+    return h->config.max_connections / 8 * 5;
+}
+
 static void close_idle(struct host *h)
 {
-    unsigned low = h->config.max_connections / 4 * 3;
+    unsigned low = low_water(h);
     for (struct link *l = h->conns.first, *next; l; l = next) {
         next = l->next;
         struct host_conn *c = LINK_OF(l, struct host_conn, link);
@@ -335,7 +340,7 @@ void peers_make_room(struct host *h)
 void peers_tidy(struct host *h)
 {
     unsigned high = connlimit_of_strangers(h->limit);
-    unsigned low = h->config.max_connections / 4 * 3;
+    unsigned low = low_water(h);
     close_idle(h);
     if ((connlimit_total(h->limit) - connlimit_pending(h->limit)) < high)
         return;

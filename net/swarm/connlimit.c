@@ -116,8 +116,8 @@ static mono_ns *coming_of(struct connlimit *l, ip_group g)
 }
 _Static_assert(COMINGS == 4096, "the top 12 bits choose a place");
 
-#define OF_ADDRESS (2 * MONO_S) /* in which as many come as there may be at once */
-#define OF_ALL     CONNLIMIT_PATIENCE
+#define OF_ADDRESS (2 * MONO_S)             /* in which as many come as there may be at once */
+#define OF_ALL     (8 * CONNLIMIT_PATIENCE) /* and the door is an eighth of them */
 
 /* Each that comes moves *came on by its part of `time`: who keeps to the rate is never ahead of the clock, and nobody gets
  * further ahead than `at_once` of them. */
@@ -185,7 +185,7 @@ static unsigned kept(const struct connlimit *l, unsigned parts)
 
 unsigned connlimit_of_strangers(const struct connlimit *l)
 {
-    return kept(l, 3);
+    return kept(l, 4);
 }
 
 static enum connlimit_answer came(struct connlimit *l, ip_group g, mono_ns now)
@@ -233,7 +233,7 @@ int connlimit_established(struct connlimit *l, ip_group g, bool welcome)
 {
     struct group *x = find(l, g);
     assert(x);
-    if (!welcome && (x->count > l->max_per_ip || l->total - l->pending >= kept(l, 3)))
+    if (!welcome && (x->count > l->max_per_ip || l->total - l->pending >= kept(l, 4)))
         return ERR_LIMIT;
     no_longer_pending(l, x);
     return 0;
@@ -241,7 +241,7 @@ int connlimit_established(struct connlimit *l, ip_group g, bool welcome)
 
 bool connlimit_crowded(const struct connlimit *l)
 {
-    return l->total - l->pending > kept(l, 3);
+    return l->total - l->pending > kept(l, 4);
 }
 
 void connlimit_give(struct connlimit *l, ip_group g, bool pending)

@@ -11,8 +11,8 @@
  * shows only after the handshake, so before it the address stands for him: one from which a known peer came, or where we
  * reached him, is known (connlimit_know; the KNOWN_MAX used last are). Of 16 places
  *
- *   13   anybody's: a stranger beyond them is sent away when the handshake has told that he is one
- *    1   handshakes of whoever comes: a known peer that comes from a new address finds a door, whatever strangers hold
+ *   12   anybody's: a stranger beyond them is sent away when the handshake has told that he is one
+ *    2   handshakes of whoever comes: a known peer that comes from a new address finds a door, whatever strangers hold
  *    1   handshakes of who comes from a known address, and connections of ours
  *    1   connections of ours to known peers
  *
@@ -21,8 +21,9 @@
  * and when strangers have used up what all may, as often again: they wait then. So who shares an address with an attacker still
  * waits when nobody known was there before; what he has stays, and we may dial him.
  *
- * A handshake that has not come to its end in CONNLIMIT_PATIENCE gives way when there is no place for one more (the host
- * closes it): in that time no more come than there are places, so half-open ones from many addresses do not fill them.
+ * When there is no place for one more the eldest handshake gives way, if it had CONNLIMIT_PATIENCE (the host closes it): in that
+ * time no more come than those two parts. So half-open ones from many addresses do not fill the door; a slow path waits for a
+ * better hour, or comes from a known address.
  */
 #ifndef NET_SWARM_CONNLIMIT_H
 #define NET_SWARM_CONNLIMIT_H
@@ -37,7 +38,7 @@ ip_group ip_group_of(const struct multiaddr *addr);
 #define CONNLIMIT_PENDING_PER_IP 16  /* handshakes (PROTOCOLS.md section 7) */
 #define CONNLIMIT_PENDING_MAX    256 /* in all */
 #define CONNLIMIT_KNOWN_MAX      256 /* addresses */
-#define CONNLIMIT_PATIENCE       (4 * MONO_S)
+#define CONNLIMIT_PATIENCE       (500 * MONO_MS)
 
 struct connlimit;
 

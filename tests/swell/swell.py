@@ -269,7 +269,7 @@ class Swell(unittest.TestCase):
     @contextlib.contextmanager
     def nodes(self, budget, more=""):
         with Lab(3) as lab:
-            config = f"memory = {budget}M\nquota = 60G\nmax-connections = {CONNECTIONS * 5 // 4 + 50}\n{more}"
+            config = f"memory = {budget}M\nquota = 60G\nmax-connections = {CONNECTIONS * 3 // 2 + 50}\n{more}"
             a, b = lab.node(1, config=config), lab.node(2, config=config)
             for i in range(SOURCES):
                 subprocess.run(["ip", "-n", lab.name(3), "addr", "add", f"10.77.0.{100 + i}/24", "dev", "eth0"], check=True)

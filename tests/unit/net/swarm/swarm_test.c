@@ -180,9 +180,9 @@ static unsigned come_to_stay(struct connlimit *l, ip_group first, unsigned most,
 Test(connlimit, strangers_leave_places_for_known_peers)
 {
     struct connlimit *l = connlimit_new(96, 16, 1);
-    cr_assert_eq(come_to_stay(l, 1000, 90, false, NOW), 78, "13 of 16 parts");
+    cr_assert_eq(come_to_stay(l, 1000, 90, false, NOW), 72, "12 of 16 parts");
     cr_assert(!connlimit_crowded(l));
-    cr_assert_eq(connlimit_of_strangers(l), 78);
+    cr_assert_eq(connlimit_of_strangers(l), 72);
     connlimit_know(l, 1);
     cr_assert_eq(come_to_stay(l, 1, 1, false, NOW), 0, "a stranger at a known address is one");
     cr_assert_eq(come_to_stay(l, 2, 1, true, NOW), 1, "a known peer at a new address");
