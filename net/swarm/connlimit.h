@@ -3,9 +3,9 @@
  * How many connections there may be: in all, from one IPv4 address or IPv6 /56, and how many of them may be unfinished
  * handshakes. One thread, pure. The host takes a place before it makes a connection and gives it back after.
  *
- * And how many may come a second, since each costs a handshake (1 ms) however soon it goes: half as many as there may be of an
- * address, a quarter of all, after as many at once as there may be. Of what all may have, one half is for addresses that were not
- * heard of for a minute, so that who comes again and again from a few does not shut out who comes for the first time.
+ * And how many may come a second, since each costs a handshake (1 ms) however soon it goes: half as many as there may be of
+ * an address, a quarter of all, after as many at once as there may be. Of what all may have, one half is for addresses that
+ * were not heard of for a minute, so that who comes again and again from a few does not shut out who comes for the first time.
  *
  * Known peers (the host says who: those that a person named, and those that gave us blocks) have a reserve. Who somebody is
  * shows only after the handshake, so before it the address stands for him: one from which a known peer came, or where we
@@ -21,9 +21,9 @@
  * and when strangers have used up what all may, as often again: they wait then. So who shares an address with an attacker still
  * waits when nobody known was there before; what he has stays, and we may dial him.
  *
- * When there is no place for one more the eldest handshake gives way, if it had CONNLIMIT_PATIENCE (the host closes it): in that
- * time no more come than those two parts. So half-open ones from many addresses do not fill the door; a slow path waits for a
- * better hour, or comes from a known address.
+ * When there is no place for one more the eldest handshake gives way, if it had CONNLIMIT_PATIENCE (the host closes it): in
+ * that time no more come than those two parts. So half-open ones from many addresses do not fill the door; a slow path waits
+ * for a better hour, or comes from a known address.
  */
 #ifndef NET_SWARM_CONNLIMIT_H
 #define NET_SWARM_CONNLIMIT_H

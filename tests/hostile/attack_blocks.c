@@ -69,6 +69,42 @@ static void huge_block(struct hostile *h)
     MESSAGE(h, "\x90\x80\xc0\x01\x1a\x8b\x80\xc0\x01\x0a\x04\x01\x55\x12\x20\x12\x80\x80\xc0\x01"); /* 3 MiB */
 }
 
+/* Blocks whose prefix lies about them or is none, and blocks as version 1.0 had them */
+static void odd_prefixes(struct hostile *h)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } prefixes[] = {{"", 0},
+                    {"\1", 1},
+                    {"\1\x55\0\5", 4},          /* identity */
+                    {"\1\x55\x12\x21", 4},      /* sha2-256 of 33 bytes */
+                    {"\1\x55\x12\0", 4},        /* of none */
+                    {"\1\x55\x99\x01\x20", 5},  /* a hash that is none */
+                    {"\0\x55\x12\x20", 4},      /* version 0 that is not dag-pb */
+                    {"\7\x55\x12\x20", 4},      /* version 7 */
+                    {"\1\xff\xff\xff\xff", 5}}; /* a codec that does not end */
+    static const uint8_t data[1000] = {1, 2, 3};
+    struct buf m = BUF_INIT, out = BUF_INIT;
+    for (unsigned i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        buf_add_u8(&m, 0x1a); /* payload = 3 */
+        buf_add_uvarint(&m, 2 + prefixes[i].len + 3 + sizeof data);
+        buf_add_u8(&m, 0x0a);
+        buf_add_uvarint(&m, prefixes[i].len);
+        buf_add(&m, prefixes[i].bytes, prefixes[i].len);
+        buf_add_u8(&m, 0x12);
+        buf_add_uvarint(&m, sizeof data);
+        buf_add(&m, data, sizeof data);
+    }
+    buf_add_u8(&m, 0x12); /* blocks = 2 */
+    buf_add_uvarint(&m, sizeof data);
+    buf_add(&m, data, sizeof data);
+    bitswap_add_message(&out, buf_span(&m));
+    message(h, out.base + out.start, buf_len(&out), false);
+    buf_done(&m);
+    buf_done(&out);
+}
+
 static void odd_cids(struct hostile *h)
 {
     struct buf list = BUF_INIT, m = BUF_INIT, out = BUF_INIT;
@@ -358,6 +394,7 @@ static const struct attack blocks_table[] = {
     {"bitswap-garbage", "bitswap", 0, garbage, "random bytes"},
     {"bitswap-huge-block", "bitswap", GETS(GOT_RESET) | GETS_CLOSED, huge_block, "a block of 3 MiB is announced"},
     {"bitswap-odd-cids", "bitswap", 0, odd_cids, "wants of CIDs that are none"},
+    {"bitswap-odd-prefixes", "bitswap", 0, odd_prefixes, "blocks whose prefix lies, and blocks of version 1.0"},
     {"want-flood", "want-flood", 0, want_flood, "10^6 wants"},
     {"want-flood-deaf", "want-flood-deaf", 0, want_flood_deaf, "10^6 wants, the answers not read"},
     {"cancel-flood", "cancel-flood", 0, cancel_flood, "10^6 wants, each cancelled at once"},

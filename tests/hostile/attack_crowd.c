@@ -125,11 +125,10 @@ static unsigned idlers_look(struct session **all, unsigned count)
     return open;
 }
 
-static void idle(struct hostile *h)
+static void idle_as(struct hostile *h, const struct identity *who, uint64_t wished)
 {
-    static const struct session_plan plan = {0};
+    const struct session_plan plan = {.who = who};
     static struct session *all[IDLERS_MAX];
-    uint64_t wished = hostile_work(h, IDLERS);
     unsigned count = wished < IDLERS_MAX ? (unsigned)wished : IDLERS_MAX;
     for (mono_ns next = 0; !hostile_over(h);) {
         unsigned open = idlers_look(all, count);
@@ -138,7 +137,7 @@ static void idle(struct hostile *h)
         bool due = mono_now() >= next;
         for (unsigned i = 0, n = 0; due && i < count && n < 30; i++)
             if (!all[i]) {
-                all[i] = session_new(h, &plan);
+                all[i] = session_new(h, &plan); /* gone before this function is */
                 h->tally.units++;
                 n++;
             }
@@ -151,6 +150,18 @@ static void idle(struct hostile *h)
             session_verdict(all[i]);
         all[i] = NULL;
     }
+}
+
+static void idle(struct hostile *h)
+{
+    idle_as(h, NULL, hostile_work(h, IDLERS));
+}
+
+static void one_peer(struct hostile *h)
+{
+    struct identity who;
+    identity_new(&who, &h->rng);
+    idle_as(h, &who, hostile_work(h, 60));
 }
 
 /* ---- thrash ---- */
@@ -187,6 +198,7 @@ static const struct attack crowd_table[] = {
     {"drip-select", "drip-select", 0, drip_select, "400 that say multistream a byte at a time"},
     {"drip-noise", "drip-noise", 0, drip_noise, "400 that say the handshake a byte at a time"},
     {"idle-crowd", "idle-crowd", 0, idle, "300 secured connections that want nothing"},
+    {"one-peer", "one-peer", 0, one_peer, "60 connections of one peer"},
     {"thrash", "thrash", 0, thrash, "connections made and reset at once"},
     {"thrash-secured", "thrash-secured", 0, thrash_secured, "handshakes, each as somebody new"},
 };

@@ -200,6 +200,29 @@ static void push_flood(struct hostile *h)
     session_verdict(s);
 }
 
+/* Who are you, again and again: each answer is 25 times the question */
+static void ask_ready(struct session *s)
+{
+    for (unsigned i = 0; i < 100 && session_open(s, IDENTIFY_PROTOCOL); i++)
+        s->h->tally.units++;
+}
+
+static void ask_flood(struct hostile *h)
+{
+    const struct session_plan plan = {.ready = ask_ready};
+    struct session *s = session_new(h, &plan);
+    if (!s) {
+        hostile_note(h, GOT_REFUSED);
+        return;
+    }
+    for (unsigned i = 0; i < 50 && !s->over && !hostile_over(h); i++) {
+        session_run(s, 20 * MONO_MS);
+        if (conn_is_ready(s->conn))
+            ask_ready(s);
+    }
+    session_verdict(s);
+}
+
 static const struct attack identify_table[] = {
     {"identify-other-key", "identify", GETS_CLOSED, other_key, "a key that is not theirs"},
     {"identify-huge", "identify", GETS(GOT_RESET) | GETS_CLOSED, huge, "a message of 1 TiB is announced"},
@@ -210,5 +233,6 @@ static const struct attack identify_table[] = {
     {"identify-record", "identify", 0, record, "somebody else's signed record"},
     {"identify-inside", "identify", 0, inside, "addresses of the node's own machine and net"},
     {"push-flood", "push-flood", 0, push_flood, "pushes as fast as they go"},
+    {"identify-flood", "identify-flood", 0, ask_flood, "the question as fast as it goes"},
 };
 const struct attack_table attacks_identify = {identify_table, sizeof identify_table / sizeof *identify_table};

@@ -111,6 +111,22 @@ static void unknown_stream(struct hostile *h)
     send_and_see(&l);
 }
 
+/* Late ones are allowed: credit, ends and answers for streams that are gone, pongs that nobody asked for. Nobody is closed for it */
+static void late(struct hostile *h)
+{
+    struct link l;
+    if (!link_secure(&l, h))
+        return;
+    for (uint32_t i = 0; i < 1000; i++) {
+        mux_frame(&l, MUX_WINDOW, i % 2 ? MUX_ACK : 0, 5001 + 2 * i, 1000);
+        mux_frame(&l, MUX_WINDOW, i % 2 ? MUX_FIN : MUX_RST, 5001 + 2 * i, 0);
+        mux_frame(&l, MUX_PING, MUX_ACK, 0, i);
+        h->tally.units += 3;
+    }
+    mux_frame(&l, MUX_PING, MUX_SYN, 0, 7);
+    send_and_see(&l);
+}
+
 static void half_a_frame(struct hostile *h)
 {
     struct link l;
@@ -319,6 +335,23 @@ static void ping_odd(struct hostile *h)
     send_and_see(&l);
 }
 
+/* As rust's lazy dialer: data and the end behind a proposal that is answered `na` */
+static void stream_lazy(struct hostile *h)
+{
+    struct link l;
+    if (!link_secure(&l, h))
+        return;
+    uint8_t *bytes = mem_new(4096);
+    for (uint32_t k = 0; k < 50; k++) {
+        mux_open(&l, 2 * k + 1, "/nobody/speaks/this/1.0.0");
+        mux_data(&l, MUX_FIN, 2 * k + 1, span_of(bytes, 4096));
+        h->tally.units++;
+    }
+    free(bytes);
+    mux_frame(&l, MUX_PING, MUX_SYN, 0, 7);
+    send_and_see(&l);
+}
+
 static const struct attack mux_table[] = {
     {"mux-version", "mux", GETS_CLOSED, wrong_version, "a frame of version 1"},
     {"mux-type", "mux", GETS_CLOSED, wrong_type, "a frame of an unknown type"},
@@ -330,10 +363,12 @@ static const struct attack mux_table[] = {
     {"mux-window-overflow", "mux", GETS_CLOSED, window_overflow, "windows of 8 GiB are given"},
     {"mux-half", "mux", GETS_CLOSED, half_a_frame, "half a frame, then FIN"},
     {"mux-unknown", "mux", 0, unknown_stream, "12 MiB for a stream that never was"},
+    {"mux-late", "mux", GETS(GOT_ANSWERED) | GETS(GOT_IGNORED), late, "credit, ends and pongs for what is gone"},
     {"mux-after-fin", "mux", 0, after_fin, "data after the end of a stream"},
     {"mux-goaway", "mux", GETS_CLOSED, goaway, "1,000 goodbyes, then streams, then an unknown code"},
     {"stream-garbage", "mux", GETS(GOT_RESET) | GETS_CLOSED, stream_garbage, "random bytes on a stream"},
     {"stream-huge-token", "mux", GETS(GOT_RESET) | GETS_CLOSED, stream_huge_token, "a protocol name of 256 MiB"},
+    {"stream-lazy", "mux", 0, stream_lazy, "data and FIN behind a protocol that nobody speaks"},
     {"ping-odd", "mux", 0, ping_odd, "31 bytes to the echo"},
     {"reset-flood", "reset-flood", GETS_CLOSED, reset_flood, "100,000 streams opened and reset"},
     {"open-flood", "open-flood", 0, open_flood, "100,000 streams opened"},

@@ -129,6 +129,7 @@ struct session_plan {
     void (*event)(struct session *s, const struct conn_event *ev);
     void (*identify)(struct session *s, struct buf *out); /* what we say; NULL: the truth */
     bool hoard;                                           /* never gives received bytes back */
+    const struct identity *who;                           /* NULL: somebody new */
     struct conn_limits limits;
 };
 

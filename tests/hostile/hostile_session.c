@@ -29,7 +29,10 @@ struct session *session_new(struct hostile *h, const struct session_plan *plan)
     s->plan = plan;
     s->arg = plan->arg;
     s->fd = fd;
-    identity_new(&s->identity, &h->rng);
+    if (plan->who)
+        s->identity = *plan->who;
+    else
+        identity_new(&s->identity, &h->rng);
     struct conn_config cfg = {
         .role = CONN_DIALER, .identity = &s->identity, .protocols = &protocols, .rng = &h->rng, .limits = plan->limits};
     s->conn = conn_new(&cfg, mono_now());
