@@ -38,6 +38,7 @@ SLACK = 48 << 20       # code, stacks, allocator, mount: what a node is beside i
 SANITIZED = os.path.exists(HOSTILE) and b"__asan_init" in pathlib.Path(os.environ.get("P2P_BIN", HOSTILE)).read_bytes()
 FILES = 256 + 128      # max-connections, and the node's own
 YIELDS = [] if SHORT else ["chrt", "--idle", "0"]  # with other tests beside it, it would not come to its turn in a second
+SIEGE_YIELDS = YIELDS or ["nice", "-n", "19"]      # twelve that do not yield are a full machine, whatever the node does
 SOURCES = 24           # addresses of the attacker
 # Several at once, each a process and so somebody else, from two addresses of its own; a crowd from all
 CROWDS = ("half-open", "drip-select", "idle-crowd", "thrash", "thrash-secured")
@@ -233,7 +234,7 @@ class Hostile(unittest.TestCase):
         started = []
         for i, party in enumerate([n] for n in names) if siege else [(0, names)]:
             first, sources = (100 + 2 * i, 2) if siege and party[0] not in CROWDS else (100, SOURCES)
-            command = [*YIELDS, HOSTILE, "run", "--seconds", seconds, "--from", f"10.77.0.{first}", "--sources", sources,
+            command = [*(SIEGE_YIELDS if siege else YIELDS), HOSTILE, "run", "--seconds", seconds, "--from", f"10.77.0.{first}", "--sources", sources,
                        "--seed", 1 + i, "--root", root, f"{address[2]}:{address[4]}", *party]
             started.append(self.lab.popen(3, command, stdout=subprocess.PIPE, text=True))
         for hostile in started:
