@@ -20,7 +20,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define DAG_WINDOW       512 /* blocks asked for at a time */
+#define DAG_WINDOW       512 /* blocks asked for at a time, … */
+#define DAG_STORING      3   /* … and as many times more are being stored: small ones share a commit by the hundred */
 #define DAG_FRONTIER_MAX 2048
 #define DAG_FRONTIER_LOW 1024  /* below: the node on the stack goes on */
 #define DAG_PAUSED_DEEP  1024  /* above: depth first */
@@ -189,6 +190,7 @@ static void use_free(struct dag_use *u)
 {
     TAILQ_REMOVE(&u->dag->uses, u, by_dag);
     u->dag->use_count--;
+    u->dag->storing_count -= u->storing;
     u->dag->x->use_count--;
     budget_give(u->dag->x->budget, BUDGET_TABLE, USE_COST);
     dag_work_add(u->dag);
@@ -199,7 +201,10 @@ static void use_free(struct dag_use *u)
 static void use_wait_stored(struct dag_use *u, struct stash *s)
 {
     u->stash = s;
+    u->storing = true;
+    u->dag->storing_count++;
     TAILQ_INSERT_TAIL(&s->uses, u, by_owner);
+    dag_work_add(u->dag);
 }
 
 static void use_links(struct dag_use *u, struct block *b)
@@ -353,7 +358,8 @@ void dag_expanded(struct exchange *x, struct load_user *u)
 static bool dag_step(struct exchange *x, struct dag *d)
 {
     unsigned window = x->use_count < DAG_USES_MAX ? DAG_WINDOW : DAG_WINDOW_MIN;
-    for (unsigned steps = 0; d->frontier_count && d->use_count < window; steps++) {
+    unsigned most = window * (1 + DAG_STORING);
+    for (unsigned steps = 0; d->frontier_count && d->use_count - d->storing_count < window && d->use_count < most; steps++) {
         if (steps == DAG_STEPS)
             return true;
         issue(x, d, frontier_pop(d));

@@ -158,6 +158,7 @@ struct dag_use {
     struct dag *dag;
     struct item *item;       /* while it is being fetched */
     struct stash *stash;     /* while it is being stored */
+    bool storing;            /* its bytes are here */
     struct compact_cid *cid; /* with the codec that this walk reads it by */
 };
 
@@ -173,8 +174,8 @@ struct dag {
     bool working; /* in x->dag_work */
     int result;
     struct dag_uses uses;
-    unsigned use_count;
-    struct compact_cid **frontier; /* ring of DAG_FRONTIER_MAX */
+    unsigned use_count, storing_count; /* of the uses */
+    struct compact_cid **frontier;     /* ring of DAG_FRONTIER_MAX */
     unsigned front, frontier_count;
     struct dag_pause *paused; /* a stack */
     size_t paused_count, paused_cap;

@@ -28,6 +28,7 @@ struct lone {
     struct want *last;
     bool hold_output;
     bool shut; /* our store is being opened again */
+    bool slow; /* it takes blocks, and says later that it has them */
 };
 
 static void act(struct lone *l, struct exchange_action *a)
@@ -50,7 +51,8 @@ static void act(struct lone *l, struct exchange_action *a)
     }
     case EXCHANGE_STORE:
         l->stored++;
-        exchange_stored(l->x, &a->cid, 0, l->now);
+        if (!l->slow)
+            exchange_stored(l->x, &a->cid, 0, l->now);
         (void)block_unref(a->block);
         break;
     case EXCHANGE_LOAD:
@@ -1130,5 +1132,46 @@ Test(exchange, a_walk_without_memory_for_what_waits)
     pump(&l);
     short_memory_from = SIZE_MAX;
     cr_assert(l.settled == 1 && dag.result == ERR_NO_MEMORY, "%u %s", l.settled, err_name(dag.result));
+    teardown(&l);
+}
+
+/* Answers what it asks for, number after number; returns up to which. */
+static unsigned answer_wants(struct lone *l, unsigned told)
+{
+    for (unsigned asked; (asked = told + hear(l).wants) > told;)
+        for (; told < asked; told++) {
+            struct cid cid = cid_number(told);
+            cr_assert_gt(say_block(l, &cid, span_of(&told, sizeof told)), 0);
+        }
+    return told;
+}
+
+Test(exchange, a_walk_asks_on_while_small_blocks_are_being_stored)
+{
+    enum { LINKS = 3000, ASKED = 512, MOST = 2048 };
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid root = hold_node(&l, LINKS);
+    struct want dag = walk_of(&root);
+    l.slow = true;
+    cr_assert_eq(exchange_want(l.x, &dag, l.now), 0);
+    pump(&l);
+    unsigned told = answer_wants(&l, 0);
+    cr_assert(told == MOST && l.stored == MOST, "a commit has room for many: %u, %u", told, l.stored);
+    for (unsigned i = 0; i < ASKED; i++) {
+        struct cid cid = cid_number(i);
+        exchange_stored(l.x, &cid, 0, l.now);
+    }
+    pump(&l);
+    told = answer_wants(&l, told);
+    cr_assert_eq(told, MOST + ASKED, "as many more: %u", told);
+    l.slow = false;
+    for (unsigned i = ASKED; i < told; i++) {
+        struct cid cid = cid_number(i);
+        exchange_stored(l.x, &cid, 0, l.now);
+    }
+    pump(&l);
+    cr_assert_eq(answer_wants(&l, told), LINKS);
+    cr_assert(l.settled == 1 && dag.result == 0 && atomic_load(&dag.blocks) == LINKS);
     teardown(&l);
 }
