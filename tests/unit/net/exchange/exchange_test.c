@@ -100,14 +100,19 @@ static void pump(struct lone *l)
         act(l, &a);
 }
 
-static void setup(struct lone *l, unsigned flags)
+static void setup_with(struct lone *l, unsigned flags, uint64_t budget)
 {
     *l = (struct lone){.now = NOW0};
-    l->budget = budget_new(BUDGET_MIN);
+    l->budget = budget_new(budget);
     struct exchange_config c = {l->budget, 1, 0, 0};
     l->x = exchange_new(&c, l->now);
     l->p = exchange_peer_added(l->x, l, flags, l->now);
     l->s = exchange_stream_opened(l->x, l->p, l);
+}
+
+static void setup(struct lone *l, unsigned flags)
+{
+    setup_with(l, flags, BUDGET_MIN);
 }
 
 static void teardown(struct lone *l)
@@ -465,6 +470,34 @@ Test(exchange, reader_that_does_not_read)
     }
     pump(&l);
     cr_assert_eq(hear(&l).blocks, 8);
+    free(data);
+    teardown(&l);
+}
+
+/* Who has taken what it asked for has more read ahead of it, while there is room for all; who comes then has what everybody has. */
+Test(exchange, reader_that_reads)
+{
+    struct lone l;
+    setup_with(&l, EXCHANGE_CAPABLE, UINT64_C(64) << 20);
+    uint8_t *data = calloc(1, 1u << 20);
+    struct cid c[8];
+    struct bitswap_entry e[8];
+    for (unsigned i = 0; i < 8; i++) {
+        data[0] = (uint8_t)i;
+        c[i] = hold(&l, span_of(data, 1u << 20));
+        e[i] = (struct bitswap_entry){&c[i], 1, BITSWAP_WANT_BLOCK, false, true};
+    }
+    say_wants(&l, e, 8, false);
+    cr_assert_eq(hear(&l).blocks, 8);
+    l.hold_output = true;
+    l.loads = 0;
+    say_wants(&l, e, 8, false);
+    cr_assert_eq(l.loads, 4, "half of an eighth of 64 MiB, not %u", l.loads);
+    l.p = exchange_peer_added(l.x, &l, EXCHANGE_CAPABLE, l.now);
+    l.s = exchange_stream_opened(l.x, l.p, &l);
+    l.loads = 0;
+    say_wants(&l, e, 8, false);
+    cr_assert_leq(l.loads, 3, "two MiB for who took nothing yet, not %u", l.loads);
     free(data);
     teardown(&l);
 }
