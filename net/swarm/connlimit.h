@@ -18,8 +18,8 @@
  *
  * and a known peer stays wherever he came in: connlimit_crowded tells that a stranger should go for him. A known address has
  * twice the places of another, of which those beyond a stranger's share are for known peers; it may come four times as often,
- * and when strangers have used up what all may, as often again: they wait then. So who shares an address with an attacker still
- * waits when nobody known was there before; what he has stays, and we may dial him.
+ * and when strangers have used up what all may, as often again: they wait then. Who comes from where an attacker
+ * is needs luck all the same, since before the handshake nothing tells them apart; what he has stays, and we may dial him.
  *
  * When there is no place for one more the eldest handshake gives way, if it had CONNLIMIT_PATIENCE (the host closes it): in
  * that time no more come than those two parts. So half-open ones from many addresses do not fill the door; a slow path waits
