@@ -14,7 +14,7 @@ HOSTILE = os.environ.get("HOSTILE_BIN", str(SOURCE / "build" / "release" / "test
 PLACES = 64
 SOURCES = 24  # addresses of the attacker
 CROWD = ("idle-crowd", "idle-crowd", "half-open", "thrash", "thrash-secured")
-PATIENCE = 60  # seconds, on a busy machine
+PATIENCE = 180  # seconds: who is refused tries again, less and less often
 
 
 class Reserve(unittest.TestCase):
