@@ -83,8 +83,7 @@ size_t row_format(const struct row *row, uint32_t epoch, uint8_t out[ROW_SIZE_MA
     const struct lane_state *live = &row->lane[LANE_LIVE], *held = &row->lane[LANE_HELD];
     memset(out, 0, ROW_SIZE_MAX);
     out[0] = (uint8_t)((row->held ? ROW_HELD : 0) | (row->inline_block ? ROW_INLINE : 0) | (row->damaged ? ROW_DAMAGED : 0) |
-                       (live->all ? ROW_LIVE_ALL : 0) | (live->queued ? ROW_LIVE_QUEUED : 0) | (held->all ? ROW_HELD_ALL : 0) |
-                       (held->queued ? ROW_HELD_QUEUED : 0));
+                       (live->all ? ROW_LIVE_ALL : 0) | (live->queued ? ROW_LIVE_QUEUED : 0));
     put32(out + 4, row->codec);
     put32(out + 8, row->size);
     put32(out + 12, row->roots);
@@ -93,6 +92,7 @@ size_t row_format(const struct row *row, uint32_t epoch, uint8_t out[ROW_SIZE_MA
     put32(out + 32, live->done);
     if (lane_empty(held))
         return ROW_SHORT;
+    out[0] |= (uint8_t)((held->all ? ROW_HELD_ALL : 0) | (held->queued ? ROW_HELD_QUEUED : 0));
     put32(out + 36, epoch);
     put64(out + 40, held->count);
     put32(out + 48, held->done);
