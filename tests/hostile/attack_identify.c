@@ -184,9 +184,10 @@ static void push_ready(struct session *s)
     }
 }
 
-static void push_flood(struct hostile *h)
+/* The same on one connection for a second, or until it is closed */
+static void again_and_again(struct hostile *h, void (*say)(struct session *s))
 {
-    const struct session_plan plan = {.ready = push_ready};
+    const struct session_plan plan = {.ready = say};
     struct session *s = session_new(h, &plan);
     if (!s) {
         hostile_note(h, GOT_REFUSED);
@@ -195,9 +196,14 @@ static void push_flood(struct hostile *h)
     for (unsigned i = 0; i < 50 && !s->over && !hostile_over(h); i++) {
         session_run(s, 20 * MONO_MS);
         if (conn_is_ready(s->conn))
-            push_ready(s);
+            say(s);
     }
     session_verdict(s);
+}
+
+static void push_flood(struct hostile *h)
+{
+    again_and_again(h, push_ready);
 }
 
 /* Who are you, again and again: each answer is 25 times the question */
@@ -209,18 +215,7 @@ static void ask_ready(struct session *s)
 
 static void ask_flood(struct hostile *h)
 {
-    const struct session_plan plan = {.ready = ask_ready};
-    struct session *s = session_new(h, &plan);
-    if (!s) {
-        hostile_note(h, GOT_REFUSED);
-        return;
-    }
-    for (unsigned i = 0; i < 50 && !s->over && !hostile_over(h); i++) {
-        session_run(s, 20 * MONO_MS);
-        if (conn_is_ready(s->conn))
-            ask_ready(s);
-    }
-    session_verdict(s);
+    again_and_again(h, ask_ready);
 }
 
 static const struct attack identify_table[] = {
