@@ -91,9 +91,9 @@ __attribute__((destructor)) static void linger(void)
 
 enum strike { PASS, FAIL, HALF, DIE_HALF };
 
-static enum strike strike(enum disk_kind kind)
+static enum strike strike(uint32_t kind) /* one, or the kinds that a call is of */
 {
-    if (!(atomic_load(&shim->kinds) & (uint32_t)kind))
+    if (!(atomic_load(&shim->kinds) & kind))
         return PASS;
     uint64_t n = atomic_fetch_add(&shim->calls, 1) + 1, at = atomic_load(&shim->strike_at), more = atomic_load(&shim->more);
     if (at == 0 || n < at || (more != UINT64_MAX && n > at + more))
@@ -107,9 +107,9 @@ static enum strike strike(enum disk_kind kind)
         errno = (int)atomic_load(&shim->error);
         return FAIL;
     case DISK_SHORT:
-        return kind == DISK_WRITE ? HALF : PASS;
+        return (kind & DISK_WRITE) ? HALF : PASS;
     case DISK_KILL_HALF:
-        if (kind == DISK_WRITE)
+        if (kind & DISK_WRITE)
             return DIE_HALF;
         break;
     default:
@@ -234,7 +234,8 @@ static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
         return -1;
     }
     off_t place = at < 0 ? lseek(fd, 0, SEEK_CUR) : at;
-    enum strike s = strike(DISK_WRITE);
+    bool meta = (knows(fd) & RECORDED) && file_of[fd] == DISK_DATA_FILE && place < 2 * (off_t)PAGE;
+    enum strike s = strike(meta ? DISK_WRITE | DISK_META : DISK_WRITE);
     if (s == FAIL)
         return -1;
     ssize_t n;
