@@ -35,6 +35,7 @@ static void flood(struct hostile *h, void (*fill)(struct hostile *h, struct buf 
     struct sockaddr_in group;
     struct buf out = BUF_INIT;
     int fd = group_socket(h, &group);
+    hostile_begun();
     for (unsigned i = 0; fd >= 0 && i < ROUND && !hostile_over(h); i++) {
         buf_clear(&out);
         fill(h, &out);

@@ -35,6 +35,7 @@ struct tally {
     uint64_t units; /* frames, entries, streams …: what the attack counts */
     uint64_t sent, received;
     unsigned open_most; /* connections held at once */
+    bool cut;           /* the only round was cut short by the end: what it saw may be too early */
 };
 
 struct target {
@@ -72,6 +73,7 @@ extern const struct attack_table attacks_select, attacks_noise, attacks_mux, att
 
 bool hostile_over(const struct hostile *h);
 void hostile_sleep(const struct hostile *h, mono_ns until); /* or until it is over */
+void hostile_begun(void);                                   /* the first connection was tried: says so, once */
 void hostile_note(struct hostile *h, enum outcome o);
 uint64_t hostile_work(const struct hostile *h, uint64_t own);
 

@@ -40,8 +40,10 @@ int hostile_dial(struct hostile *h)
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(h->target.port), .sin_addr = h->target.ip};
     if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         goto fail;
+    hostile_begun();
     return fd;
 fail:
+    hostile_begun();
     close(fd);
     return -1;
 }

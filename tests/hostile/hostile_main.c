@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * hostile list                                    the attacks: name, group, what it does
- * hostile run [options] IP:PORT NAME…             does them in turn, each for its share of the time; "begun", then one JSON line each
+ * hostile run [options] IP:PORT NAME…             does them in turn, each for its share of the time; "begun" when
+ *                                                 the first connection was tried, then one JSON line each
  *   --seconds N       for all of them together (default 3)
  *   --from IP --sources N     connect from N addresses, IP and those behind it
  *   --root CID        of a DAG that the node holds
@@ -48,8 +49,18 @@ void hostile_sleep(const struct hostile *h, mono_ns until)
     }
 }
 
+void hostile_begun(void)
+{
+    static bool said;
+    if (!said)
+        puts("begun");
+    said = true;
+    (void)fflush(stdout); /* nobody reads it: nothing to do about it */
+}
+
 void hostile_note(struct hostile *h, enum outcome o)
 {
+    h->tally.cut = h->tally.rounds == 0 && hostile_over(h);
     h->tally.rounds++;
     h->tally.outcome[o]++;
 }
@@ -95,9 +106,9 @@ static void report(const struct attack *a, const struct hostile *h, double cpu)
         if (a->expect && i != GOT_REFUSED && t->outcome[i] && !(a->expect & GETS(i)))
             expected = false;
     }
-    printf(",\"units\":%llu,\"sent\":%llu,\"received\":%llu,\"open\":%u,\"cpu\":%.3f,\"expected\":%s}\n",
+    printf(",\"units\":%llu,\"sent\":%llu,\"received\":%llu,\"open\":%u,\"cpu\":%.3f,\"cut\":%s,\"expected\":%s}\n",
            (unsigned long long)t->units, (unsigned long long)t->sent, (unsigned long long)t->received, t->open_most, cpu,
-           expected ? "true" : "false");
+           t->cut ? "true" : "false", expected ? "true" : "false");
     (void)fflush(stdout); /* nobody reads it: nothing to do about it */
 }
 
@@ -196,8 +207,6 @@ int main(int argc, char **argv)
     (void)sigaction(SIGINT, &act, NULL);
     struct rlimit files = {4096, 4096};
     (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer are fewer connections */
-    puts("begun");
-    (void)fflush(stdout); /* nobody reads it: nothing to do about it */
     for (int i = 1; i <= count; i++) {
         const struct attack *a = find(rest[i]);
         if (!a) {

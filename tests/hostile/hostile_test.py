@@ -263,13 +263,13 @@ class Hostile(unittest.TestCase):
         done = self.end(hostile, alone)
         for w in watches:
             w.end()
-        self.check(attacks, hostile, watches, done)
+        self.check(group in SIEGES, attacks, hostile, watches, done)
         cls.quiet = self.quiet_transfer()
         cls.quiet_raw = self.raw() if RAW else 0
         return {"during": during, "quiet": [before, cls.quiet], "cpu": cpu, "seconds": seconds, "bytes": size * len(during),
                 "watches": watches, "done": done, "raw": 2 * raw / (before_raw + cls.quiet_raw) if RAW else 0}
 
-    def check(self, attacks, hostile, watches, done):
+    def check(self, siege, attacks, hostile, watches, done):
         self.assertEqual({h.returncode for h in hostile}, {0})
         self.assertEqual([d["attack"] for d in done], [a for a, _ in attacks])
         self.assertEqual([d["attack"] for d in done if not d["rounds"]], [], "each attack came to something")
@@ -281,7 +281,8 @@ class Hostile(unittest.TestCase):
                 self.assertLess(w.anon, MEMORY + SLACK, "memory is bounded")
             self.assertLess(w.files, FILES, "descriptors are bounded")
             self.assertEqual(n.json("status")["memory_limit"], MEMORY, "it answers")
-        self.assertEqual([d for d in done if not d["expected"]], [], "it did what it should")
+        # One of many besiegers may not have come far when it is ended; alone it is judged by its own group
+        self.assertEqual([d for d in done if not d["expected"] and not (siege and d["cut"])], [], "it did what it should")
 
     @staticmethod
     def together(done):
