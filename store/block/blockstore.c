@@ -82,8 +82,9 @@ static void publish(struct blockstore *bs)
     atomic_store(&bs->stats.wanted, bs->t.wanted);
     atomic_store(&bs->stats.pins, bs->t.pins);
     atomic_store(&bs->stats.pins_incomplete, bs->t.pins_incomplete);
-    atomic_store(&bs->stats.pending, bs->t.pending[LANE_LIVE]); /* the held lane waits until something is evicted */
     atomic_store(&bs->stats.collecting, bs->collecting != NULL);
+    /* Last, and read first: who sees none pending sees what came of them. The held lane waits until something is evicted. */
+    atomic_store(&bs->stats.pending, bs->t.pending[LANE_LIVE]);
 }
 
 static void refresh_disk(struct blockstore *bs, mono_ns now)

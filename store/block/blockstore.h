@@ -118,7 +118,7 @@ struct blockstore_stats {
     uint64_t live_blocks, live_bytes;   /* of them: referred to */
     uint64_t wanted_blocks;             /* referred to and not held */
     uint64_t pins, pins_incomplete;
-    uint64_t pending;                   /* blocks whose children's counts are still to be changed */
+    uint64_t pending;                   /* blocks whose children's counts are still to be changed; the others are no older */
     uint64_t evicted_blocks, evicted_bytes; /* since the start */
     uint64_t commits;                   /* since the start */
     uint64_t damaged;                   /* blocks found damaged since the start, and dropped */

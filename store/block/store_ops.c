@@ -82,6 +82,7 @@ void blockstore_put_guarded(struct blockstore *bs, struct block *take_b, struct 
 
 void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
 {
+    uint64_t pending = atomic_load(&bs->stats.pending); /* it is published last */
     *ret = (struct blockstore_stats){
         .blocks = atomic_load(&bs->stats.blocks),
         .bytes = atomic_load(&bs->stats.bytes),
@@ -90,7 +91,7 @@ void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
         .wanted_blocks = atomic_load(&bs->stats.wanted),
         .pins = atomic_load(&bs->stats.pins),
         .pins_incomplete = atomic_load(&bs->stats.pins_incomplete),
-        .pending = atomic_load(&bs->stats.pending),
+        .pending = pending,
         .evicted_blocks = atomic_load(&bs->stats.evicted_blocks),
         .evicted_bytes = atomic_load(&bs->stats.evicted_bytes),
         .commits = atomic_load(&bs->stats.commits),
