@@ -25,7 +25,8 @@
 #define GROUP_BYTES_MOST  (UINT32_C(32) << 20)
 #define GROUP_BYTES_LEAST (UINT32_C(1) << 20)
 #define GROUP_OP_BYTES    4096 /* of LMDB's dirty pages per operation, which it keeps: its small change comes in thousands */
-#define GROUP_LINKS       512  /* cascades that ride along with a group's commit */
+#define GROUP_LINKS       512  /* cascades that ride along with a group's commit, beside one for each operation */
+#define GROUP_PARTS       8    /* of its pages: one is left to them */
 #define STEP_TIME         (10 * MONO_MS) /* of the store's own work between two groups */
 #define STEP_BLOCKS       128
 #define IDLE_SYNC         (MONO_S)
@@ -125,6 +126,7 @@ static int commit(struct blockstore *bs, struct store_txn *txn)
     int r = store_txn_commit(txn);
     if (r)
         return r;
+    cascade_committed(bs);
     bs->unsynced = true;
     bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
     bs->refused = false;
@@ -284,7 +286,7 @@ static int apply_group(struct blockstore *bs, struct store_txn *txn)
 {
     for (unsigned i = 0; i < bs->group_count; i++) {
         struct store_op *op = bs->group[i];
-        if (i > 0 && store_txn_full(txn)) {
+        if (i > 0 && store_txn_bytes(txn) >= bs->group_bytes_most / GROUP_PARTS * (GROUP_PARTS - 1)) {
             opqueue_put_back(bs, i);
             return 0;
         }
@@ -322,8 +324,8 @@ static int try_group(struct blockstore *bs)
     r = apply_group(bs, &txn);
     if (r == 0 && (txn.wrote || poked))
         r = touch_apply(bs, &txn);
-    if (r >= 0 && txn.wrote && bs->group_most > 1 && txn.t.pending[LANE_LIVE] > 0 && !store_txn_full(&txn))
-        r = cascade_step(&txn, GROUP_LINKS);
+    if (r >= 0 && txn.wrote && bs->group_most > 1)
+        r = cascade_along(&txn, GROUP_LINKS + bs->group_count);
     if (r < 0 || !txn.wrote) {
         store_txn_abort(&txn);
         return r < 0 ? r : 0;
@@ -495,17 +497,18 @@ static void reopen(struct blockstore *bs)
     log_info("store.reopened", "dir=%s", bs->env.dir);
 }
 
-static bool has_work(const struct blockstore *bs)
+static mono_ns work_at(const struct blockstore *bs)
 {
-    return bs->evict.active || bs->collects || bs->t.pending[LANE_LIVE] > 0 || (bs->t.pins_incomplete > 0 && bs->t.wanted == 0);
+    mono_ns at = bs->evict.active || bs->collects ? 0 : cascade_due(bs);
+    return at > bs->retry_at ? at : bs->retry_at;
 }
 
 static int work_step(struct blockstore *bs, struct store_txn *txn)
 {
     mono_ns until = mono_after(mono_now(), STEP_TIME);
     int r = touch_apply(bs, txn);
-    while (r >= 0 && txn->t.pending[LANE_LIVE] > 0 && mono_now() < until && !store_txn_full(txn))
-        r = cascade_step(txn, GROUP_LINKS);
+    if (r >= 0)
+        r = cascade_work(txn, GROUP_LINKS, until);
     while (r >= 0 && bs->evict.active && !bs->evict.finished && mono_now() < until && !store_txn_full(txn))
         r = evict_step(bs, txn, STEP_BLOCKS);
     if (r >= 0 && txn->t.pins_incomplete > 0 && txn->t.wanted == 0 && txn->t.pending[LANE_LIVE] == 0)
@@ -578,11 +581,7 @@ static mono_ns next_deadline(struct blockstore *bs, mono_ns now)
         at = mono_min(at, bs->sync_at);
     if (may_give_back(bs))
         at = mono_min(at, bs->dead_at);
-    if (bs->broken)
-        at = mono_min(at, bs->reopen_at);
-    else if (has_work(bs))
-        at = mono_min(at, bs->retry_at);
-    return at;
+    return mono_min(at, bs->broken ? bs->reopen_at : work_at(bs));
 }
 
 static void turn(struct blockstore *bs)
@@ -605,7 +604,7 @@ static void turn(struct blockstore *bs)
     }
     if (bs->check_quota)
         check_quota(bs);
-    if (has_work(bs) && !bs->stop && mono_now() >= bs->retry_at)
+    if (!bs->stop && mono_now() >= work_at(bs))
         work(bs);
     if (may_give_back(bs) && now >= bs->dead_at && (bs->dead_pass || sync_now(bs) == 0))
         (void)give_back(bs);

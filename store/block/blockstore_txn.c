@@ -38,6 +38,7 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     txn->hard = 0;
     txn->need = 0;
     memset(txn->writes, 0, sizeof txn->writes);
+    memset(txn->touched, 0, sizeof txn->touched);
     txn->writes_all = 0;
     txn->big_bytes = 0;
     txn->source.get = txn_source_get;
@@ -119,22 +120,35 @@ static int written(struct store_txn *txn, int rc)
     return r;
 }
 
-static void count_write(struct store_txn *txn, MDB_dbi db, size_t value)
+/* Was this key, or a number near it, written before? A table of bits: now and then one is taken for another. */
+static bool touched(struct store_txn *txn, MDB_dbi db, struct span key)
+{
+    uint64_t mix = db + 1;
+    for (size_t i = 0; i < key.len; i++)
+        mix = (mix ^ (key.len == 8 && i == 7 ? key.data[i] & 0xc0 : key.data[i])) * UINT64_C(0x100000001b3);
+    unsigned bit = (unsigned)(mix >> 32) % TXN_TOUCHED;
+    bool before = txn->touched[bit / 8] >> bit % 8 & 1;
+    txn->touched[bit / 8] |= (uint8_t)(1u << bit % 8);
+    return before;
+}
+
+static void count_write(struct store_txn *txn, MDB_dbi db, struct span key, size_t value)
 {
     assert(db < STORE_DBIS);
-    txn->writes[db]++;
-    txn->writes_all++;
     if (value > PAGE / 2)
         txn->big_bytes += (value + 2 * PAGE - 1) / PAGE * PAGE;
+    if (touched(txn, db, key))
+        return;
+    txn->writes[db]++;
+    txn->writes_all++;
 }
 
 /* A write takes a page at most, now and then two; all writes to one database no more than it has. */
-bool store_txn_full(const struct store_txn *txn)
+size_t store_txn_bytes(const struct store_txn *txn)
 {
-    size_t most = txn->bs->group_bytes_most;
-    if (txn->big_bytes + (size_t)txn->writes_all * PAGE < most) /* as a rule */
-        return false;
     size_t bytes = txn->big_bytes;
+    if (bytes + (size_t)txn->writes_all * PAGE < txn->bs->group_bytes_most / 2) /* as a rule: no need to know better */
+        return bytes + (size_t)txn->writes_all * PAGE;
     for (MDB_dbi db = 0; db < STORE_DBIS; db++) {
         MDB_stat stat;
         if (!txn->writes[db] || mdb_stat(txn->mdb, db, &stat) != 0)
@@ -142,14 +156,19 @@ bool store_txn_full(const struct store_txn *txn)
         size_t pages = stat.ms_branch_pages + stat.ms_leaf_pages;
         bytes += (pages < txn->writes[db] ? pages : txn->writes[db]) * PAGE;
     }
-    return bytes >= most;
+    return bytes;
+}
+
+bool store_txn_full(const struct store_txn *txn)
+{
+    return store_txn_bytes(txn) >= txn->bs->group_bytes_most;
 }
 
 static int put(struct store_txn *txn, MDB_dbi db, MDB_val *k, MDB_val *v, unsigned flags)
 {
     if (txn->hard)
         return txn->hard;
-    count_write(txn, db, v->mv_size);
+    count_write(txn, db, store_span(*k), v->mv_size);
     int rc = fault_point();
     if (rc == 0)
         rc = mdb_put(txn->mdb, db, k, v, flags);
@@ -174,7 +193,7 @@ int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key)
 {
     if (txn->hard)
         return txn->hard;
-    count_write(txn, db, 0);
+    count_write(txn, db, key, 0);
     MDB_val k = store_val(key);
     int rc = fault_point();
     if (rc == 0)

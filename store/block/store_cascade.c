@@ -2,7 +2,11 @@
  *
  * Works off the queues: takes the first row that is not settled and counts, or uncounts, a run of its links, from where `done`
  * says. Links are numbered as links_of reports them, which depends on the block's bytes alone, so a cascade can stop anywhere,
- * turn round, and go on after a restart. */
+ * turn round, and go on after a restart.
+ *
+ * What is fetched comes from the top, a block soon before its children. To count a child that is not here writes a row and an
+ * entry of `wanted`, and its coming changes both: pages at random places each. So a block whose children are not here waits for
+ * them while blocks come: each is counted in the transaction that stores it, which has copies of these pages already. */
 #include "store/block/store_internal.h"
 
 #include "store/base/log.h"
@@ -13,6 +17,10 @@
 /* Links a run: one pass over the block's bytes each. A run is never cut, and each link may be another of LMDB's pages; blocks
  * of our own making have at most 1024 links. */
 #define RUN_MAX 448 /* CIDs in less than 64 KiB */
+
+#define LOOKS     1024            /* blocks of the queue, for such as are ready: a group */
+#define READY_MAX 64              /* of them */
+#define QUIET     (500 * MONO_MS) /* nothing waits when nothing was stored for so long */
 
 struct run {
     struct cid *children;
@@ -129,34 +137,51 @@ int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *r
     return store_error(rc);
 }
 
-/* The first of the queue: one run, or out of the queue when it is settled. Returns links counted, at least 1 for the look. */
-static int cascade_first(struct store_txn *txn, enum lane lane)
+static MDB_dbi queue_of(const struct store_txn *txn, enum lane lane)
 {
-    MDB_dbi db = txn->bs->env.db[lane == LANE_LIVE ? DB_LIVE_QUEUE : DB_HELD_QUEUE];
+    return txn->bs->env.db[lane == LANE_LIVE ? DB_LIVE_QUEUE : DB_HELD_QUEUE];
+}
+
+struct queued {
     uint8_t key[8];
     struct cid hash;
+};
+
+/* One run, or out of the queue when it is settled (*gone). Returns links counted, at least 1 for the look. */
+static int cascade_one(struct store_txn *txn, enum lane lane, const struct queued *q, bool *gone)
+{
     struct row row;
-    int r = index_first(txn, db, key, &hash);
+    int r = row_load(txn, cid_hash(&q->hash), &row);
+    *gone = false;
+    if (r)
+        return r;
+    if (row.exists && !row_settled(&row, lane)) {
+        r = advance(txn, cid_hash(&q->hash), lane);
+        return r < 0 ? r : r + 1;
+    }
+    r = store_txn_del(txn, queue_of(txn, lane), span_of(q->key, sizeof q->key));
+    if (r)
+        return r;
+    *gone = true;
+    txn->t.pending[lane]--;
+    if (row.exists) {
+        row.lane[lane].queued = false;
+        r = row_save(txn, cid_hash(&q->hash), &row);
+    }
+    return r ? r : 1;
+}
+
+static int cascade_first(struct store_txn *txn, enum lane lane)
+{
+    struct queued q;
+    bool gone;
+    int r = index_first(txn, queue_of(txn, lane), q.key, &q.hash);
     if (r == ERR_NOT_FOUND) { /* the total was wrong */
         txn->t.pending[lane] = 0;
         txn->wrote = true;
         return 0;
     }
-    if (r || (r = row_load(txn, cid_hash(&hash), &row)))
-        return r;
-    if (row.exists && !row_settled(&row, lane)) {
-        r = advance(txn, cid_hash(&hash), lane);
-        return r < 0 ? r : r + 1;
-    }
-    r = store_txn_del(txn, db, span_of(key, sizeof key));
-    if (r)
-        return r;
-    txn->t.pending[lane]--;
-    if (row.exists) {
-        row.lane[lane].queued = false;
-        r = row_save(txn, cid_hash(&hash), &row);
-    }
-    return r ? r : 1;
+    return r ? r : cascade_one(txn, lane, &q, &gone);
 }
 
 int cascade_step(struct store_txn *txn, unsigned links)
@@ -169,5 +194,154 @@ int cascade_step(struct store_txn *txn, unsigned links)
                 return r;
             did += (unsigned)r;
         }
+    if (txn->t.pending[LANE_LIVE] == 0)
+        atomic_store(&txn->bs->cascade.settle, false);
     return (int)did;
+}
+
+/* ---- what is ready ---- */
+
+static int child_held(struct store_txn *txn, const struct cid *child)
+{
+    struct span data;
+    struct row row;
+    if (cid_inline(child, &data))
+        return 1;
+    int r = row_load(txn, cid_hash(child), &row);
+    return r ? r : row.held;
+}
+
+/* Are its children here? The first and the last one tell: they are asked for in order. 1, 0 or an error. */
+static int is_ready(struct store_txn *txn, struct span hash)
+{
+    struct row row;
+    struct cid cid;
+    int r = row_load(txn, hash, &row);
+    if (r || (r = row_cid(hash, &row, &cid)))
+        return r;
+    if (!row.exists || !row.held || row_settled(&row, LANE_LIVE) || row.lane[LANE_LIVE].count == 0)
+        return 1; /* nothing to count, or to count down */
+    int ready = 1;
+    for (unsigned most = 1; most <= RUN_MAX && ready == 1; most += RUN_MAX - 1) {
+        struct run run = {.most = most, .skip = row.lane[LANE_LIVE].done};
+        r = links_run(txn, &cid, &run);
+        ready = r == ERR_VERIFY || (r == 0 && run.count == 0) ? 1 : r < 0 ? r : child_held(txn, &run.children[run.count - 1]);
+        free(run.children);
+    }
+    return ready;
+}
+
+/* Looks through a part of the queue from this number on, round and round. Returns how many are ready, and where it stopped. */
+static int find_ready(struct store_txn *txn, struct queued *ready, uint64_t from, uint64_t *ret_next)
+{
+    MDB_cursor *c;
+    uint8_t at[8];
+    put_be64(at, from);
+    MDB_val k = {sizeof at, at}, v;
+    int rc = mdb_cursor_open(txn->mdb, queue_of(txn, LANE_LIVE), &c);
+    if (rc)
+        return store_error(rc);
+    rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    int count = 0, r = 0;
+    uint64_t first = 0;
+    for (unsigned looks = 0; r >= 0 && looks < LOOKS && count < READY_MAX; looks++) {
+        if (rc == MDB_NOTFOUND)
+            rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+        if (rc == 0 && (k.mv_size != 8 || v.mv_size == 0 || v.mv_size > MULTIHASH_MAX))
+            rc = MDB_CORRUPTED;
+        if (rc || (looks > 0 && get_be64(k.mv_data) == first))
+            break; /* all of it */
+        struct queued *q = &ready[count];
+        memcpy(q->key, k.mv_data, 8);
+        q->hash = (struct cid){.len = (uint8_t)v.mv_size};
+        memcpy(q->hash.bytes, v.mv_data, v.mv_size);
+        first = looks == 0 ? get_be64(q->key) : first;
+        *ret_next = get_be64(q->key) + 1;
+        r = is_ready(txn, cid_hash(&q->hash));
+        count += r > 0;
+        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+    }
+    mdb_cursor_close(c);
+    return rc && rc != MDB_NOTFOUND ? store_error(rc) : r < 0 ? r : count;
+}
+
+/* About where some were ready the last time, for the walk that brings the children goes on there; then the next part. */
+static int look_and_count(struct store_txn *txn, struct queued *ready, unsigned links, unsigned *did)
+{
+    struct cascade *c = &txn->bs->cascade;
+    uint64_t next = c->near > LOOKS / 2 ? c->near - LOOKS / 2 : 0;
+    unsigned found = 0;
+    int r = 0, count, i;
+    for (unsigned part = 0; r >= 0 && part < 2 && !c->left; part++) {
+        uint64_t *at = part == 0 ? &next : &c->next;
+        do {
+            r = count = find_ready(txn, ready, *at, at);
+            if (count > 0 && found++ == 0)
+                c->near = get_be64(ready[0].key);
+            for (i = 0; i < count && r >= 0 && *did < links && !store_txn_full(txn);) {
+                bool gone;
+                r = cascade_one(txn, LANE_LIVE, &ready[i], &gone);
+                *did += r > 0 ? (unsigned)r : 0;
+                i += gone;
+            }
+            c->left = r >= 0 && i < count;
+        } while (r >= 0 && count == READY_MAX && !c->left);
+    }
+    return r;
+}
+
+/* Children that were counted are in the queue now, and may be ready themselves: a DAG that is here is counted to its leaves. */
+static int count_ready(struct store_txn *txn, unsigned links)
+{
+    struct queued *ready = mem_array(READY_MAX, sizeof *ready);
+    unsigned did = 0, before;
+    int r;
+    do {
+        before = did;
+        r = look_and_count(txn, ready, links, &did);
+    } while (r >= 0 && did > before && !txn->bs->cascade.left);
+    free(ready);
+    return r < 0 ? r : (int)did;
+}
+
+int cascade_along(struct store_txn *txn, unsigned links)
+{
+    struct cascade *c = &txn->bs->cascade;
+    c->due = 0;
+    c->waits = c->left = false;
+    if (txn->t.pending[LANE_LIVE] == 0)
+        return 0;
+    if (atomic_load(&c->settle))
+        return cascade_step(txn, links);
+    int r = count_ready(txn, links);
+    c->waits = !c->left;
+    cascade_committed(txn->bs);
+    return r;
+}
+
+void cascade_committed(struct blockstore *bs)
+{
+    struct cascade *c = &bs->cascade;
+    if (c->waits)
+        c->due = mono_after(mono_now(), c->quiet ? c->quiet : QUIET);
+}
+
+int cascade_work(struct store_txn *txn, unsigned links, mono_ns until)
+{
+    struct cascade *c = &txn->bs->cascade;
+    if (c->left && !txn->bs->evict.active)
+        return cascade_along(txn, links);
+    int r = 0;
+    c->due = 0;
+    c->waits = c->left = false;
+    while (r >= 0 && txn->t.pending[LANE_LIVE] > 0 && mono_now() < until && !store_txn_full(txn))
+        r = cascade_step(txn, links);
+    return r;
+}
+
+mono_ns cascade_due(const struct blockstore *bs)
+{
+    if (bs->t.pending[LANE_LIVE] > 0)
+        return bs->cascade.left ? 0 : bs->cascade.due;
+    return bs->t.pins_incomplete > 0 && bs->t.wanted == 0 ? 0 : MONO_NEVER;
 }

@@ -34,6 +34,7 @@
 
 #include "store/block/blockstore_txn.h"
 #include "store/block/pin.h"
+#include "store/block/store_cascade.h"
 #include "store/block/store_evict.h"
 #include "store/block/store_extent.h"
 #include "store/block/store_row.h"
@@ -110,6 +111,8 @@ struct totals {
 #define TOTALS_BEFORE offsetof(struct totals, segment)
 #define TOTALS_COUNT  (sizeof(struct totals) / sizeof(uint64_t))
 
+#define TXN_TOUCHED 65536
+
 struct store_txn {
     struct blockstore *bs;
     MDB_txn *mdb;
@@ -120,15 +123,18 @@ struct store_txn {
     struct block_source source;
     /* what it wrote: LMDB has a copy of each such page, and keeps for ever the memory of the most that it had */
     uint32_t writes[STORE_DBIS], writes_all;
-    size_t big_bytes; /* of values that have pages of their own */
+    uint8_t touched[TXN_TOUCHED / 8]; /* hashes of what was written: again it has its page */
+    size_t big_bytes;                 /* of values that have pages of their own */
 };
 
 int store_txn_begin(struct blockstore *bs, struct store_txn *txn);
 int store_txn_commit(struct store_txn *txn); /* commits or aborts; counters go to bs->t on success */
 void store_txn_abort(struct store_txn *txn);
 int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct span value); /* keys ascend */
-bool store_txn_full(
-    const struct store_txn *txn); /* it has as many pages as it should: whoever can go on in the next one, does */
+/* Of its pages, about */
+size_t store_txn_bytes(const struct store_txn *txn);
+/* It has as many pages as it should: whoever can go on in the next one, does. */
+bool store_txn_full(const struct store_txn *txn);
 
 /* ---- keys ---- */
 
@@ -150,13 +156,6 @@ static inline uint64_t get_be64(const uint8_t in[8])
 
 int epoch_begin(struct blockstore *bs);  /* loads the totals; 0 or an error */
 int epoch_reopen(struct blockstore *bs); /* ends `broken`; ERR_AGAIN: a reader is active for long */
-
-/* ---- store_cascade.c ---- */
-
-/* Counts up to about `links` links, the live lane first; returns how many, 0 when all is settled. */
-int cascade_step(struct store_txn *txn, unsigned links);
-/* The first entry of an index, u64 → multihash. 0, ERR_NOT_FOUND: it is empty, or an error. */
-int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *ret_hash);
 
 /* ---- verify.c ---- */
 
@@ -192,6 +191,7 @@ struct blockstore {
     bool careful;                   /* the present group: every operation in a nested transaction */
     struct hold_table *holds;
     struct evict evict;
+    struct cascade cascade;
     struct collect_op *collects, *collecting; /* waiting; those the present pass answers */
     bool stop;
     bool unsynced;    /* the last commit's meta page may not be on disk */

@@ -417,8 +417,10 @@ static int step_settle(struct store_verify *v)
         r = ERR_CORRUPT;
     int rc = mdb_stat(store_reader_txn(v->reader), v->bs->env.db[DB_ROWS], &stat);
     r = r ? r : store_error(rc);
-    if (r == 0 && v->stored.pending[LANE_LIVE] > 0)
+    if (r == 0 && v->stored.pending[LANE_LIVE] > 0) {
+        atomic_store(&v->bs->cascade.settle, true);
         r = ERR_AGAIN;
+    }
     if (r) {
         store_read_end(v->reader);
         return r;

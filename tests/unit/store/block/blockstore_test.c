@@ -136,6 +136,91 @@ Test(blockstore, pin_wants_then_keeps)
     folder_remove(&f);
 }
 
+/* While blocks come, those whose children are to come wait for them. */
+Test(blockstore, a_child_that_comes_was_never_wanted)
+{
+    enum { LEAVES = 20 };
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    bs->cascade.quiet = 3600 * MONO_S; /* before anything is submitted */
+    struct block *leaves[LEAVES];
+    struct cid cids[LEAVES];
+    for (unsigned i = 0; i < LEAVES; i++) {
+        leaves[i] = raw_block(i, 100);
+        cids[i] = leaves[i]->cid;
+    }
+    struct block *root = node_block(cids, LEAVES, 1), *lonely = node_block(cids, LEAVES / 2, 2);
+    struct blockstore_stats s;
+    cr_assert_eq(do_simple(bs, DO_PIN, &root->cid), 0);
+    cr_assert_eq(do_put(bs, root), 0);
+    for (unsigned i = 0; i < LEAVES; i++) {
+        blockstore_stats(bs, &s);
+        cr_assert(s.wanted_blocks == 0 && s.pending == 1 && s.live_blocks == 1, "before %u", i);
+        cr_assert_eq(do_put(bs, leaves[i]), 0);
+    }
+    blockstore_stats(bs, &s); /* counted where the last one was put */
+    cr_assert(s.wanted_blocks == 0 && s.pending == 0 && s.live_blocks == LEAVES + 1);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &root->cid), 0);
+    cr_assert_eq(settle(bs).live_blocks, 0);
+    cr_assert_eq(do_collect(bs).blocks, LEAVES + 1);
+
+    cr_assert_eq(do_simple(bs, DO_PIN, &lonely->cid), 0);
+    cr_assert_eq(do_put(bs, lonely), 0);
+    cr_assert_eq(do_put(bs, leaves[0]), 0);
+    blockstore_stats(bs, &s);
+    cr_assert(s.wanted_blocks == 0 && s.pending == 1);
+    cr_assert_eq(do_collect(bs).blocks, 0, "who takes what is not needed counts first");
+    blockstore_stats(bs, &s);
+    cr_assert(s.wanted_blocks == LEAVES / 2 - 1 && s.pending == 0 && s.live_blocks == 2);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &lonely->cid), 0);
+    cr_assert_eq(do_collect(bs).blocks, 2);
+
+    cr_assert_eq(do_simple(bs, DO_PIN, &lonely->cid), 0);
+    cr_assert_eq(do_put(bs, lonely), 0);
+    bs = blockstore_close(bs);
+    bs = store_open(f.path, 0);
+    cr_assert_eq(settle(bs).wanted_blocks, LEAVES / 2, "nobody waits after a start");
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    for (unsigned i = 0; i < LEAVES; i++)
+        block_unref(leaves[i]);
+    block_unref(root);
+    block_unref(lonely);
+    folder_remove(&f);
+}
+
+/* Nothing is to come of it, so nothing waits. */
+Test(blockstore, a_dag_that_is_here_is_counted_at_once)
+{
+    enum { WIDE = 3, DEEP = 5 };
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    bs->cascade.quiet = 3600 * MONO_S;
+    struct blockstore_stats s;
+    struct cid below[WIDE], cid = {0};
+    unsigned blocks = 0;
+    for (unsigned level = 0; level <= DEEP; level++) { /* each of a level has all of the one below */
+        struct cid here[WIDE];
+        for (unsigned i = 0; i < WIDE; i++, blocks++) {
+            struct block *b = level ? node_block(below, WIDE, blocks) : raw_block(i, 100);
+            here[i] = cid = b->cid;
+            cr_assert_eq(do_put(bs, b), 0);
+            block_unref(b);
+        }
+        memcpy(below, here, sizeof here);
+    }
+    cr_assert_eq(do_simple(bs, DO_PIN, &cid), 0);
+    blockstore_stats(bs, &s);
+    cr_assert(s.pending == 0 && s.live_blocks == 1 + DEEP * WIDE, "%llu wait", (unsigned long long)s.pending);
+    cr_assert_eq(do_simple(bs, DO_UNPIN, &cid), 0);
+    blockstore_stats(bs, &s);
+    cr_assert(s.pending == 0 && s.live_blocks == 0, "%llu wait", (unsigned long long)s.pending);
+    blockstore_close(bs);
+    folder_remove(&f);
+}
+
 Test(blockstore, shared_children_stay)
 {
     struct folder f;

@@ -6,6 +6,7 @@
 #include "tests/lib/short_memory.h"
 #include "tests/unit/store/tree/treemodel.h"
 
+#include <sched.h>
 #include <string.h>
 
 static uint64_t make_file(struct bed *b, uint64_t parent, const char *name)
@@ -281,7 +282,12 @@ static uint64_t live(struct bed *b)
 {
     struct blockstore_stats stats;
     CHECK_EQ(bed_sync(b), 0);
-    blockstore_stats(b->bs, &stats);
+    for (;;) { /* children are counted in a while */
+        blockstore_stats(b->bs, &stats);
+        if (stats.pending == 0)
+            break;
+        sched_yield();
+    }
     return stats.live_blocks + stats.wanted_blocks;
 }
 
