@@ -18,9 +18,10 @@
  * of our own making have at most 1024 links. */
 #define RUN_MAX 448 /* CIDs in less than 64 KiB */
 
-#define LOOKS     1024            /* blocks of the queue, for such as are ready: a group */
-#define READY_MAX 64              /* of them */
-#define QUIET     (500 * MONO_MS) /* nothing waits when nothing was stored for so long */
+#define LOOKS      1024            /* blocks of the queue, for such as are ready: a group */
+#define LOOK_LINKS (8 * LOOKS)     /* gone over for that: of wide blocks fewer are looked at */
+#define READY_MAX  64              /* of them */
+#define QUIET      (500 * MONO_MS) /* nothing waits when nothing was stored for so long */
 
 struct run {
     struct cid *children;
@@ -217,22 +218,26 @@ static int is_ready(struct store_txn *txn, struct span hash)
     struct row row;
     struct cid cid;
     int r = row_load(txn, hash, &row);
-    if (r || (r = row_cid(hash, &row, &cid)))
+    if (r)
         return r;
     if (!row.exists || !row.held || row_settled(&row, LANE_LIVE) || row.lane[LANE_LIVE].count == 0)
         return 1; /* nothing to count, or to count down */
+    if ((r = row_cid(hash, &row, &cid)))
+        return r;
     int ready = 1;
     for (unsigned most = 1; most <= RUN_MAX && ready == 1; most += RUN_MAX - 1) {
         struct run run = {.most = most, .skip = row.lane[LANE_LIVE].done};
         r = links_run(txn, &cid, &run);
+        txn->bs->cascade.looked += row.lane[LANE_LIVE].done + run.count;
         ready = r == ERR_VERIFY || (r == 0 && run.count == 0) ? 1 : r < 0 ? r : child_held(txn, &run.children[run.count - 1]);
         free(run.children);
     }
     return ready;
 }
 
-/* Looks through a part of the queue from this number on, round and round. Returns how many are ready, and where it stopped. */
-static int find_ready(struct store_txn *txn, struct queued *ready, uint64_t from, uint64_t *ret_next)
+/* Looks through a part of the queue from this number on: to its end, or round and round. Returns how many are ready, and where
+ * it stopped. */
+static int find_ready(struct store_txn *txn, struct queued *ready, uint64_t from, bool round, uint64_t *ret_next)
 {
     MDB_cursor *c;
     uint8_t at[8];
@@ -243,9 +248,9 @@ static int find_ready(struct store_txn *txn, struct queued *ready, uint64_t from
         return store_error(rc);
     rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
     int count = 0, r = 0;
-    uint64_t first = 0;
-    for (unsigned looks = 0; r >= 0 && looks < LOOKS && count < READY_MAX; looks++) {
-        if (rc == MDB_NOTFOUND)
+    uint64_t first = 0, most = txn->bs->cascade.looked + LOOK_LINKS;
+    for (unsigned looks = 0; r >= 0 && looks < LOOKS && txn->bs->cascade.looked < most && count < READY_MAX; looks++) {
+        if (rc == MDB_NOTFOUND && round)
             rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
         if (rc == 0 && (k.mv_size != 8 || v.mv_size == 0 || v.mv_size > MULTIHASH_MAX))
             rc = MDB_CORRUPTED;
@@ -262,44 +267,47 @@ static int find_ready(struct store_txn *txn, struct queued *ready, uint64_t from
         rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
     }
     mdb_cursor_close(c);
+    if (rc == MDB_NOTFOUND && !round)
+        *ret_next = txn->t.queue_next;
     return rc && rc != MDB_NOTFOUND ? store_error(rc) : r < 0 ? r : count;
 }
 
-/* About where some were ready the last time, for the walk that brings the children goes on there; then the next part. */
-static int look_and_count(struct store_txn *txn, struct queued *ready, unsigned links, unsigned *did)
+/* Counts what is ready in a part of the queue. */
+static int count_part(struct store_txn *txn, struct queued *ready, uint64_t *at, bool round, unsigned links, unsigned *did)
 {
     struct cascade *c = &txn->bs->cascade;
-    uint64_t next = c->near > LOOKS / 2 ? c->near - LOOKS / 2 : 0;
-    unsigned found = 0;
-    int r = 0, count, i;
-    for (unsigned part = 0; r >= 0 && part < 2 && !c->left; part++) {
-        uint64_t *at = part == 0 ? &next : &c->next;
-        do {
-            r = count = find_ready(txn, ready, *at, at);
-            if (count > 0 && found++ == 0)
-                c->near = get_be64(ready[0].key);
-            for (i = 0; i < count && r >= 0 && *did < links && !store_txn_full(txn);) {
-                bool gone;
-                r = cascade_one(txn, LANE_LIVE, &ready[i], &gone);
-                *did += r > 0 ? (unsigned)r : 0;
-                i += gone;
-            }
-            c->left = r >= 0 && i < count;
-        } while (r >= 0 && count == READY_MAX && !c->left);
-    }
+    int r, count, i;
+    bool found = false;
+    do {
+        r = count = find_ready(txn, ready, *at, round, at);
+        if (count > 0 && !found)
+            c->near = get_be64(ready[0].key);
+        found = count > 0;
+        for (i = 0; i < count && r >= 0 && *did < links && !store_txn_full(txn);) {
+            bool gone;
+            r = cascade_one(txn, LANE_LIVE, &ready[i], &gone);
+            *did += r > 0 ? (unsigned)r : 0;
+            i += gone;
+        }
+        c->left = r >= 0 && i < count;
+    } while (r >= 0 && count == READY_MAX && !c->left);
     return r;
 }
 
-/* Children that were counted are in the queue now, and may be ready themselves: a DAG that is here is counted to its leaves. */
+/* About where some were ready the last time, for the walk that brings the children goes on there; then the next part. Then
+ * what this transaction queued: what it stored, and children that were counted, which may be ready themselves. They are looked
+ * at once each, so that a DAG that is here is counted to its leaves whoever else waits. */
 static int count_ready(struct store_txn *txn, unsigned links)
 {
+    struct cascade *c = &txn->bs->cascade;
     struct queued *ready = mem_array(READY_MAX, sizeof *ready);
-    unsigned did = 0, before;
-    int r;
-    do {
-        before = did;
-        r = look_and_count(txn, ready, links, &did);
-    } while (r >= 0 && did > before && !txn->bs->cascade.left);
+    uint64_t near = c->near > LOOKS / 2 ? c->near - LOOKS / 2 : 0, fresh = txn->bs->t.queue_next;
+    unsigned did = 0;
+    int r = count_part(txn, ready, &near, true, links, &did);
+    if (r >= 0 && !c->left)
+        r = count_part(txn, ready, &c->next, true, links, &did);
+    while (r >= 0 && !c->left && fresh < txn->t.queue_next)
+        r = count_part(txn, ready, &fresh, false, links, &did);
     free(ready);
     return r < 0 ? r : (int)did;
 }
@@ -329,9 +337,13 @@ void cascade_committed(struct blockstore *bs)
 int cascade_work(struct store_txn *txn, unsigned links, mono_ns until)
 {
     struct cascade *c = &txn->bs->cascade;
-    if (c->left && !txn->bs->evict.active)
-        return cascade_along(txn, links);
     int r = 0;
+    if (c->left && !txn->bs->evict.active) {
+        do
+            r = cascade_along(txn, links);
+        while (r >= 0 && c->left && mono_now() < until && !store_txn_full(txn));
+        return r;
+    }
     c->due = 0;
     c->waits = c->left = false;
     while (r >= 0 && txn->t.pending[LANE_LIVE] > 0 && mono_now() < until && !store_txn_full(txn))

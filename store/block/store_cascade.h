@@ -18,6 +18,7 @@ struct cascade {
     bool left;           /* some were ready and had no room */
     atomic_bool settle;  /* somebody asks for all to be counted: until it is */
     uint64_t near, next; /* numbers in the queue: where some were ready, where to look else */
+    uint64_t looked;     /* links gone over to see who is ready, since the start */
 };
 
 /* Counts up to about `links` links, the live lane first; returns how many, 0 when all is settled. */

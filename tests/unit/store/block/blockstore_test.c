@@ -221,6 +221,69 @@ Test(blockstore, a_dag_that_is_here_is_counted_at_once)
     folder_remove(&f);
 }
 
+struct many_op {
+    struct store_op op;
+    struct block **blocks;
+    unsigned count;
+};
+
+static int many_apply(struct store_op *op, struct store_txn *txn)
+{
+    struct many_op *m = (struct many_op *)op;
+    int r = 0;
+    for (unsigned i = 0; i < m->count && r == 0; i++) {
+        r = store_txn_ref(txn, &m->blocks[i]->cid);
+        r = r ? r : store_txn_put(txn, &m->blocks[i]->cid, block_span(m->blocks[i]), NULL);
+    }
+    return r;
+}
+
+/* Wide ones whose first child is here and whose last one never comes: they cost a commit little, and nobody behind them waits. */
+Test(blockstore, many_that_wait_are_in_nobodys_way)
+{
+    enum { WAITING = 3000, WIDE = 300, CHAIN = 100 };
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    bs->cascade.quiet = 3600 * MONO_S;
+    struct block *leaf = raw_block(1, 100), *waiting[WAITING], *b;
+    struct cid top = leaf->cid, wide[WIDE];
+    cr_assert_eq(do_put(bs, leaf), 0);
+    for (unsigned i = 0; i < CHAIN; i++) {
+        b = node_block(&top, 1, i);
+        top = b->cid;
+        cr_assert_eq(do_put(bs, b), 0);
+        block_unref(b);
+    }
+    for (unsigned i = 0; i < WIDE; i++) {
+        wide[i] = leaf->cid;
+        wide[i].bytes[wide[i].len - 1] ^= (uint8_t)i;
+        wide[i].bytes[wide[i].len - 2] ^= (uint8_t)(i >> 8);
+    }
+    for (unsigned i = 0; i < WAITING; i++)
+        waiting[i] = node_block(wide, WIDE, i);
+    struct many_op m = {.op.apply = many_apply, .blocks = waiting, .count = WAITING};
+    cr_assert_eq(blockstore_do(bs, &m.op), 0);
+    struct blockstore_stats s;
+    blockstore_stats(bs, &s);
+    cr_assert(s.pending == WAITING && s.live_blocks == WAITING);
+
+    uint64_t before = bs->cascade.looked;
+    b = raw_block(2, 100);
+    cr_assert_eq(do_put(bs, b), 0);
+    cr_assert_lt(bs->cascade.looked - before, WAITING * WIDE / 20);
+    cr_assert_eq(do_simple(bs, DO_PIN, &top), 0);
+    blockstore_stats(bs, &s);
+    cr_assert(s.pending == WAITING && s.live_blocks == WAITING + CHAIN + 1, "%llu wait", (unsigned long long)s.pending);
+    cr_assert_lt(bs->cascade.looked - before, WAITING * WIDE / 10);
+    blockstore_close(bs);
+    for (unsigned i = 0; i < WAITING; i++)
+        block_unref(waiting[i]);
+    block_unref(leaf);
+    block_unref(b);
+    folder_remove(&f);
+}
+
 Test(blockstore, shared_children_stay)
 {
     struct folder f;
