@@ -195,8 +195,6 @@ int cascade_step(struct store_txn *txn, unsigned links)
                 return r;
             did += (unsigned)r;
         }
-    if (txn->t.pending[LANE_LIVE] == 0)
-        atomic_store(&txn->bs->cascade.settle, false);
     return (int)did;
 }
 
@@ -319,7 +317,7 @@ int cascade_along(struct store_txn *txn, unsigned links)
     c->waits = c->left = false;
     if (txn->t.pending[LANE_LIVE] == 0)
         return 0;
-    if (atomic_load(&c->settle))
+    if (atomic_load(&c->settle) > 0)
         return cascade_step(txn, links);
     int r = count_ready(txn, links);
     c->waits = !c->left;

@@ -16,7 +16,7 @@ struct cascade {
     mono_ns quiet;       /* of a test that has time; 0: the usual */
     bool waits;          /* some do */
     bool left;           /* some were ready and had no room */
-    atomic_bool settle;  /* somebody asks for all to be counted: until it is */
+    atomic_int settle;   /* so many ask that nothing waits */
     uint64_t near, next; /* numbers in the queue: where some were ready, where to look else */
     uint64_t looked;     /* links gone over to see who is ready, since the start */
 };

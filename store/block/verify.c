@@ -31,6 +31,7 @@ struct store_verify {
     struct blockstore *bs;
     struct store_reader *reader;
     bool repair, snapshot;
+    bool settling; /* the committer is asked to let nothing wait */
     enum phase phase;
     struct cid at; /* multihash of the last visited row or block; len 0: at the beginning */
     struct verify_progress progress;
@@ -56,6 +57,14 @@ const char *verify_problem_text(enum verify_problem p)
     return problem_texts[p];
 }
 
+/* Until it has its snapshot, and not only until all was counted once: while blocks come it would hardly ever see that. */
+static void ask_to_settle(struct store_verify *v, bool ask)
+{
+    if (ask != v->settling)
+        atomic_fetch_add(&v->bs->cascade.settle, ask ? 1 : -1);
+    v->settling = ask;
+}
+
 int store_verify_new(struct store_verify **ret, struct blockstore *bs, bool repair)
 {
     struct store_verify *v = MEM_NEW(struct store_verify);
@@ -79,6 +88,7 @@ struct store_verify *store_verify_free(struct store_verify *v)
         return NULL;
     while (atomic_load(&v->repairs) > 0) /* the committer still writes to it: a moment */
         sched_yield();
+    ask_to_settle(v, false);
     store_reader_free(v->reader);
     free(v->table);
     free(v);
@@ -418,7 +428,7 @@ static int step_settle(struct store_verify *v)
     int rc = mdb_stat(store_reader_txn(v->reader), v->bs->env.db[DB_ROWS], &stat);
     r = r ? r : store_error(rc);
     if (r == 0 && v->stored.pending[LANE_LIVE] > 0) {
-        atomic_store(&v->bs->cascade.settle, true);
+        ask_to_settle(v, true);
         r = ERR_AGAIN;
     }
     if (r) {
@@ -430,6 +440,7 @@ static int step_settle(struct store_verify *v)
         store_read_end(v->reader);
         return ERR_NO_MEMORY;
     }
+    ask_to_settle(v, false);
     v->snapshot = true; /* kept until the counting is done */
     v->passes = stat.ms_entries / TABLE_ROWS + 1;
     v->pass = 0;

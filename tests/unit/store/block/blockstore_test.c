@@ -238,6 +238,42 @@ static int many_apply(struct store_op *op, struct store_txn *txn)
     return r;
 }
 
+/* A check needs a moment when nothing is pending, and gets it while blocks come. */
+Test(blockstore, nothing_waits_while_a_check_waits)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    bs->cascade.quiet = 3600 * MONO_S;
+    struct block *absent = raw_block(1, 100);
+    struct store_verify *v;
+    struct verify_event e;
+    int r;
+    cr_assert_eq(store_verify_new(&v, bs, false), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        struct block *b = node_block(&absent->cid, 1, i);
+        cr_assert_eq(do_simple(bs, DO_PIN, &b->cid), 0);
+        cr_assert_eq(do_put(bs, b), 0);
+        block_unref(b);
+        if (i == 0) {
+            while ((r = store_verify_step(v, 10, &e)) == 0)
+                ;
+            cr_assert_eq(r, ERR_AGAIN);
+        }
+    }
+    struct blockstore_stats s;
+    blockstore_stats(bs, &s);
+    cr_assert(s.pending == 0 && s.wanted_blocks == 1, "%llu wait", (unsigned long long)s.pending);
+    while ((r = store_verify_step(v, 10, &e)) == 0 || r == ERR_AGAIN)
+        ;
+    cr_assert_eq(r, ERR_CLOSED);
+    store_verify_free(v);
+    cr_assert_eq(bs->cascade.settle, 0);
+    blockstore_close(bs);
+    block_unref(absent);
+    folder_remove(&f);
+}
+
 /* Wide ones whose first child is here and whose last one never comes: they cost a commit little, and nobody behind them waits. */
 Test(blockstore, many_that_wait_are_in_nobodys_way)
 {
