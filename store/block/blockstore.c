@@ -324,8 +324,8 @@ static int try_group(struct blockstore *bs)
     r = apply_group(bs, &txn);
     if (r == 0 && (txn.wrote || poked))
         r = touch_apply(bs, &txn);
-    if (r >= 0 && txn.wrote && bs->group_most > 1)
-        r = cascade_along(&txn, GROUP_LINKS + bs->group_count);
+    if (r >= 0 && txn.wrote && bs->group_most > 1 && !bs->alone)
+        r = (bs->alone = cascade_along(&txn, GROUP_LINKS + bs->group_count) < 0) ? ERR_AGAIN : r;
     if (r < 0 || !txn.wrote) {
         store_txn_abort(&txn);
         return r < 0 ? r : 0;
@@ -433,7 +433,7 @@ static void run_group(struct blockstore *bs)
     size_t bytes = form_group(bs);
     if (bs->budget)
         budget_take_always(bs->budget, BUDGET_STORE, bytes); /* LMDB's copy of it; bounded by group_bytes_most */
-    bs->careful = false;
+    bs->careful = bs->alone = false;
     int r;
     do
         r = try_group(bs);

@@ -189,6 +189,7 @@ struct blockstore {
     bool room_wanted;               /* the first pending operation waits for the eviction, … */
     uint64_t room_below;            /* … until no more bytes than these are held, or until its end */
     bool careful;                   /* the present group: every operation in a nested transaction */
+    bool alone;                     /* the present group: no cascades ride along, for their errors are not its own */
     struct hold_table *holds;
     struct evict evict;
     struct cascade cascade;

@@ -1125,6 +1125,31 @@ Test(blockstore, damaged_rows_are_errors)
     folder_remove(&f);
 }
 
+/* What is to be counted and cannot be is no reason to refuse what comes. */
+Test(blockstore, a_damaged_row_of_the_queue_refuses_nothing)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    bs->cascade.quiet = 3600 * MONO_S;
+    struct block *absent = raw_block(1, 100), *parent = node_block(&absent->cid, 1, 1);
+    cr_assert_eq(do_simple(bs, DO_PIN, &parent->cid), 0);
+    cr_assert_eq(do_put(bs, parent), 0);
+    bs = blockstore_close(bs);
+    tamper(&f, "rows", cid_hash(&parent->cid), SIZE_MAX, 0);
+    bs = store_open(f.path, 0);
+    for (unsigned i = 0; i < 5; i++) {
+        struct block *b = raw_block(10 + i, 100);
+        cr_assert_eq(do_put(bs, b), 0, "put %u", i);
+        cr_assert(has(bs, &b->cid));
+        block_unref(b);
+    }
+    blockstore_close(bs);
+    block_unref(absent);
+    block_unref(parent);
+    folder_remove(&f);
+}
+
 struct ask_op {
     struct store_op op;
     const struct store_guard *guard;
