@@ -173,7 +173,7 @@ class Loads:
     def remove(self, folder):
         subprocess.run(["rm", "-rf", folder], check=True)
         for n in (self.a, self.b):
-            n.run("gc", timeout=600)
+            n.run("gc", timeout=600 + NAMES // 500)
 
     def big_cp(self):
         """Pieces that come again after 960 MiB, so that the disk need not hold them all; each is hashed and counted."""
