@@ -235,7 +235,8 @@ int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks)
     for (unsigned i = 0; i < blocks; i++) {
         struct cid hash;
         uint64_t stamp = 0;
-        if (txn->t.bytes <= bs->evict.target || (r = oldest(bs, txn, &hash, &stamp)) == 0) {
+        bool enough = bs->evict.target > 0 && txn->t.bytes <= bs->evict.target; /* 0: all; the last may have no bytes */
+        if (enough || (r = oldest(bs, txn, &hash, &stamp)) == 0) {
             bs->evict.finished = true;
             return 0;
         }

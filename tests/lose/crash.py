@@ -231,7 +231,7 @@ class Crash(unittest.TestCase):
                 if left == (0, 0, 0, 0) or time.monotonic() > end:
                     break
                 time.sleep(0.2)
-            self.assertEqual(left, (0, 0, 0, 0), "kept, wanted, pins, blocks that nothing refers to")
+            self.assertEqual(left, (0, 0, 0, 0), f"kept, wanted, pins, blocks that nothing refers to; seed {SEED}")
             node.verify()
             node.stop()
         print(f"{ROUNDS} crashes, seed {SEED}, {time.monotonic() - began:.0f} s", file=sys.stderr)

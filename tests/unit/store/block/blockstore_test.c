@@ -320,6 +320,25 @@ Test(blockstore, many_that_wait_are_in_nobodys_way)
     folder_remove(&f);
 }
 
+/* What an empty file is of: it takes no room, and goes all the same. */
+Test(blockstore, a_block_of_no_bytes_is_collected)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    for (uint32_t len = 100; len <= 100; len -= 100) { /* the one without comes last */
+        struct block *b = raw_block(len, len);
+        cr_assert_eq(do_put(bs, b), 0);
+        block_unref(b);
+    }
+    cr_assert_eq(do_collect(bs).blocks, 2);
+    struct blockstore_stats s;
+    blockstore_stats(bs, &s);
+    cr_assert_eq(s.blocks, 0);
+    blockstore_close(bs);
+    folder_remove(&f);
+}
+
 Test(blockstore, shared_children_stay)
 {
     struct folder f;
