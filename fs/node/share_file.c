@@ -36,7 +36,7 @@ struct share_file *share_file_make(struct mount *m, struct inode *i, const struc
     f->mtime = f->changed = n->mtime;
     f->temporary = n->temporary;
     f->retry = MONO_NEVER;
-    f->guard = store_guard_new();
+    f->puts.guard = store_guard_new();
     inode_hold(i);
     i->data = f;
     f->next = m->files;
@@ -98,7 +98,7 @@ void share_file_let_go(struct share_file *f)
     m->file_count--;
     struct inode *i = f->inode;
     i->data = NULL;
-    store_guard_unref(f->guard);
+    store_guard_unref(f->puts.guard);
     free(f);
     inode_unhold(m->inodes, i);
 }
@@ -164,7 +164,7 @@ int share_file_replace(struct share_file *f, const struct unixfs_root *root)
 static int tell_tree(struct share_file *f)
 {
     struct mount *m = f->m;
-    struct tree_content to = {f->content, f->guard, f->mtime_set ? &f->mtime : NULL};
+    struct tree_content to = {f->content, f->puts.guard, f->mtime_set ? &f->mtime : NULL};
     int rc = tree_set_content(m->share, f->id, &to, f->changed);
     if (rc < 0)
         return rc;
@@ -179,7 +179,7 @@ static int wait_blocks(struct mount *m, struct request *r, struct share_file *f)
     struct blockstore_stats s;
     if (f->away == 0)
         return 0;
-    if (f->unstored > 0)
+    if (f->puts.unstored > 0)
         return f->error;
     blockstore_stats(m->o.store, &s);
     if (s.fault == 0 && !f->failing)
@@ -305,8 +305,7 @@ void share_tick(struct mount *m, mono_ns now)
         }
     }
     m->stat_fault = fault;
-    if (tree_fault(m->share) != 0)
-        tree_retry(m->share);
+    tree_retry(m->share);
     share_forget_again(m);
     share_put_retry(m);
     share_holds_sync(m);
@@ -400,7 +399,7 @@ void share_free(struct mount *m)
         drop_editor(f);
         holds_move(&m->holds, &f->holds);
         f->inode->data = NULL;
-        store_guard_unref(f->guard);
+        store_guard_unref(f->puts.guard);
         free(f);
     }
     share_holds_end(m);

@@ -19,6 +19,13 @@
 
 #include "fs/node/mount_state.h"
 
+/* Puts of blocks that records will tell of. */
+struct share_puts {
+    struct store_guard *guard; /* these records wait for those that failed */
+    unsigned unstored;         /* those that failed and are tried again */
+    uint64_t failures;         /* answers that were bad, in all */
+};
+
 struct share_file {
     struct mount *m;
     struct share_file *prev, *next; /* mount.files */
@@ -34,16 +41,14 @@ struct share_file {
     bool temporary;
     wall_ns mtime, changed; /* of the last change, while it is not settled */
     mono_ns last_write;
-    unsigned away;             /* flights and parents that the store has not answered for */
-    unsigned unstored;         /* of them, those that failed and are tried again */
-    uint64_t failures;         /* puts that failed, in all */
-    struct store_guard *guard; /* of its puts: its record waits for those that failed */
-    bool failing;              /* one did, and its bytes are not on their way again */
-    int error;                 /* of the last that failed */
-    mono_ns failed_until;      /* not tried again before, so that a full disk is not hammered */
-    mono_ns retry;             /* settle again then; MONO_NEVER: no need */
-    uint64_t counted;          /* its part of mount.unfinished */
-    struct holds holds;        /* blocks that only this file's next record will refer to */
+    unsigned away; /* flights and parents that the store has not answered for */
+    struct share_puts puts;
+    bool failing;         /* one failed, and its bytes are not on their way again */
+    int error;            /* of the last that failed */
+    mono_ns failed_until; /* not tried again before, so that a full disk is not hammered */
+    mono_ns retry;        /* settle again then; MONO_NEVER: no need */
+    uint64_t counted;     /* its part of mount.unfinished */
+    struct holds holds;   /* blocks that only this file's next record will refer to */
 };
 
 /* Made when there is none: of what the tree has (NULL: it cannot be read, or the node is gone), or of what was read of it. */
@@ -75,9 +80,10 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl); /* hashes, h
 struct share_sink {
     struct block_sink sink; /* first */
     struct mount *m;
-    struct share_file *f; /* NULL: directories' blocks */
-    uint64_t publishing;  /* of which directory (tree_publishing); */
-    struct holds holds;   /* of its blocks: no record tells of them yet */
+    struct share_file *f;   /* NULL: directories' blocks */
+    uint64_t publishing;    /* of which directory (tree_publishing); */
+    struct holds holds;     /* of its blocks: no record tells of them yet */
+    struct share_puts puts; /* the guard is the tree's */
 };
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f);
 void share_put_retry(struct mount *m);   /* those that failed */

@@ -275,9 +275,9 @@ int share_fsync(struct mount *m, struct request *r, struct inode *i)
         int rc = share_settle(m, r, f);
         if (rc < 0)
             return rc;
-        if (f->unstored > 0 && mono_now() < f->failed_until)
+        if (f->puts.unstored > 0 && mono_now() < f->failed_until)
             return f->error;
-        if (f->unstored > 0)
+        if (f->puts.unstored > 0)
             share_put_retry(m);
         r->phase = 1;
     }
@@ -285,10 +285,10 @@ int share_fsync(struct mount *m, struct request *r, struct inode *i)
     int rc = wait_durable(m, r);
     struct ticket *t = r->state;
     if (begins)
-        t->mark = f->failures;
+        t->mark = f->puts.failures;
     if (rc < 0)
         return rc;
-    if (f->failures != t->mark)
+    if (f->puts.failures != t->mark)
         return f->error;
     request_error(r, 0);
     return 0;

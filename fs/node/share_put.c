@@ -6,7 +6,7 @@
  *
  * Of one file some blocks may be stored while others fail, and the last answer is as likely good as bad. So failures are
  * counted: `unstored` says how many are still to come, `failures` how many answers were bad, which fsync compares with
- * what it was when it began. */
+ * what it was when it began. All directories count together. */
 #include "fs/node/share_file.h"
 
 #include "store/base/log.h"
@@ -100,23 +100,30 @@ struct put {
     struct editor_flight *fl; /* NULL: a parent */
     struct block *block;      /* a reference */
     struct holds below;       /* of a directory's block, or one that folds holds: what need not be held when it is stored */
-    bool failed;              /* counted in f->unstored */
+    bool failed;              /* counted as unstored */
     struct put *next;         /* mount.puts_failed */
 };
 
-/* A record may be waiting for it, of a directory even be on disk already: it is tried again until the end. */
+static struct share_puts *counted_in(const struct put *p)
+{
+    return p->f ? &p->f->puts : &p->m->dirs->puts;
+}
+
+/* A record may be waiting for it: it is tried again until the end. */
 static void put_later(struct put *p)
 {
     p->next = p->m->puts_failed;
     p->m->puts_failed = p;
-    if (p->f)
-        p->f->unstored += !p->failed;
+    counted_in(p)->unstored += !p->failed;
     p->failed = true;
 }
 
-static void note_failure(struct share_file *f, int result)
+static void note_failure(const struct put *p, int result)
 {
-    f->failures++;
+    struct share_file *f = p->f;
+    counted_in(p)->failures++;
+    if (!f)
+        return;
     f->failing = true;
     f->error = result;
     f->failed_until = mono_after(mono_now(), MONO_S);
@@ -134,10 +141,9 @@ static void put_end(struct put *p, int result)
         release(p->m, &p->below);
     else
         holds_move(&p->m->holds, &p->below);
-    if (p->f) {
+    counted_in(p)->unstored -= p->failed;
+    if (p->f)
         p->f->away--;
-        p->f->unstored -= p->failed;
-    }
     free(p);
 }
 
@@ -151,17 +157,17 @@ static void put_settled(struct put *p, int result)
 {
     struct mount *m = p->m;
     struct share_file *f = p->f;
+    struct share_puts *puts = counted_in(p);
     struct cid cid = p->block->cid;
     put_end(p, result);
     blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */
+    if (puts->unstored == 0) {
+        store_guard_forgive(puts->guard, puts->failures);
+        tree_retry(m->share);
+    }
     if (!f)
         return;
-    if (f->unstored == 0) {
-        store_guard_forgive(f->guard, f->failures);
-        if (tree_fault(m->share) != 0)
-            tree_retry(m->share);
-    }
-    if (f->unstored == 0 && !share_file_dirty(f))
+    if (puts->unstored == 0 && !share_file_dirty(f))
         f->failing = false;
     struct inode *i = f->inode;
     inode_hold(i);
@@ -179,8 +185,8 @@ static void on_put(void *arg, struct block *b, int result)
     (void)b;
     m->flights--;
     m->put_error = result;
-    if (f && result < 0)
-        note_failure(f, result);
+    if (result < 0)
+        note_failure(p, result);
     if (result < 0 && !is_vain(p)) { /* also at the end: a record may not pass that tells of it */
         put_later(p);
         if (f)
@@ -194,7 +200,7 @@ static void on_put(void *arg, struct block *b, int result)
 
 static void submit(struct put *p)
 {
-    blockstore_put_guarded(p->m->o.store, block_ref(p->block), p->f ? p->f->guard : NULL, p->m->mailbox, on_put, p);
+    blockstore_put_guarded(p->m->o.store, block_ref(p->block), counted_in(p)->guard, p->m->mailbox, on_put, p);
 }
 
 void share_put_retry(struct mount *m)
@@ -322,4 +328,5 @@ static int sink_put(struct block_sink *self, struct block *take_b)
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f)
 {
     *s = (struct share_sink){.sink = {.put = sink_put, .budget = f ? NULL : m->o.budget}, .m = m, .f = f};
+    s->puts.guard = tree_publish_guard(m->share);
 }

@@ -8,9 +8,8 @@
 
 struct store_guard {
     atomic_uint refs;
-    _Atomic uint64_t forgiven;
-    uint64_t refused;
-    int error;
+    _Atomic uint64_t forgiven, refused;
+    atomic_int error;
 };
 
 struct store_guard *store_guard_new(void)
@@ -41,11 +40,11 @@ void store_guard_forgive(struct store_guard *g, uint64_t refusals)
 
 void store_guard_refuse(struct store_guard *g, int error)
 {
-    g->refused++;
-    g->error = error;
+    atomic_store(&g->error, error);
+    atomic_fetch_add(&g->refused, 1);
 }
 
 int store_guard_check(const struct store_guard *g)
 {
-    return g && g->refused != atomic_load(&g->forgiven) ? g->error : 0;
+    return g && atomic_load(&g->refused) != atomic_load(&g->forgiven) ? atomic_load(&g->error) : 0;
 }

@@ -4,7 +4,7 @@
  * behind the other, without waiting for answers; a guard counts the puts that were refused for good, and the record's operation
  * asks it. Who puts tries the refused ones again; when all are stored, it says how many refusals are made good.
  *
- * References are counted (any thread); `refused` is the committer's, `forgiven` the owner's.
+ * References are counted (any thread); `refused` is written by the committer, `forgiven` by the owner.
  */
 #ifndef STORE_BLOCK_GUARD_H
 #define STORE_BLOCK_GUARD_H
@@ -20,8 +20,8 @@ struct store_guard *store_guard_unref(struct store_guard *g); /* returns NULL; N
 /* The owner: the blocks of the first `refusals` answers that were errors are all stored by now, or nobody wants them. */
 void store_guard_forgive(struct store_guard *g, uint64_t refusals);
 
-/* The committer */
-void store_guard_refuse(struct store_guard *g, int error);
-int store_guard_check(const struct store_guard *g); /* 0; the error of a put that was refused and is not forgiven. NULL: 0 */
+void store_guard_refuse(struct store_guard *g, int error); /* the committer */
+/* 0; the error of a put that was refused and is not forgiven. NULL: 0. Only on the committer it stays so while one looks. */
+int store_guard_check(const struct store_guard *g);
 
 #endif

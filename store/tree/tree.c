@@ -44,11 +44,11 @@ static int load_meta(struct tree *t)
     return r;
 }
 
-/* Nodes that had lost their names when the last run ended: nobody has them open any more. They are listed before any is let
- * go, because that changes what is being listed. */
-static int let_go_orphans(struct tree *t)
+/* Calls `each` with every node that has a record of this kind. They are listed first:
+ * it changes what is being listed. */
+static int each_marked(struct tree *t, enum record_kind kind, int (*each)(struct tree *t, uint64_t id))
 {
-    struct tree_key prefix = tree_key(t->id, RECORD_ORPHAN);
+    struct tree_key prefix = tree_key(t->id, kind);
     struct buf ids = BUF_INIT;
     struct scan s;
     struct span key, value;
@@ -66,7 +66,7 @@ static int let_go_orphans(struct tree *t)
         uint64_t id;
         memcpy(&id, buf_span(&ids).data, sizeof id);
         buf_consume(&ids, sizeof id);
-        r = edit_let_go(t, id);
+        r = each(t, id);
     }
     buf_done(&ids);
     store_read_end(t->reader);
@@ -80,13 +80,16 @@ int tree_open(struct tree **ret, const struct tree_options *o, struct why *why)
         (struct tree){.bs = o->bs, .reader = o->reader, .reply = o->reply, .budget = o->budget, .id = o->id, .hooks = o->hooks};
     t->overlay = overlay_new();
     t->failed_end = &t->failed;
+    t->published = store_guard_new();
     int r = blockstore_record_db(o->bs, DB_NAME, 0, &t->db);
     if (r == 0)
         r = load_meta(t);
     if (r == ERR_NOT_FOUND)
         r = make_root(t);
     if (r == 0)
-        r = let_go_orphans(t);
+        r = each_marked(t, RECORD_FORMER, former_settle);
+    if (r == 0) /* had lost their names when the last run ended: nobody has them open any more */
+        r = each_marked(t, RECORD_ORPHAN, edit_let_go);
     if (r < 0) {
         tree_free(t);
         return why_set(why, r, "the records of tree %u cannot be read: %s", (unsigned)o->id, err_text(r));

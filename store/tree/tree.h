@@ -74,7 +74,8 @@ struct tree_options {
 
 #define TREE_SHARE_ID 1
 
-/* Opens the tree, makes it when it is new, and lets go of nodes that were unlinked when the last run ended. 0, ERR_CORRUPT,
+/* Opens the tree, makes it when it is new, lets go of nodes that were unlinked when the last run ended, and decides between old
+ * and new where the disk was full then. 0, ERR_CORRUPT,
  * ERR_IO, ERR_VERSION. */
 int tree_open(struct tree **ret, const struct tree_options *o, struct why *why);
 /* What was submitted is still committed; memory goes when the last answer came. NULL accepted. */
@@ -125,8 +126,9 @@ struct tree_attr {
 int tree_setattr(struct tree *t, uint64_t id, const struct tree_attr *a, wall_ns now);
 /* The file's bytes are `root` from now on: its blocks are in the store, or are to be fetched, or were put before with `guard`
  * (else NULL): while the store refuses one of them this change waits, and so do all behind it, unless it is for want of room
- * and one of those removes something: that may make it. The new root is referred to and the old one let go in one commit. Sets
- * mtime (to `mtime`, or NULL: now) and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
+ * and one of those removes something: that may make it. After a crash the file then has what it had before, if not all blocks
+ * were stored by then. The new root is referred to and the old one let go in one commit. Sets mtime (to `mtime`, or NULL: now)
+ * and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
 struct tree_content {
     struct unixfs_root root;
     struct store_guard *guard;
@@ -154,6 +156,8 @@ void tree_retry(struct tree *t);             /* submits those again; tree_sync a
  * call again, it goes on where it was; ERR_STALE; errors of sink and store. A sink that said ERR_AGAIN once lives as long as
  * the tree. */
 int tree_publish(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret);
+/* For the puts of the blocks that went to such a sink: a directory refers to them when none is refused (as tree_content). */
+struct store_guard *tree_publish_guard(struct tree *t);
 /* The directory that is begun and not finished: another number for each time that one is; 0: none. While it stays the same,
  * what came to the sink is going to be referred to. */
 uint64_t tree_publishing(const struct tree *t);

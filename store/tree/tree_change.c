@@ -4,8 +4,15 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* One step in a change's buf: what, key length u16, value length u32 (both as the machine has them), key, value. */
-enum step_kind { STEP_SET, STEP_DEL, STEP_REF, STEP_UNREF };
+/* One step in a change's buf: what, length of key and of value, key, value. */
+enum step_kind {
+    STEP_SET,
+    STEP_DEL,
+    STEP_REF,
+    STEP_UNREF,
+    STEP_PARTS,  /* key: of the record of former content; value: that record */
+    STEP_FORGETS /* the same key */
+};
 
 struct step_head {
     uint32_t kind;
@@ -44,6 +51,7 @@ static bool step_take(struct span *steps, struct step *ret)
 
 static int step_apply(const struct change *c, const struct step *s, struct store_txn *txn)
 {
+    struct former_step former = {c->db, s->key, s->value};
     struct cid cid;
     int r;
     switch (s->kind) {
@@ -52,6 +60,10 @@ static int step_apply(const struct change *c, const struct step *s, struct store
     case STEP_DEL:
         r = store_txn_del(txn, c->db, s->key);
         return r == ERR_NOT_FOUND ? 0 : r;
+    case STEP_PARTS:
+        return c->unsure ? former_keep(c->tree, txn, &former) : former_unref(txn, s->value);
+    case STEP_FORGETS:
+        return c->unsure ? 0 : former_drop(c->tree, txn, &former);
     default:
         r = cid_parse(s->key, &cid);
         if (r < 0)
@@ -78,13 +90,16 @@ static int in_turn(const struct change *c, struct store_txn *txn, const struct t
 
 static int change_apply(struct store_op *op, struct store_txn *txn)
 {
-    const struct change *c = (struct change *)op;
+    struct change *c = (struct change *)op;
     struct tree_key key = tree_key(c->tree_id, RECORD_META);
     int r = in_turn(c, txn, &key);
     if (r == ERR_EXISTS)
         return 0;
+    int refused = store_guard_check(c->guard);
+    if (r == 0 && !c->passes)
+        r = refused;
     if (r == 0)
-        r = store_guard_check(c->guard);
+        c->unsure = refused < 0 && c->of != 0;
     struct span steps = buf_span(&c->steps);
     struct step s;
     while (r == 0 && step_take(&steps, &s))
@@ -144,9 +159,18 @@ static void tree_destroy(struct tree *t)
         free(c);
     }
     publishing_reset(&t->publishing);
+    store_guard_unref(t->published);
     overlay_free(t->overlay);
     buf_done(&t->value);
     free(t);
+}
+
+static void changes_free(struct change *c)
+{
+    for (struct change *next; c; c = next) {
+        next = c->next;
+        change_free(c);
+    }
 }
 
 /* Its last answer came, or it had none to wait for. */
@@ -154,10 +178,8 @@ static void tree_settle(struct tree *t)
 {
     if (!t->closed || t->pending > 0)
         return;
-    for (struct change *c = t->failed, *next; c; c = next) {
-        next = c->next;
-        change_free(c);
-    }
+    changes_free(t->failed);
+    changes_free(t->unsure);
     tree_destroy(t);
 }
 
@@ -169,7 +191,14 @@ static void change_committed(struct change *c)
     while (step_take(&steps, &s))
         if (s.kind == STEP_SET || s.kind == STEP_DEL)
             overlay_drop(t->overlay, s.key, c->seq);
-    change_free(c);
+    t->settling -= c->settles;
+    c->settles = false;
+    if (c->unsure) {
+        c->next = t->unsure;
+        t->unsure = c;
+    } else {
+        change_free(c);
+    }
     if (!t->failed)
         t->fault = 0;
 }
@@ -205,9 +234,17 @@ static void submit(struct change *c)
     blockstore_submit(c->tree->bs, &c->op);
 }
 
+/* Those that were answered with an error wait for the retry, and so do those that come behind them. */
+static void enqueue(struct change *c)
+{
+    if (c->tree->failed && c->tree->pending == 0) /* those on their way will fail too, and belong in front of it */
+        failed_add(c->tree, c);
+    else
+        submit(c);
+}
+
 /* What the disk refuses keeps back all changes behind it. When it is room that it lacks, a removal may make that: it is not
- * kept back. Nor are those before it, whose blocks are tried again by then; if these are refused once more, and the node is
- * killed before they are stored, a file tells of blocks that are not there and its old ones are not referred to. */
+ * kept back. Nor are those before it, whose blocks are tried again by then. */
 static void let_removals_through(struct tree *t)
 {
     struct change *last = NULL;
@@ -216,11 +253,35 @@ static void let_removals_through(struct tree *t)
     for (struct change *c = t->failed; c; c = c->next)
         last = c->removes ? c : last;
     for (struct change *c = t->failed; last && c != last; c = c->next)
-        c->guard = store_guard_unref(c->guard);
+        c->passes = true;
+}
+
+/* The blocks that such a change told of are stored: what was before can go. */
+static void settle_unsure(struct tree *t)
+{
+    struct change *c = t->unsure;
+    t->unsure = NULL;
+    for (struct change *next; c; c = next) {
+        next = c->next;
+        if (store_guard_check(c->guard) < 0) {
+            c->next = t->unsure;
+            t->unsure = c;
+            continue;
+        }
+        buf_clear(&c->steps);
+        change_forgets_former(c, c->of);
+        c->settles = c->passes = true;
+        c->unsure = false;
+        c->seq = ++t->seq;
+        c->next_id = t->next_id;
+        t->settling++;
+        enqueue(c);
+    }
 }
 
 void tree_retry(struct tree *t)
 {
+    settle_unsure(t);
     if (!t->failed || t->pending > 0) /* those on their way will fail too, and belong behind the others */
         return;
     let_removals_through(t);
@@ -302,6 +363,22 @@ void change_unref(struct change *c, const struct cid *cid)
     step_add(c, STEP_UNREF, cid_span(cid), SPAN_NONE);
 }
 
+void change_parts(struct change *c, uint64_t id, const struct tree_former *from)
+{
+    struct tree_key key = tree_key_id(c->tree_id, RECORD_FORMER, id);
+    struct buf *value = &c->tree->value;
+    buf_clear(value);
+    tree_former_encode(from, value);
+    step_add(c, STEP_PARTS, tree_key_span(&key), buf_span(value));
+    c->of = id;
+}
+
+void change_forgets_former(struct change *c, uint64_t id)
+{
+    struct tree_key key = tree_key_id(c->tree_id, RECORD_FORMER, id);
+    step_add(c, STEP_FORGETS, tree_key_span(&key), SPAN_NONE);
+}
+
 /* All its steps are there. The charge was for the most that they could be. */
 static void change_close(struct change *c)
 {
@@ -319,12 +396,9 @@ void change_submit(struct change *take_c)
     struct change *c = take_c;
     struct tree *t = c->tree;
     change_close(c);
-    if (t->failed && t->pending == 0) { /* it waits its turn behind them; those on their way come first */
-        failed_add(t, c);
+    enqueue(c);
+    if (t->failed)
         tree_retry(t);
-        return;
-    }
-    submit(c);
 }
 
 int change_apply_first(struct tree *t, struct change *take_c)
@@ -351,6 +425,10 @@ static void sync_answered(void *arg, int result)
 {
     struct sync_wait *w = arg;
     struct tree *t = w->tree;
+    if (result == 0 && t->fault == 0 && t->settling > 0) { /* told on the way here that its blocks are stored */
+        blockstore_sync(t->bs, t->reply, sync_answered, w);
+        return;
+    }
     w->done(w->arg, result < 0 ? result : t->fault);
     t->pending--;
     free(w);

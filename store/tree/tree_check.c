@@ -90,6 +90,17 @@ static int check_node(struct checking *k, struct span key, struct span value)
     return r;
 }
 
+/* What it had before is of a node that exists. */
+static int check_former(struct checking *k, struct span key, struct span value)
+{
+    struct tree_record rec;
+    struct tree_former f;
+    uint64_t id = tree_key_tail(key);
+    if (tree_former_parse(value, &f) < 0)
+        return bad(k, "the record of what it had before is malformed", id);
+    return view_node(k->tree, id, &rec) < 0 ? bad(k, "what it had before is kept, but it is gone", id) : 0;
+}
+
 static int for_all(struct checking *k, enum record_kind kind,
                    int (*each)(struct checking *k, struct span key, struct span value), uint64_t *ret_count)
 {
@@ -110,7 +121,7 @@ static int for_all(struct checking *k, enum record_kind kind,
 static int check_all(struct checking *k)
 {
     struct tree_record root;
-    uint64_t nodes, entries, listed, orphans;
+    uint64_t nodes, entries, listed, orphans, formers;
     if (view_node(k->tree, TREE_ROOT, &root) < 0 || root.type != TREE_DIR || root.parent != 0)
         return bad(k, "there is no root directory", TREE_ROOT);
     int r = for_all(k, RECORD_NODE, check_node, &nodes);
@@ -120,6 +131,8 @@ static int check_all(struct checking *k)
         r = for_all(k, RECORD_LISTED, NULL, &listed);
     if (r == 0)
         r = for_all(k, RECORD_ORPHAN, NULL, &orphans);
+    if (r == 0)
+        r = for_all(k, RECORD_FORMER, check_former, &formers);
     if (r < 0)
         return r;
     if (entries != k->named || listed != k->named)

@@ -286,6 +286,7 @@ int edit_let_go(struct tree *t, uint64_t id)
         return r;
     if (rec.type == TREE_FILE && !cid_is_none(&rec.content.cid))
         change_unref(c, &rec.content.cid);
+    change_forgets_former(c, id);
     change_del(c, &node);
     change_del(c, &lost);
     change_submit(c);
@@ -481,19 +482,42 @@ static int set_content(struct tree *t, uint64_t id, const struct tree_content *t
         r = change_begin(t, CHANGE_BYTES, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
-    struct unixfs_root old = rec.content;
+    struct tree_former old = {rec.mtime, rec.content};
     rec.content = to->root.size > 0 ? to->root : (struct unixfs_root){.size = 0}; /* the empty file needs no block */
     c->guard = store_guard_ref(to->guard);
     rec.mtime = to->mtime ? *to->mtime : now;
     rec.ctime = now;
-    if (!cid_eq(&old.cid, &rec.content.cid)) {
+    if (!cid_eq(&old.content.cid, &rec.content.cid)) {
         if (rec.content.cid.len > 0) /* first: what both have in common is never without reference */
             change_ref(c, &rec.content.cid);
-        if (old.cid.len > 0)
-            change_unref(c, &old.cid);
+        change_parts(c, id, &old);
         mark_dirty(c, rec.parent);
     }
     edit_put_node(c, id, &rec);
+    change_submit(c);
+    return 0;
+}
+
+int edit_take_back(struct tree *t, uint64_t id, const struct tree_former *f)
+{
+    struct tree_key key = tree_key_id(t->id, RECORD_FORMER, id);
+    struct tree_record rec;
+    struct change *c;
+    int r = view_node(t, id, &rec);
+    if (r == 0)
+        r = check_up(t, rec.type == TREE_DIR ? id : rec.parent);
+    if (r == 0)
+        r = change_begin(t, CHANGE_BYTES, CHANGE_LETS_GO, &c);
+    if (r < 0)
+        return r;
+    mark_dirty(c, rec.type == TREE_DIR ? id : rec.parent);
+    if (rec.type == TREE_FILE) { /* it has the reference that the former one had */
+        change_unref(c, &rec.content.cid);
+        rec.content = f->content;
+        rec.mtime = f->mtime;
+        edit_put_node(c, id, &rec);
+    }
+    change_del(c, &key);
     change_submit(c);
     return 0;
 }

@@ -165,8 +165,11 @@ static int settle(struct publish *m, struct tree_record *rec)
         return r;
     rec->content = m->p->made;
     rec->flags = m->sink ? RECORD_REFERS : 0;
-    if (m->sink)
+    if (m->sink) {
         change_ref(c, &rec->content.cid);
+        change_parts(c, m->dir, &(struct tree_former){.mtime = rec->mtime});
+        c->guard = store_guard_ref(m->tree->published);
+    }
     edit_put_node(c, m->dir, rec);
     change_submit(c);
     publishing_reset(m->p);
@@ -252,6 +255,11 @@ static int publish_dir(struct tree *t, uint64_t id, struct block_sink *sink, str
     if (r == 0)
         *ret = rec.content;
     return r;
+}
+
+struct store_guard *tree_publish_guard(struct tree *t)
+{
+    return t->published;
 }
 
 uint64_t tree_publishing(const struct tree *t)

@@ -177,6 +177,26 @@ int tree_record_parse(struct span in, struct tree_record *ret)
     return 0;
 }
 
+void tree_former_encode(const struct tree_former *f, struct buf *out)
+{
+    put_number(out, (uint64_t)f->mtime, 8);
+    put_number(out, f->content.size, 8);
+    put_number(out, f->content.tsize, 8);
+    buf_add_span(out, cid_span(&f->content.cid));
+}
+
+int tree_former_parse(struct span in, struct tree_former *ret)
+{
+    struct take t = {.rest = in};
+    struct tree_former f = {.mtime = (wall_ns)take_number(&t, 8)};
+    f.content.size = take_number(&t, 8);
+    f.content.tsize = take_number(&t, 8);
+    if (t.bad || (t.rest.len > 0 && cid_parse(t.rest, &f.content.cid) < 0))
+        return ERR_CORRUPT;
+    *ret = f;
+    return 0;
+}
+
 /* ---- symlinks ---- */
 
 static struct span last_part(struct span *path)

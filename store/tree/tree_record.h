@@ -8,6 +8,9 @@
  *   tree u32  'd'  parent u64  id u64      → type u8, name          to list: the order of ids gives cookies that last
  *   tree u32  'o'  id u64                  → 0                      a node without a name
  *   tree u32  'k'  id u64                  → cid                    what a symlink keeps
+ *   tree u32  'f'  id u64                  → mtime i64, size u64, tsize u64, cid
+ *                                            what a node had before its content, while blocks of that may be missing; the store
+ *                                            counts a reference to it
  *
  *   node: type u8, flags u8, mode u16, parent u64, mtime i64, ctime i64, size u64, tsize u64,
  *         cid length u8, cid, name length u8, name, target length u16, target
@@ -28,6 +31,7 @@ enum record_kind {
     RECORD_LISTED = 'd',
     RECORD_ORPHAN = 'o',
     RECORD_KEPT = 'k',
+    RECORD_FORMER = 'f',
 };
 
 enum record_flag {
@@ -75,6 +79,13 @@ int tree_meta_parse(struct span in, struct tree_meta *ret); /* 0, ERR_CORRUPT, E
 
 void tree_record_encode(const struct tree_record *r, struct buf *out);
 int tree_record_parse(struct span in, struct tree_record *ret); /* 0, ERR_CORRUPT */
+
+struct tree_former {
+    wall_ns mtime;
+    struct unixfs_root content; /* cid none: it was empty, or a directory, which is made anew */
+};
+void tree_former_encode(const struct tree_former *f, struct buf *out);
+int tree_former_parse(struct span in, struct tree_former *ret); /* 0, ERR_CORRUPT */
 
 void tree_put_u64(struct buf *out, uint64_t v);
 int tree_id_parse(struct span in, uint64_t *ret); /* exactly a u64 > 0. 0, ERR_CORRUPT */

@@ -8,6 +8,11 @@
  * therefore asked before the first step. Changes have consecutive numbers; the number of the last one that was applied is in
  * the tree's meta record, and one is applied only right after its predecessor: so what is on disk is always the tree
  * after some change, also when one in the middle fails.
+ *
+ * One exception is made, for want of room. A change that tells of blocks which were refused waits, and all behind it; but a
+ * removal may make the room, so it passes, and with it those before it. What these tell is on the disk then with blocks
+ * missing, so what the node had before is kept beside it (RECORD_FORMER), still referred to, until the blocks are stored. A
+ * start that finds it looks which of the two is there (tree_former.c).
  */
 #ifndef STORE_TREE_TREE_STATE_H
 #define STORE_TREE_TREE_STATE_H
@@ -38,8 +43,12 @@ struct change {
     uint32_t tree_id;
     uint64_t seq, next_id;
     size_t charged;
-    struct store_guard *guard; /* it waits while blocks that it tells of are refused */
+    struct store_guard *guard; /* it waits while blocks that it tells of are refused, unless it `passes` */
+    uint64_t of;               /* the node whose content it tells; 0: of none */
     bool removes;              /* for this one, nothing before it may wait */
+    bool passes;
+    bool unsure;  /* it was applied with blocks missing: says the committer */
+    bool settles; /* it only says that they are stored */
     struct buf steps;
 };
 
@@ -62,7 +71,12 @@ struct tree {
     struct change *spare;                /* done with, with their buffers: for the next ones */
     unsigned spares;
     int fault;
+    struct change *unsure; /* committed so: they come again as those that settle */
+    unsigned settling;     /* these, on their way */
     bool closed;
+
+    bool formers;                  /* there may be records of former content. The committer's, once it is open */
+    struct store_guard *published; /* of directories' blocks */
 
     struct publishing publishing;
     uint64_t publish_count;
@@ -82,6 +96,11 @@ void change_set(struct change *c, const struct tree_key *key, struct span value)
 void change_del(struct change *c, const struct tree_key *key);
 void change_ref(struct change *c, const struct cid *cid);
 void change_unref(struct change *c, const struct cid *cid);
+/* The node `id` has other content from now on: what it had is let go of. Of a directory that was nothing, because what it
+ * publishes can be made again. */
+void change_parts(struct change *c, uint64_t id, const struct tree_former *from);
+/* Nobody will ask for what the node `id` had before. */
+void change_forgets_former(struct change *c, uint64_t id);
 void change_submit(struct change *take_c);
 void change_abort(struct change *take_c);
 int change_apply_first(struct tree *t, struct change *take_c); /* waits for it: only to make a new tree */
@@ -124,6 +143,22 @@ static inline struct span record_name(const struct tree_record *r)
 void edit_put_node(struct change *c, uint64_t id, const struct tree_record *r);
 /* A node without a name that nobody uses: it and its references go. Between read_begin and end. */
 int edit_let_go(struct tree *t, uint64_t id);
+/* The file has what it had before, the directory is to be made again. Between read_begin and end. */
+int edit_take_back(struct tree *t, uint64_t id, const struct tree_former *f);
+
+/* ---- tree_former.c ---- */
+
+/* On the committer: an encoded tree_former is let go of; kept, unless an older one is; no longer kept. */
+struct former_step {
+    MDB_dbi db;
+    struct span key, value;
+};
+int former_unref(struct store_txn *txn, struct span former);
+int former_keep(struct tree *t, struct store_txn *txn, const struct former_step *s);
+int former_drop(struct tree *t, struct store_txn *txn, const struct former_step *s);
+/* At the start, of a node that has such a record: which of the two is there is what it has. Between read_begin and end. 0 or an
+ * error. */
+int former_settle(struct tree *t, uint64_t id);
 
 /* ---- tree_publish.c ---- */
 void publishing_reset(struct publishing *p);

@@ -23,9 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span in = span_of(data + 1, size - 1);
     struct tree_record rec;
     struct tree_meta meta;
+    struct tree_former former;
     struct cid cid;
     struct buf out = BUF_INIT;
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
     case 0:
         if (tree_record_parse(in, &rec) == 0) {
             tree_record_encode(&rec, &out);
@@ -42,8 +43,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (tree_target_cid(in, &cid) && cid_is_none(&cid))
             abort();
         break;
-    default:
+    case 3:
         (void)tempname(in);
+        break;
+    default:
+        if (tree_former_parse(in, &former) == 0) {
+            tree_former_encode(&former, &out);
+            same(&out, in);
+        }
     }
     return 0;
 }

@@ -10,7 +10,6 @@
  * Usage: tree_crash_main [rounds [seed]]; P2P_CRASH_ROUNDS in the environment for long runs. */
 #include "store/block/fault.h"
 #include "store/block/pin.h"
-#include "store/block/verify.h"
 #include "tests/unit/store/tree/powercut.h"
 #include "tests/unit/store/tree/treemodel.h"
 
@@ -146,7 +145,7 @@ static struct cid root_cid(struct bed *b)
 }
 
 /* In memory when there is room: a sync that waits for a disk would show nothing more. */
-static void make_dir(struct bed *b)
+static void make_bed_dir(struct bed *b)
 {
     snprintf(b->dir, sizeof b->dir, "%s/treebed.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     CHECK(mkdtemp(b->dir));
@@ -160,7 +159,7 @@ static struct cid *replay(uint64_t seed)
     struct model *m = MEM_NEW(struct model);
     struct cid *roots = mem_array(OPERATIONS + 1, sizeof *roots);
     rng_init_seed(&rng, seed);
-    make_dir(&b);
+    make_bed_dir(&b);
     bed_open(&b);
     model_init(m);
     for (uint32_t i = 0; i <= OPERATIONS; i++) {
@@ -176,21 +175,6 @@ static struct cid *replay(uint64_t seed)
 }
 
 /* ---- what is ---- */
-
-static void check_sound(struct bed *b)
-{
-    struct store_verify *v;
-    struct verify_event e;
-    int r;
-    CHECK_EQ(store_verify_new(&v, b->bs, false), 0);
-    while ((r = store_verify_step(v, 100, &e)) != ERR_CLOSED) {
-        if (r == 1)
-            fprintf(stderr, "verify: %s, expected %llu, found %llu\n", verify_problem_text(e.problem),
-                    (unsigned long long)e.expected, (unsigned long long)e.found);
-        CHECK(r == 0 || r == ERR_AGAIN);
-    }
-    store_verify_free(v);
-}
 
 /* Those that were synced are there and whole; those that are there are counted. */
 static void check_pins(struct bed *b, uint64_t seed, uint32_t synced)
@@ -291,7 +275,7 @@ static void check_nothing_leaks(struct bed *b)
     CHECK_EQ(s.wanted_blocks, 0);
     CHECK_EQ(s.blocks, 0);
     CHECK_EQ(s.bytes, 0);
-    check_sound(b);
+    check_store(b);
 }
 
 /* Returns after which operation it looks like. */
@@ -306,7 +290,7 @@ static uint32_t check_after(struct bed *b, uint64_t seed, uint32_t synced, const
     bed_settle(b); /* orphans are let go of */
     CHECK_EQ(tree_check(b->t, &count, &why), 0);
     CHECK_EQ(count.orphans, 0);
-    check_sound(b);
+    check_store(b);
     check_pins(b, seed, synced);
     struct cid after = root_cid(b);
     uint32_t i = synced;
@@ -374,7 +358,7 @@ static void cut_at(const struct recording *r, size_t cut, enum luck luck, const 
 {
     struct bed b = {.budget = budget_new(BUDGET_MIN)};
     uint32_t synced = synced_at(h->watched, cut);
-    make_dir(&b);
+    make_bed_dir(&b);
     powercut_make(r, cut, luck, rng, b.dir);
     printf("  cut at %zu of %zu, luck %d, %u synced:", cut, r->len, (int)luck, synced);
     fflush(stdout);
@@ -419,7 +403,7 @@ static void round_of(uint64_t seed, bool first)
     char record[128];
     rng_init_seed(&rng, seed ^ 0x5eed);
     enum death death = (enum death)(seed % DEATHS);
-    make_dir(&b);
+    make_bed_dir(&b);
     snprintf(record, sizeof record, "%s.record", b.dir);
     printf("seed %llu: %s", (unsigned long long)seed, told[death]);
     fflush(stdout);

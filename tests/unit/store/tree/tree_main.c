@@ -6,52 +6,7 @@
 #include "tests/lib/short_memory.h"
 #include "tests/unit/store/tree/treemodel.h"
 
-#include <sched.h>
 #include <string.h>
-
-static uint64_t make_file(struct bed *b, uint64_t parent, const char *name)
-{
-    struct tree_node n;
-    int r;
-    PATIENT(b, r, tree_create(b->t, place(parent, name), 0644, 1, &n));
-    CHECK_EQ(r, 0);
-    CHECK_EQ(n.type, TREE_FILE);
-    return n.id;
-}
-
-static uint64_t make_dir(struct bed *b, uint64_t parent, const char *name)
-{
-    struct tree_node n;
-    CHECK_EQ(tree_mkdir(b->t, place(parent, name), 0755, 1, &n), 0);
-    return n.id;
-}
-
-static int lookup(struct bed *b, uint64_t parent, const char *name, uint64_t *ret_id)
-{
-    struct tree_node n;
-    int r = tree_lookup(b->t, place(parent, name), &n);
-    if (r == 0)
-        *ret_id = n.id;
-    return r;
-}
-
-static void check_sound(struct bed *b, struct tree_count *ret)
-{
-    struct why why = {""};
-    struct tree_count count;
-    int r = tree_check(b->t, &count, &why);
-    if (r < 0)
-        fprintf(stderr, "%s\n", why.text);
-    CHECK_EQ(r, 0);
-    if (ret)
-        *ret = count;
-}
-
-static void reopen(struct bed *b)
-{
-    bed_close(b);
-    bed_open(b);
-}
 
 /* ---- names ---- */
 
@@ -276,19 +231,6 @@ static void test_symlinks_keep(void)
     CHECK_EQ(tree_symlink(b.t, place(TREE_ROOT, "e"), SPAN_NONE, 1, &n), ERR_NOT_FOUND);
     CHECK_EQ(tree_symlink(b.t, place(TREE_ROOT, "e"), span_of(target, 4096), 1, &n), ERR_NAME_LONG);
     bed_free(&b);
-}
-
-static uint64_t live(struct bed *b)
-{
-    struct blockstore_stats stats;
-    CHECK_EQ(bed_sync(b), 0);
-    for (;;) { /* children are counted in a while */
-        blockstore_stats(b->bs, &stats);
-        if (stats.pending == 0)
-            break;
-        sched_yield();
-    }
-    return stats.live_blocks + stats.wanted_blocks;
 }
 
 static void test_content_is_referred_to(void)
@@ -817,20 +759,6 @@ static void test_refused_operation(void)
     bed_free(&b);
 }
 
-static int apply_nothing(struct store_op *op, struct store_txn *txn)
-{
-    (void)op;
-    (void)txn;
-    return 0;
-}
-
-/* The committer has answered everything; the answers may still be in the mailbox. */
-static void committer_idle(struct bed *b)
-{
-    struct store_op op = {.apply = apply_nothing};
-    CHECK_EQ(blockstore_do(b->bs, &op), 0);
-}
-
 /* A change that comes while some are answered and others are not: the order stays. */
 static void test_refused_in_order(void)
 {
@@ -859,70 +787,6 @@ static void test_refused_in_order(void)
     check_sound(&b, &count);
     CHECK_EQ(count.files, 2);
     bed_free(&b);
-}
-
-static bool has_content(struct bed *b, uint64_t id)
-{
-    struct tree_node n;
-    CHECK_EQ(tree_get(b->t, id, &n), 0);
-    return n.content.size > 0;
-}
-
-/* The store refused a block that a record tells of: the record waits, and all behind it; until the block is stored. */
-static void test_refused_blocks_keep_back(void)
-{
-    struct bed b;
-    uint64_t id;
-    bed_new(&b);
-    uint64_t f = make_file(&b, TREE_ROOT, "f");
-    CHECK_EQ(bed_sync(&b), 0);
-    for (int stored = 0; stored < 2; stored++) {
-        struct store_guard *g = store_guard_new();
-        store_guard_refuse(g, ERR_NO_SPACE);
-        CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = content(7), .guard = g}, 1), 0);
-        CHECK_EQ(tree_rename(b.t, place(TREE_ROOT, "f"), place(TREE_ROOT, "new"), 0, 1), 0);
-        CHECK_EQ(bed_sync(&b), ERR_NO_SPACE);
-        CHECK(has_content(&b, f));
-        if (stored) {
-            store_guard_forgive(g, 1);
-            CHECK_EQ(bed_sync(&b), 0);
-        }
-        g = store_guard_unref(g);
-        reopen(&b); /* a crash would find the same */
-        CHECK_EQ(lookup(&b, TREE_ROOT, stored ? "new" : "f", &id), 0);
-        CHECK_EQ(has_content(&b, id), stored);
-    }
-    check_sound(&b, NULL);
-    bed_free(&b);
-}
-
-/* What is removed may make the room that lacks: nothing before it keeps it back, but what comes behind it waits. A disk that
- * fails for another reason gains nothing. */
-static void test_removals_pass_refused_blocks(void)
-{
-    static const int errors[] = {ERR_NO_SPACE, ERR_QUOTA, ERR_IO};
-    for (unsigned i = 0; i < 3; i++) {
-        struct bed b;
-        uint64_t id;
-        struct store_guard *g = store_guard_new();
-        bed_new(&b);
-        uint64_t before = make_file(&b, TREE_ROOT, "before"), behind = make_file(&b, TREE_ROOT, "behind");
-        (void)make_file(&b, TREE_ROOT, "gone");
-        CHECK_EQ(bed_sync(&b), 0);
-        store_guard_refuse(g, errors[i]);
-        CHECK_EQ(tree_set_content(b.t, before, &(struct tree_content){.root = content(7), .guard = g}, 1), 0);
-        CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "gone"), 1), 0);
-        CHECK_EQ(tree_set_content(b.t, behind, &(struct tree_content){.root = content(8), .guard = g}, 1), 0);
-        bed_settle(&b);
-        CHECK_EQ(bed_sync(&b), errors[i]);
-        reopen(&b);
-        bool passed = errors[i] != ERR_IO;
-        CHECK_EQ(has_content(&b, before), passed);
-        CHECK_EQ(lookup(&b, TREE_ROOT, "gone", &id), passed ? ERR_NOT_FOUND : 0);
-        CHECK(!has_content(&b, behind));
-        store_guard_unref(g);
-        bed_free(&b);
-    }
 }
 
 /* Freed with operations on their way: they are committed all the same. */
@@ -973,8 +837,6 @@ int main(int argc, char **argv)
         {"disk full", test_disk_full},
         {"refused operation", test_refused_operation},
         {"refused in order", test_refused_in_order},
-        {"refused blocks keep back", test_refused_blocks_keep_back},
-        {"removals pass refused blocks", test_removals_pass_refused_blocks},
         {"free with pending", test_free_with_pending},
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {

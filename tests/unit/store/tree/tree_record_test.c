@@ -101,6 +101,27 @@ Test(tree_record, meta)
     buf_done(&b);
 }
 
+Test(tree_record, former)
+{
+    struct tree_former empty = {.mtime = -5}, f = {.mtime = 7, .content = {.size = 3, .tsize = 4}}, got;
+    cid_of(&f.content.cid, CODEC_RAW, span_str("old"));
+    struct buf b = BUF_INIT;
+    tree_former_encode(&empty, &b);
+    cr_assert_eq(tree_former_parse(buf_span(&b), &got), 0);
+    cr_expect_eq(got.mtime, -5);
+    cr_expect(cid_is_none(&got.content.cid));
+    buf_clear(&b);
+    tree_former_encode(&f, &b);
+    cr_assert_eq(tree_former_parse(buf_span(&b), &got), 0);
+    cr_expect(got.mtime == 7 && got.content.size == 3 && got.content.tsize == 4 && cid_eq(&got.content.cid, &f.content.cid));
+    for (size_t n = 0; n < buf_len(&b); n++)
+        if (n != 24) /* as the empty one */
+            cr_expect_eq(tree_former_parse(span_sub(buf_span(&b), 0, n), &got), ERR_CORRUPT, "%zu", n);
+    buf_add_u8(&b, 0);
+    cr_expect_eq(tree_former_parse(buf_span(&b), &got), ERR_CORRUPT);
+    buf_done(&b);
+}
+
 Test(tree_record, keys_sort_by_number)
 {
     struct tree_key a = tree_key_listed(1, 5, 255), b = tree_key_listed(1, 5, 256), c = tree_key_listed(2, 1, 1);

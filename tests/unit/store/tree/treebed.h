@@ -5,9 +5,11 @@
 #define TESTS_UNIT_STORE_TREE_TREEBED_H
 
 #include "store/base/rng.h"
+#include "store/block/verify.h"
 #include "store/tree/tree.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -142,6 +144,93 @@ static inline struct tree_place place(uint64_t parent, const char *name)
         CHECK(mailbox_wait((b)->mb, mono_now() + 60 * MONO_S));                                                                \
         bed_pump(b);                                                                                                           \
     }
+
+static inline uint64_t make_file(struct bed *b, uint64_t parent, const char *name)
+{
+    struct tree_node n;
+    int r;
+    PATIENT(b, r, tree_create(b->t, place(parent, name), 0644, 1, &n));
+    CHECK_EQ(r, 0);
+    CHECK_EQ(n.type, TREE_FILE);
+    return n.id;
+}
+
+static inline uint64_t make_dir(struct bed *b, uint64_t parent, const char *name)
+{
+    struct tree_node n;
+    CHECK_EQ(tree_mkdir(b->t, place(parent, name), 0755, 1, &n), 0);
+    return n.id;
+}
+
+static inline int lookup(struct bed *b, uint64_t parent, const char *name, uint64_t *ret_id)
+{
+    struct tree_node n;
+    int r = tree_lookup(b->t, place(parent, name), &n);
+    if (r == 0)
+        *ret_id = n.id;
+    return r;
+}
+
+static inline void check_sound(struct bed *b, struct tree_count *ret)
+{
+    struct why why = {""};
+    struct tree_count count;
+    int r = tree_check(b->t, &count, &why);
+    if (r < 0)
+        fprintf(stderr, "%s\n", why.text);
+    CHECK_EQ(r, 0);
+    if (ret)
+        *ret = count;
+}
+
+/* All counts agree with a recount. */
+static inline void check_store(struct bed *b)
+{
+    struct store_verify *v;
+    struct verify_event e;
+    int r;
+    CHECK_EQ(store_verify_new(&v, b->bs, false), 0);
+    while ((r = store_verify_step(v, 100, &e)) != ERR_CLOSED) {
+        if (r == 1)
+            fprintf(stderr, "verify: %s, expected %llu, found %llu\n", verify_problem_text(e.problem),
+                    (unsigned long long)e.expected, (unsigned long long)e.found);
+        CHECK(r == 0 || r == ERR_AGAIN);
+    }
+    store_verify_free(v);
+}
+
+static inline int apply_nothing(struct store_op *op, struct store_txn *txn)
+{
+    (void)op;
+    (void)txn;
+    return 0;
+}
+
+/* The committer has answered everything; the answers may still be in the mailbox. */
+static inline void committer_idle(struct bed *b)
+{
+    struct store_op op = {.apply = apply_nothing};
+    CHECK_EQ(blockstore_do(b->bs, &op), 0);
+}
+
+static inline void reopen(struct bed *b)
+{
+    bed_close(b);
+    bed_open(b);
+}
+
+static inline uint64_t live(struct bed *b)
+{
+    struct blockstore_stats stats;
+    CHECK_EQ(bed_sync(b), 0);
+    for (;;) { /* children are counted in a while */
+        blockstore_stats(b->bs, &stats);
+        if (stats.pending == 0)
+            break;
+        sched_yield();
+    }
+    return stats.live_blocks + stats.wanted_blocks;
+}
 
 /* A root that stands for some content */
 static inline struct unixfs_root content(uint64_t n)
