@@ -234,8 +234,12 @@ static ssize_t put(int fd, const struct iovec *iov, int count, off_t at)
         return -1;
     }
     off_t place = at < 0 ? lseek(fd, 0, SEEK_CUR) : at;
-    bool meta = (knows(fd) & RECORDED) && file_of[fd] == DISK_DATA_FILE && place < 2 * (off_t)PAGE;
-    enum strike s = strike(meta ? DISK_WRITE | DISK_META : DISK_WRITE);
+    uint32_t kinds = DISK_WRITE;
+    if ((knows(fd) & RECORDED) && file_of[fd] == DISK_DATA_FILE && place < 2 * (off_t)PAGE)
+        kinds |= DISK_META;
+    if ((knows(fd) & RECORDED) && file_of[fd] >= DISK_SEGMENTS)
+        kinds |= DISK_BLOCK;
+    enum strike s = strike(kinds);
     if (s == FAIL)
         return -1;
     ssize_t n;

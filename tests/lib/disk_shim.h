@@ -23,6 +23,7 @@ enum disk_kind {
     DISK_SYNC = 2,   /* fsync, fdatasync, msync */
     DISK_NAME = 4,   /* open, rename, unlink, mkdir */
     DISK_META = 16,  /* those writes that are of LMDB's two meta pages; they are DISK_WRITE too */
+    DISK_BLOCK = 32, /* those that are of big blocks, in segments; they are DISK_WRITE too */
     DISK_MEMORY = 8, /* memory of at least `big` bytes, maps of files too; not under sanitizers, and only preloaded */
 };
 

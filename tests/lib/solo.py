@@ -12,7 +12,7 @@ import contextlib, http.client, json, mmap, os, pathlib, shutil, signal, socket,
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 P2P = os.environ.get("P2P_BIN", str(SOURCE / "build" / "release" / "p2p"))
 SHIM = os.environ.get("DISK_SHIM_LIB", "")
-WRITE, SYNC, NAME, MEMORY, META = 1, 2, 4, 8, 16
+WRITE, SYNC, NAME, MEMORY, META, BLOCK = 1, 2, 4, 8, 16, 32
 FAIL, SHORT, KILL, KILL_HALF = 0, 1, 2, 3
 FOREVER = 2**64 - 1
 QUIET = "listen = /ip4/127.0.0.1/tcp/0\nmdns = no\n"

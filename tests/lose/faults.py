@@ -10,7 +10,7 @@ import contextlib, errno, hashlib, os, pathlib, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
-from solo import FAIL, FOREVER, MEMORY, META, NAME, SHORT, SYNC, WRITE
+from solo import BLOCK, FAIL, FOREVER, MEMORY, META, NAME, SHORT, SYNC, WRITE
 
 ALL = bool(os.environ.get("P2P_FAULT_ALL"))
 TRIES = int(os.environ.get("P2P_FAULT_TRIES", "5"))
@@ -235,7 +235,9 @@ class Faults(unittest.TestCase):
     def wait(condition, most=3.0):
         """For what follows in a moment: files are opened to give room back, the text of the status is made once a second."""
         end = time.monotonic() + most
-        while not condition() and time.monotonic() < end:
+        while time.monotonic() < end:
+            if condition():
+                return True
             time.sleep(0.01)
         return condition()
 
@@ -353,6 +355,56 @@ class Faults(unittest.TestCase):
             self.wait(lambda: self.syncs(folder), 10)
             os.close(folder)
             os.rmdir(node.share / "folder")
+            self.wait(lambda: node.request("POST", "/v1/gc") and node.status()["store_used"] == 0, 10)
+            self.assertEqual(node.status()["store_used"], 0)
+
+    def overwritten_in_vain(self, script, name, folder):
+        """The disk is full, the file's record is behind blocks that were refused, and all others are behind it: old and new version.
+        Bytes or a record that come after the refusal are not taken: then it is tried again."""
+        disk = self.node.disk
+        for attempt in range(1, 30):
+            old, new = script.held[name], (-1000 * script.number - attempt, script.held[name][1])
+            disk.arm(1, FAIL, BLOCK, errno.ENOSPC, FOREVER)
+            written = 0
+            with contextlib.suppress(OSError), open(self.node.share / name, "r+b", buffering=0) as f:
+                written = f.write(content(*new))
+            if written == new[1] and self.wait(lambda: not self.syncs(folder), 0.3):
+                return old, new
+            disk.disarm()
+            script.settle()
+            script.sync_file(name)
+            script.put(name, new[1])
+        self.fail("the record was never behind its blocks")
+
+    def test_a_removal_beside_a_file_that_is_overwritten(self):
+        """On a full disk: the removal does not wait for the file's new bytes, and a kill then finds these or the old ones, whole."""
+        with solo.Solo(CONFIG) as node:
+            self.node = node.start(shim=True)
+            script = Script(node, self)
+            script.fault = Fault(FAIL, BLOCK, errno.ENOSPC, {errno.ENOSPC}, {"ERR_NO_SPACE"})
+            script.put("film", 3 << 20)
+            for killed in True, True, False:
+                script.put("gone", 3 << 20)
+                folder = os.open(node.share, os.O_RDONLY)
+                old, new = self.overwritten_in_vain(script, "film", folder)
+                os.unlink(node.share / "gone")
+                del script.held["gone"]
+                self.assertTrue(self.wait(lambda: self.syncs(folder), 10), "the removal waits")
+                os.close(folder)
+                if killed:
+                    node.kill()
+                node.disk.disarm()
+                if killed:
+                    node.start(shim=True)
+                    self.assertEqual(script.read("film"), content(*old), "no block of the new bytes was stored")
+                else:
+                    script.sync_file("film")
+                    node.kill()
+                    node.start(shim=True)
+                    self.assertEqual(script.read("film"), content(*new))
+                self.assertFalse((node.share / "gone").exists())
+                node.verify()
+            os.unlink(node.share / "film")
             self.wait(lambda: node.request("POST", "/v1/gc") and node.status()["store_used"] == 0, 10)
             self.assertEqual(node.status()["store_used"], 0)
 
