@@ -14,7 +14,8 @@
 #define VERIFY_SLICE      (50 * MONO_MS)
 #define VERIFY_STEP       16
 #define VERIFY_EVENTS_MAX 64
-#define VERIFY_BEHIND     (UINT32_C(1) << 20)
+#define VERIFY_BEHIND     (UINT32_C(1) << 20) /* bytes of problems that nobody has read; then it waits … */
+#define VERIFY_PATIENCE   (30 * MONO_S)       /* … so long, because it keeps a snapshot, whose pages cannot be used again */
 
 /* ---- pin, unpin: the path is resolved by a task, the rest is an operation of the store ---- */
 
@@ -261,6 +262,7 @@ struct verify {
     unsigned count;
     int result; /* of the slice */
     struct verify_progress progress;
+    mono_ns waits_since; /* for the reader; 0: it does not */
 };
 
 static void verify_work(struct job *j)
@@ -294,18 +296,37 @@ static void verify_lines(struct verify *v)
                            "expected", (json_int_t)e->expected, "found", (json_int_t)e->found, "repaired", (int)e->repaired));
     }
     const struct verify_progress *p = &v->progress;
+    if (ctl_pending(v->q) > 0 && v->result >= 0) /* who reads slowly is told less often */
+        return;
     ctl_line(v->q,
              json_pack("{sI sI sI sI sI sI sI}", "blocks", (json_int_t)p->blocks, "bytes", (json_int_t)p->bytes, "blocks_total",
                        (json_int_t)p->blocks_total, "bytes_total", (json_int_t)stats.bytes, "unchecked",
                        (json_int_t)p->unchecked, "problems", (json_int_t)p->problems, "repaired", (json_int_t)p->repaired));
 }
 
+static void verify_go_on(struct verify *v);
+
 static void verify_again(evutil_socket_t fd, short what, void *arg)
 {
-    struct verify *v = arg;
     (void)fd;
     (void)what;
-    workers_submit(v->q->d->workers, &v->job);
+    verify_go_on(arg);
+}
+
+static void verify_go_on(struct verify *v)
+{
+    struct daemon *d = v->q->d;
+    bool behind = v->q->http && !d->stopping && ctl_pending(v->q) > VERIFY_BEHIND;
+    v->waits_since = !behind ? 0 : v->waits_since ? v->waits_since : mono_now();
+    if (behind && mono_now() - v->waits_since > VERIFY_PATIENCE) {
+        ctl_fail(v->q, ERR_TIMEOUT, NULL, "the check stopped: nobody reads what it found");
+        verify_finish(v);
+    } else if (behind || v->result == ERR_AGAIN) {
+        v->result = 0;
+        event_base_once(d->base, -1, EV_TIMEOUT, verify_again, v, &(struct timeval){0, 20000});
+    } else {
+        workers_submit(d->workers, &v->job);
+    }
 }
 
 static void verify_slice(struct mail *mail, void *owner)
@@ -317,12 +338,8 @@ static void verify_slice(struct mail *mail, void *owner)
         return;
     }
     verify_lines(v);
-    if (v->result == ERR_AGAIN || (v->result >= 0 && ctl_pending(v->q) > VERIFY_BEHIND)) { /* the reader is behind */
-        event_base_once(d->base, -1, EV_TIMEOUT, verify_again, v, &(struct timeval){0, 20000});
-        return;
-    }
-    if (v->result >= 0) {
-        workers_submit(d->workers, &v->job);
+    if (v->result >= 0 || v->result == ERR_AGAIN) {
+        verify_go_on(v);
         return;
     }
     if (v->result == ERR_CLOSED)
