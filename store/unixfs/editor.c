@@ -104,6 +104,7 @@ void editor_buf_drop(struct editor *e, struct editor_buf *buf)
 void editor_group_changed(struct editor *e, uint64_t index)
 {
     e->group[index / GROUP_CHUNKS].parent_known = false;
+    e->group[index / GROUP_CHUNKS].sent_len = 0;
     e->touched = e->changed = true;
 }
 
@@ -253,12 +254,18 @@ int editor_write(struct editor *e, struct block_source *s, uint64_t offset, stru
 
 /* ---- truncating ---- */
 
+static void make_hole(struct chunk *c)
+{
+    c->state = CHUNK_HOLE;
+    c->len = 0;
+}
+
 static void cut_chunk(struct editor *e, uint64_t index, uint32_t len)
 {
     struct chunk *c = editor_chunk_slot(e, index);
     if (c->state != CHUNK_BUF) {
         if (len == 0)
-            *c = (struct chunk){.state = CHUNK_HOLE};
+            make_hole(c);
         if (len < c->len) {
             c->len = len;
             c->state = c->state == CHUNK_CLEAN ? CHUNK_CUT : c->state;
@@ -268,7 +275,7 @@ static void cut_chunk(struct editor *e, uint64_t index, uint32_t len)
     struct editor_buf *buf = c->buf;
     if (len == 0) {
         editor_buf_drop(e, buf);
-        *c = (struct chunk){.state = CHUNK_HOLE};
+        make_hole(c);
         return;
     }
     if (len >= buf->len)
@@ -293,8 +300,9 @@ static void shrink(struct editor *e, uint64_t size)
         struct group *gr = &e->group[g];
         if (gr->kind == GROUP_LOADED)
             gr->parent_known = false;
-        for (uint32_t i = 0; i < gr->cap; i++) {
-            uint64_t index = (uint64_t)g * GROUP_CHUNKS + i;
+        gr->sent_len = 0;
+        for (uint32_t i = 0; i < gr->count; i++) {
+            uint64_t index = (uint64_t)g * GROUP_CHUNKS + gr->chunk[i].at;
             if (index >= keep)
                 cut_chunk(e, index, 0);
             else if (index == size / EDITOR_CHUNK)

@@ -12,8 +12,8 @@
  *   HOLE, BASE, CLEAN, CUT --write--> DIRTY --editor_next--> AWAY --editor_stored--> CLEAN
  *                                       ^--------write (a copy)---'      (failed: DIRTY again)
  *
- * Memory: 40 bytes per chunk of a group that was touched (100 GB: 4 MB when all is touched), nothing per chunk of a group that
- * is all hole or as in the base; buffers grow from 4 KiB to 1 MiB and are blocks charged to BUDGET_WRITE. Parents of groups
+ * Memory: 40 bytes per chunk of a group that was touched (100 GB: 4 MB when all is touched), 100 per group, nothing per hole or
+ * per chunk of a group that is as in the base; buffers grow from 4 KiB to 1 MiB and are blocks charged to BUDGET_WRITE. Parents of groups
  * that did not change are neither read, hashed nor emitted again. A copy of a whole file is its root CID: an untouched editor
  * finishes with its base.
  *
@@ -86,8 +86,8 @@ void editor_stored(struct editor_flight *take_fl, int result);
 unsigned editor_unhashed(const struct editor *e); /* flights that were not hashed yet */
 
 /* The root of the file as it is now; parents that changed go to `sink` (NULL: CIDs only), which must keep them until the root
- * is referred to. 0; ERR_BUSY: dirty or unhashed chunks are left (editor_next EDITOR_ALL); ERR_AGAIN: the sink has no room,
- * call again; ERR_MISSING (inner nodes of the base), ERR_IO, ERR_CORRUPT. */
+ * is referred to. 0; ERR_BUSY: dirty or unhashed chunks are left (editor_next EDITOR_ALL); ERR_AGAIN: the sink has no room, or
+ * enough was done in one call: call again; ERR_MISSING (inner nodes of the base), ERR_IO, ERR_CORRUPT. */
 int editor_finish(struct editor *e, struct block_source *s, struct block_sink *sink, struct unixfs_root *ret);
 
 /* The sink's blocks did not reach the store after all: the next editor_finish makes all parents again. */

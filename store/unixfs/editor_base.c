@@ -210,28 +210,49 @@ int editor_ready(struct editor *e, struct block_source *s)
     return 0;
 }
 
+/* Where it is, or belongs. Files are mostly without holes, and written in order. */
+static unsigned place_of(const struct group *g, uint16_t at)
+{
+    if (at < g->count && g->chunk[at].at == at)
+        return at;
+    if (g->count == 0 || g->chunk[g->count - 1].at < at)
+        return g->count;
+    unsigned low = 0, high = g->count;
+    while (low < high) {
+        unsigned mid = (low + high) / 2;
+        if (g->chunk[mid].at < at)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 struct chunk *editor_chunk_slot(struct editor *e, uint64_t index)
 {
     struct group *g = &e->group[index / GROUP_CHUNKS];
-    uint32_t at = index % GROUP_CHUNKS;
+    uint16_t at = index % GROUP_CHUNKS;
     assert(g->kind == GROUP_LOADED);
-    if (at >= g->cap) {
-        uint32_t cap = g->cap ? g->cap : 1;
-        while (cap <= at)
-            cap *= 2;
-        g->chunk = mem_grow(g->chunk, cap, sizeof *g->chunk);
-        memset(g->chunk + g->cap, 0, (cap - g->cap) * sizeof *g->chunk);
-        g->cap = cap;
+    unsigned i = place_of(g, at);
+    if (i < g->count && g->chunk[i].at == at)
+        return &g->chunk[i];
+    if (g->count == g->cap) {
+        g->cap = g->cap ? (uint16_t)(2 * g->cap) : 1;
+        g->chunk = mem_grow(g->chunk, g->cap, sizeof *g->chunk);
     }
-    return &g->chunk[at];
+    memmove(&g->chunk[i + 1], &g->chunk[i], (g->count - i) * sizeof *g->chunk);
+    g->count++;
+    g->chunk[i] = (struct chunk){.at = at, .state = CHUNK_HOLE};
+    return &g->chunk[i];
 }
 
 struct chunk editor_chunk_look(const struct editor *e, uint64_t index)
 {
     const struct group *g = &e->group[index / GROUP_CHUNKS];
-    uint32_t at = index % GROUP_CHUNKS;
+    uint16_t at = index % GROUP_CHUNKS;
     assert(g->kind == GROUP_LOADED);
-    return at < g->cap ? g->chunk[at] : (struct chunk){.state = CHUNK_HOLE};
+    unsigned i = place_of(g, at);
+    return i < g->count && g->chunk[i].at == at ? g->chunk[i] : (struct chunk){.at = at, .state = CHUNK_HOLE};
 }
 
 /* How many bytes of a chunk the base gives */
@@ -241,6 +262,11 @@ static uint32_t base_chunk_len(const struct editor *e, uint64_t index)
     if (begin >= e->base_limit)
         return 0;
     return e->base_limit - begin < EDITOR_CHUNK ? (uint32_t)(e->base_limit - begin) : EDITOR_CHUNK;
+}
+
+static bool is_zeros(const struct cid *cid)
+{
+    return memcmp(cid_digest(cid).data, editor_zeros_digest, SHA256_SIZE) == 0;
 }
 
 int editor_load_group(struct editor *e, struct block_source *s, uint32_t at)
@@ -265,6 +291,8 @@ int editor_load_group(struct editor *e, struct block_source *s, uint32_t at)
         uint32_t len = base_chunk_len(e, first + i);
         if (len == 0 || editor_chunk_len(e, first + i) == 0)
             break;
+        if (ours && len == EDITOR_CHUNK && is_zeros(&l.child[i].cid))
+            continue; /* a hole as well */
         struct chunk *c = editor_chunk_slot(e, first + i);
         c->len = len;
         c->state = CHUNK_BASE;

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define PARENTS_MOST 100 /* made in one call: 10 ms */
+
 /* ---- flights ---- */
 
 static struct editor_flight *flight_new(struct editor *e, struct block *take_b, struct editor_buf *buf)
@@ -138,23 +140,25 @@ static bool plain_hole(const struct editor *e, uint32_t g)
 
 static int next_in_group(struct editor *e, struct block_source *s, uint32_t g, struct editor_flight **ret)
 {
-    if (parent_valid(e, g))
+    uint64_t len = editor_group_len(e, g);
+    if (parent_valid(e, g) || e->group[g].sent_len == len)
         return 0;
     if (plain_hole(e, g))
         return e->zero_out ? 0 : send_zeros(e, ret);
     int r = editor_load_group(e, s, g);
-    uint64_t first = (uint64_t)g * GROUP_CHUNKS;
-    uint64_t end = editor_chunk_count(e->size);
-    if (end > first + GROUP_CHUNKS)
-        end = first + GROUP_CHUNKS;
-    for (uint64_t i = first; i < end && r == 0; i++) {
+    uint64_t first = (uint64_t)g * GROUP_CHUNKS, end = first + editor_chunk_count(len);
+    uint64_t begin = e->next > first && e->next < end ? e->next : first, i = begin;
+    for (uint64_t looked = first; looked < end && r == 0; looked++, i = i + 1 < end ? i + 1 : first) {
         struct chunk c = editor_chunk_look(e, i);
         enum fate fate = chunk_fate(e, &c, i);
         if (fate == FATE_ZEROS)
             r = send_zeros(e, ret);
         else if (fate == FATE_SEND)
             r = send_chunk(e, s, i, ret);
+        e->next = i;
     }
+    if (r == 0)
+        e->group[g].sent_len = len;
     return r;
 }
 
@@ -167,8 +171,9 @@ int editor_next(struct editor *e, struct block_source *s, enum editor_want want,
     if (!e->changed)
         return 0;
     int r = editor_ready(e, s);
-    for (uint32_t g = 0; g < e->group_count && r == 0; g++)
-        r = next_in_group(e, s, g, ret);
+    uint32_t begin = (uint32_t)(e->next / GROUP_CHUNKS);
+    for (uint32_t i = 0; i < e->group_count && r == 0; i++)
+        r = next_in_group(e, s, (uint32_t)(((uint64_t)begin + i) % e->group_count), ret);
     return r;
 }
 
@@ -248,11 +253,33 @@ static int leaf_of(const struct editor *e, uint64_t index, struct unixfs_child *
     return 0;
 }
 
+/* As the one that was made for another: they are all the same. */
+static bool is_whole_hole(const struct editor *e, uint32_t g)
+{
+    return plain_hole(e, g) && editor_group_len(e, g) == GROUP_BYTES;
+}
+
+static void take_parent(struct group *gr, const struct group *from)
+{
+    memcpy(gr->parent_digest, from->parent_digest, SHA256_SIZE);
+    gr->parent_size = from->parent_size;
+    gr->parent_tsize = from->parent_tsize;
+    gr->parent_known = true;
+    gr->parent_emitted = from->parent_emitted;
+    gr->kind = GROUP_LOADED; /* a hole: remembered as one that is loaded and has no chunks */
+}
+
+/* 1: it was made, 0: it is there, <0 */
 static int make_parent(struct editor *e, struct block_source *s, uint32_t g, struct block_sink *sink)
 {
     struct group *gr = &e->group[g];
     if (parent_valid(e, g) && (gr->parent_emitted || !sink))
         return 0;
+    bool whole = is_whole_hole(e, g);
+    if (whole && e->hole.parent_known && (e->hole.parent_emitted || !sink)) {
+        take_parent(gr, &e->hole);
+        return 0;
+    }
     int r = plain_hole(e, g) ? 0 : editor_load_group(e, s, g);
     if (r < 0)
         return r;
@@ -270,14 +297,12 @@ static int make_parent(struct editor *e, struct block_source *s, uint32_t g, str
     free(child);
     if (r < 0)
         return r;
-    memcpy(gr->parent_digest, cid_digest(&made.cid).data, SHA256_SIZE);
-    gr->parent_size = made.size;
-    gr->parent_tsize = made.tsize;
-    gr->parent_known = true;
-    gr->parent_emitted = sink != NULL;
-    if (gr->kind != GROUP_LOADED) /* a hole: remembered as one that is loaded and has no chunks */
-        gr->kind = GROUP_LOADED;
-    return 0;
+    struct group parent = {.parent_size = made.size, .parent_tsize = made.tsize, .parent_emitted = sink != NULL};
+    memcpy(parent.parent_digest, cid_digest(&made.cid).data, SHA256_SIZE);
+    take_parent(gr, &parent);
+    if (whole)
+        take_parent(&e->hole, &parent);
+    return 1;
 }
 
 static void parent_root(const struct group *g, struct unixfs_root *ret)
@@ -313,10 +338,12 @@ static int make_root(struct editor *e, struct block_source *s, struct block_sink
             *ret = (struct unixfs_root){.cid = leaf.cid, .size = leaf.size, .tsize = leaf.tsize};
         return r;
     }
+    unsigned made = 0;
     for (uint32_t g = 0; g < e->group_count; g++) {
-        int r = make_parent(e, s, g, sink);
+        int r = made < PARENTS_MOST ? make_parent(e, s, g, sink) : ERR_AGAIN;
         if (r < 0)
             return r;
+        made += (unsigned)r;
     }
     return join_groups(e, sink, ret); /* no groups: the empty file */
 }
@@ -340,7 +367,10 @@ int editor_finish(struct editor *e, struct block_source *s, struct block_sink *s
 void editor_forget_parents(struct editor *e)
 {
     for (uint32_t g = 0; g < e->group_count; g++)
-        if (e->group[g].kind == GROUP_LOADED)
+        if (e->group[g].kind == GROUP_LOADED) {
             e->group[g].parent_known = false;
+            e->group[g].sent_len = 0;
+        }
+    e->hole.parent_known = false;
     e->changed = true;
 }

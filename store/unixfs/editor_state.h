@@ -30,7 +30,8 @@ struct chunk {
         struct editor_buf *buf;
     };
     uint32_t len;
-    uint32_t state;
+    uint16_t at; /* its place in the group */
+    uint16_t state;
 };
 _Static_assert(sizeof(struct chunk) == 40, "what editor.h promises");
 
@@ -55,8 +56,9 @@ struct group {
     enum group_kind kind;
     bool parent_known;
     bool parent_emitted; /* a store has it */
-    struct chunk *chunk; /* GROUP_LOADED */
-    uint32_t cap;        /* of chunk; those at and behind it are holes */
+    struct chunk *chunk; /* GROUP_LOADED: by their place; those that are not here are holes */
+    uint16_t count, cap; /* of chunk */
+    uint64_t sent_len;   /* of the group when nothing was left to send; a change makes it 0 */
     uint8_t parent_digest[SHA256_SIZE];
     uint64_t parent_size, parent_tsize;
 };
@@ -80,6 +82,9 @@ struct editor {
     uint64_t dirty_bytes;
     uint32_t full; /* dirty buffers that count as full */
     bool zero_out; /* the chunk of zeros was handed out and not refused */
+
+    uint64_t next;     /* the chunk where editor_next goes on looking for what to send */
+    struct group hole; /* the parent of a group that is all hole, when parent_known */
 
     bool changed;
     struct unixfs_root last; /* root when !changed */
@@ -118,9 +123,9 @@ int editor_ready(struct editor *e, struct block_source *s);                  /* 
 int editor_reserve_groups(struct editor *e, uint64_t size);                  /* before it changes: 0, ERR_NO_MEMORY */
 void editor_resize_groups(struct editor *e);                                 /* after it changed */
 int editor_load_group(struct editor *e, struct block_source *s, uint32_t g); /* chunks are there afterwards */
-/* The chunk for changing: room is made. Its group is loaded. */
+/* The chunk for changing: a place is made. Its group is loaded. The pointer lives until the next call. */
 struct chunk *editor_chunk_slot(struct editor *e, uint64_t index);
-/* The chunk for looking: a hole when there is no slot. Its group is loaded. */
+/* The chunk for looking: a hole when it has no place. Its group is loaded. */
 struct chunk editor_chunk_look(const struct editor *e, uint64_t index);
 struct unixfs_file *editor_base_file(struct editor *e);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/unixfs/editor.h"
 
+#include "store/unixfs/editor_state.h"
 #include "store/unixfs/importer.h"
 #include "tests/lib/short_memory.h"
 #include "tests/unit/store/unixfs/memblocks.h"
@@ -400,6 +401,132 @@ Test(editor, cut_and_grow_an_unread_group)
     struct mark now[] = {{0, 'x'}, marks[0], marks[1]};
     import_marked(size, now, 3, &fresh);
     cr_expect(cid_eq(&root.cid, &fresh.cid));
+    editor_free(o.e);
+    mem_blocks_free(o.m);
+}
+
+/* ---- any sequence of edits to a file that is nearly all hole ---- */
+
+#define SPARSE_MAX (UINT64_C(5) << 30)
+#define MARKS_MAX  64
+
+struct sparse {
+    struct mark mark[MARKS_MAX];
+    unsigned count;
+    uint64_t size;
+};
+
+static void sparse_write(struct owner *o, struct sparse *sp)
+{
+    uint64_t at = rng_below(&o->rng, rng_below(&o->rng, 2) ? SPARSE_MAX : sp->size + 1);
+    if (rng_below(&o->rng, 3) == 0 && sp->count > 0) /* beside another */
+        at = sp->mark[rng_below(&o->rng, sp->count)].at + MIB * rng_below(&o->rng, 4);
+    if (sp->count == MARKS_MAX || at >= SPARSE_MAX)
+        return;
+    struct mark m = {at, (uint8_t)(1 + rng_below(&o->rng, 255))};
+    sp->mark[sp->count++] = m;
+    write_bytes(o, at, span_of(&m.byte, 1));
+    if (at + 1 > sp->size)
+        sp->size = at + 1;
+}
+
+static void sparse_truncate(struct owner *o, struct sparse *sp)
+{
+    uint64_t size = rng_below(&o->rng, SPARSE_MAX);
+    if (rng_below(&o->rng, 3) == 0)
+        size = size / GROUP_BYTES * GROUP_BYTES;
+    cr_assert_eq(editor_truncate(o->e, size), 0);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < sp->count; i++)
+        if (sp->mark[i].at < size)
+            sp->mark[kept++] = sp->mark[i];
+    sp->count = kept;
+    sp->size = size;
+}
+
+static void sparse_check(struct owner *o, const struct sparse *sp, struct unixfs_root *ret)
+{
+    struct unixfs_root fresh;
+    finish(o, ret);
+    import_marked(sp->size, sp->mark, sp->count, &fresh);
+    cr_assert(cid_eq(&ret->cid, &fresh.cid));
+    cr_assert_eq(ret->tsize, fresh.tsize);
+}
+
+static void sparse_edits(uint64_t seed)
+{
+    struct owner o = {.m = mem_blocks_new(), .e = editor_new(NULL, NULL)};
+    struct sparse sp = {.size = 0};
+    struct unixfs_root root;
+    rng_init_seed(&o.rng, seed);
+    o.fail_every = seed % 2 ? 5 : 0;
+    for (unsigned i = 0; i < 40; i++) {
+        switch (rng_below(&o.rng, 12)) {
+        case 0:
+        case 1:
+            sparse_truncate(&o, &sp);
+            break;
+        case 2:
+            sparse_check(&o, &sp, &root);
+            break;
+        case 3:
+            sparse_check(&o, &sp, &root);
+            o.e = editor_free(o.e);
+            unsigned failing = o.fail_every;
+            o.fail_every = 0;
+            land_all(&o);
+            o.fail_every = failing;
+            o.e = editor_new(&root, NULL);
+            break;
+        case 4:
+            land_all(&o);
+            break;
+        default:
+            sparse_write(&o, &sp);
+        }
+    }
+    o.fail_every = 0;
+    sparse_check(&o, &sp, &root);
+    land_all(&o);
+    editor_free(o.e);
+    mem_blocks_free(o.m);
+}
+
+Test(editor, sparse_files_equal_a_fresh_import)
+{
+    const char *more = getenv("EDITOR_TEST_SEEDS");
+    uint64_t seeds = more ? strtoull(more, NULL, 10) : 8;
+    for (uint64_t seed = 1; seed <= seeds; seed++)
+        sparse_edits(seed);
+}
+
+/* A disk image: something at the end of each GiB. It costs what is there, and no call does all of the work. */
+Test(editor, long_and_sparse)
+{
+    enum { GROUPS = 250 };
+    struct owner o = {.m = mem_blocks_new(), .e = editor_new(NULL, NULL)};
+    struct unixfs_root root, again;
+    uint8_t one = 1;
+    for (uint64_t g = 0; g < GROUPS; g++)
+        write_bytes(&o, (g + 1) * GROUP_BYTES - 5, span_of(&one, 1));
+    while (take(&o, EDITOR_ALL) == 1)
+        land_all(&o);
+    for (unsigned g = 0; g < GROUPS; g++)
+        cr_expect_leq(o.e->group[g].cap, 2u);
+    unsigned calls = 1;
+    int r;
+    while ((r = editor_finish(o.e, &o.m->source, &o.m->sink, &root)) == ERR_AGAIN)
+        calls++;
+    cr_assert_eq(r, 0);
+    cr_expect_gt(calls, 2u);
+    o.e = editor_free(o.e);
+
+    o.e = editor_new(NULL, NULL);
+    for (uint64_t g = GROUPS; g-- > 0;)
+        write_bytes(&o, (g + 1) * GROUP_BYTES - 5, span_of(&one, 1));
+    finish(&o, &again);
+    cr_expect(cid_eq(&root.cid, &again.cid));
+    land_all(&o);
     editor_free(o.e);
     mem_blocks_free(o.m);
 }
