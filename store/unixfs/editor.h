@@ -13,9 +13,9 @@
  *                                       ^--------write (a copy)---'      (failed: DIRTY again)
  *
  * Memory: 40 bytes per chunk of a group that was touched (100 GB: 4 MB when all is touched), 100 per group, nothing per hole or
- * per chunk of a group that is as in the base; buffers grow from 4 KiB to 1 MiB and are blocks charged to BUDGET_WRITE. Parents of groups
- * that did not change are neither read, hashed nor emitted again. A copy of a whole file is its root CID: an untouched editor
- * finishes with its base.
+ * per chunk of a group that is as in the base; buffers grow from 4 KiB to 1 MiB and are blocks charged to BUDGET_WRITE.
+ * Parents of groups that did not change are neither read, hashed nor emitted again. A copy of a whole file is its root CID: an
+ * untouched editor finishes with its base.
  *
  * The loop of whoever owns it: write; take chunks with editor_next (EDITOR_FULL after each write, EDITOR_PRESSURE when the
  * budget says not now, EDITOR_ALL to finish); hash each on a worker (cid_of with CODEC_RAW), editor_hashed, put the block into

@@ -187,6 +187,19 @@ class Loads:
         (self.a.mount / "share/big").unlink()
         self.a.run("gc", timeout=600)
 
+    def disk_image(self):
+        """As mkfs leaves one: something here and there in a terabyte of holes."""
+        path = self.a.mount / "share/image"
+        with open(path, "wb") as f:
+            f.truncate(1000 << 30)
+            for gib in range(1000):
+                f.seek((gib + 1 << 30) - 5000)
+                f.write(b"group %d" % gib)
+                f.flush()
+            os.fsync(f.fileno())
+        path.unlink()
+        self.a.run("gc", timeout=600)
+
     def names(self):
         """A directory of many tiny files: made, walked, listed and walked from elsewhere, fetched whole, taken away."""
         folder = self.a.mount / "share/names"
@@ -249,7 +262,7 @@ class Loads:
         path.unlink()
 
 
-ALL_LOADS = "idle,thousand_connections,transfers,big_cp,names,hamt_bomb,want_list,want_floods,slow_readers"
+ALL_LOADS = "idle,thousand_connections,transfers,big_cp,disk_image,names,hamt_bomb,want_list,want_floods,slow_readers"
 LOADS = os.environ.get("P2P_TEST_SWELL_LOADS", ALL_LOADS).split(",")
 
 
