@@ -322,6 +322,18 @@ static struct block_sink *dirs_sink(struct mount *m)
     return &m->dirs->sink;
 }
 
+/* In steps: what others ask for comes between. */
+static int publish(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)
+{
+    int rc = tree_publish(m->share, id, dirs_sink(m), ret);
+    if (rc == ERR_AGAIN) {
+        r->why = "makes the folder's blocks";
+        r->wait_on = m->dirs;
+        r->look_at = mono_after(mono_now(), MONO_MS);
+    }
+    return rc;
+}
+
 /* The CID of no bytes; its block is stored so that the CID can be read. */
 static int empty_root(struct mount *m, struct unixfs_root *ret)
 {
@@ -342,7 +354,7 @@ int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_ro
     if (n.type == TREE_DIR ||
         (n.type == TREE_SYMLINK && cid_is_none(&n.content.cid))) { /* a symlink that keeps is what it keeps */
         rc = n.type == TREE_DIR ? share_settle_all(m, r) : 0;
-        return rc < 0 ? rc : tree_publish(m->share, id, dirs_sink(m), ret);
+        return rc < 0 ? rc : publish(m, r, id, ret);
     }
     uint8_t key[8];
     memcpy(key, &id, sizeof key);

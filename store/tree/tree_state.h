@@ -24,13 +24,17 @@
 
 struct unixfs_dir_builder;
 
-/* A directory that is being published, when a call ended in the middle of it (tree_publish.c). Forgotten when its entries, or
- * anything below it, change. */
+/* What is being published, when a call ended in the middle of it (tree_publish.c). */
 struct publishing {
-    uint64_t dir, number; /* 0: none */
+    struct buf stack; /* directories, each waits for the one above it */
     struct block_sink *sink;
-    bool empty_file; /* its block was emitted */
+    unsigned spoilt; /* how often a change undid what was done, since the stack was empty */
+
+    uint64_t dir, number; /* the one that is begun; 0: none. Forgotten when its entries, or anything below it, change: */
+    bool empty_file;      /* its block was emitted */
     struct unixfs_dir_builder *builder;
+    uint64_t added; /* entries up to this one are in the builder */
+    bool all_added;
     bool is_made; /* it only remains to say so in its record */
     struct unixfs_root made;
 };

@@ -145,8 +145,10 @@ static int write_basic(struct unixfs_dir_builder *b, struct cid *ret, uint64_t *
 static int feed_stream(struct unixfs_dir_builder *b)
 {
     int err = tell(b);
-    for (; err == 0 && b->fed < b->held.count; err = tell(b)) {
+    for (size_t end = b->fed + b->o.step; err == 0 && b->fed < b->held.count; err = tell(b)) {
         struct entryset_item e;
+        if (b->o.step && b->fed == end)
+            return UNIXFS_DIR_STEP;
         entryset_get(&b->held, b->fed, &e);
         struct hamt_item item = {.hash = e.hash, .name = e.name, .cid = e.cid, .tsize = e.tsize};
         err = hamt_stream_add(b->stream, &item);

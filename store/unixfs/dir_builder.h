@@ -25,6 +25,7 @@ struct unixfs_dir_options {
     struct block_sink *sink; /* borrowed; NULL: only the CID is wanted */
     struct unixfs_meta meta; /* {0}: none */
     size_t memory_max;       /* 0: no limit; else ≥ UNIXFS_DIR_MEMORY_MIN */
+    size_t step;             /* entries that a call of finish writes at most; 0: no limit */
     /* From finish, once for each entry, in the order of the links and before the block that links to it: its own blocks may go
      * to the sink. 0; ERR_AGAIN: finish gives it, and calls again; an error, which finish gives. NULL: nothing to put. */
     int (*entry)(void *arg, struct span name, const struct cid *cid, uint64_t tsize);
@@ -40,9 +41,10 @@ struct unixfs_dir_builder *unixfs_dir_builder_free(struct unixfs_dir_builder *b)
  * ERR_NO_MEMORY: only free. */
 int unixfs_dir_builder_add(struct unixfs_dir_builder *b, struct span name, const struct cid *cid, uint64_t tsize);
 
-/* All entries were added. 0: done, the root; 1: add them all again, then call this again; ERR_AGAIN: the sink or its budget has
- * no room now, call this again; ERR_EXISTS: one name twice; ERR_LIMIT: names whose hashes are equal; a sink's error. After
- * 0 and after errors but ERR_AGAIN only free. */
+/* All entries were added. 0: done, the root; 1: add them all again, then call this again; UNIXFS_DIR_STEP: `step` entries were
+ * written, call this again; ERR_AGAIN: the sink or its budget has no room now, call this again; ERR_EXISTS: one name twice;
+ * ERR_LIMIT: names whose hashes are equal; a sink's error. After 0 and after errors but ERR_AGAIN only free. */
+#define UNIXFS_DIR_STEP 2
 int unixfs_dir_builder_finish(struct unixfs_dir_builder *b, struct cid *ret, uint64_t *ret_tsize);
 
 #endif

@@ -353,7 +353,7 @@ static void test_folder(void)
         struct tree_node n;
         full_new(&s);
         store_guard_refuse(tree_publish_guard(s.b.t), ERR_NO_SPACE);
-        CHECK_EQ(tree_publish(s.b.t, TREE_ROOT, &sink, &root), 0);
+        publish(&s.b, TREE_ROOT, &sink, &root);
         CHECK_EQ(bed_sync(&s.b), ERR_NO_SPACE);
         if (stored) {
             store_guard_forgive(tree_publish_guard(s.b.t), 1);
@@ -364,7 +364,7 @@ static void test_folder(void)
         CHECK_EQ(n.dirty, !stored); /* it waited, or nobody was told otherwise */
         store_guard_refuse(tree_publish_guard(s.b.t), ERR_NO_SPACE);
         uint64_t d = make_dir(&s.b, TREE_ROOT, "d");
-        CHECK_EQ(tree_publish(s.b.t, d, &sink, &root), 0);
+        publish(&s.b, d, &sink, &root);
         remove_gone(&s);
         check_sound(&s.b, NULL);
         check_store(&s.b);

@@ -232,6 +232,18 @@ static inline uint64_t live(struct bed *b)
     return stats.live_blocks + stats.wanted_blocks;
 }
 
+/* In as many steps as it takes */
+static inline void publish(struct bed *b, uint64_t id, struct block_sink *sink, struct unixfs_root *ret)
+{
+    mono_ns end = mono_now() + 60 * MONO_S;
+    int r;
+    while ((r = tree_publish(b->t, id, sink, ret)) == ERR_AGAIN) {
+        CHECK(mono_now() < end);
+        bed_pump(b);
+    }
+    CHECK_EQ(r, 0);
+}
+
 /* A root that stands for some content */
 static inline struct unixfs_root content(uint64_t n)
 {

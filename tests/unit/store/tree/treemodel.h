@@ -197,7 +197,7 @@ static inline void step_any(struct bed *b, struct model *m, struct rng *rng)
         break;
     case 14:
         if (rng_below(rng, 10) == 0)
-            CHECK_EQ(tree_publish(b->t, m->n[random_node(m, rng, true)].id, NULL, &root), 0);
+            publish(b, m->n[random_node(m, rng, true)].id, NULL, &root);
         break;
     default:
         if (rng_below(rng, 50) == 0)
