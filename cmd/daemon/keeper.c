@@ -6,31 +6,40 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <uthash.h>
 
 struct keep_want;
+
+enum keep_state { KEEP_NEW, KEEP_FETCHING, KEEP_FAILED, KEEP_PUT_OFF, KEEP_HELD, KEEP_STATES };
 
 struct keep {
     struct cid cid;
     bool pinned;
     unsigned links;
-    bool held; /* all of it; stays listed only while links count it */
+    enum keep_state state;
     int failure;
-    mono_ns retry_at;
-    struct keep_want *want; /* NULL: not under way */
+    mono_ns retry_at;       /* KEEP_FAILED */
+    struct keep_want *want; /* KEEP_FETCHING */
     UT_hash_handle hh;
+    TAILQ_ENTRY(keep) link;
 };
+TAILQ_HEAD(keeps, keep);
 
 struct keep_want {
     struct want want;
     struct keeper *keeper;
     struct keep *keep; /* NULL: nobody cares any more */
+    mono_ns since;
+    bool gives_way; /* it stalled */
 };
 
 struct keeper {
     struct daemon *d;
     struct keep *all;
-    unsigned flying;
+    struct keeps in[KEEP_STATES];
+    unsigned count[KEEP_STATES];
+    unsigned flying; /* wants that have not come back */
     bool stopped;
 };
 
@@ -38,6 +47,8 @@ struct keeper *keeper_new(struct daemon *d)
 {
     struct keeper *k = MEM_NEW(struct keeper);
     k->d = d;
+    for (unsigned i = 0; i < KEEP_STATES; i++)
+        TAILQ_INIT(&k->in[i]);
     return k;
 }
 
@@ -48,6 +59,29 @@ static struct keep *find(const struct keeper *k, const struct cid *cid)
     return e;
 }
 
+/* To the end of the others in that state; the newest that was never tried is the first of them. */
+static void enter(struct keeper *k, struct keep *e, enum keep_state state)
+{
+    e->state = state;
+    k->count[state]++;
+    if (state == KEEP_NEW)
+        TAILQ_INSERT_HEAD(&k->in[state], e, link);
+    else
+        TAILQ_INSERT_TAIL(&k->in[state], e, link);
+}
+
+static void leave(struct keeper *k, struct keep *e)
+{
+    k->count[e->state]--;
+    TAILQ_REMOVE(&k->in[e->state], e, link);
+}
+
+static void move(struct keeper *k, struct keep *e, enum keep_state state)
+{
+    leave(k, e);
+    enter(k, e, state);
+}
+
 static struct keep *get(struct keeper *k, const struct cid *cid)
 {
     struct keep *e = find(k, cid);
@@ -56,6 +90,7 @@ static struct keep *get(struct keeper *k, const struct cid *cid)
     e = MEM_NEW(struct keep);
     e->cid = *cid;
     HASH_ADD(hh, k->all, cid, sizeof e->cid, e);
+    enter(k, e, KEEP_NEW);
     return e;
 }
 
@@ -65,6 +100,7 @@ static void forget(struct keeper *k, struct keep *e)
         e->want->keep = NULL;
         k->d->port.cancel(k->d->port.self, &e->want->want);
     }
+    leave(k, e);
     HASH_DEL(k->all, e);
     free(e);
 }
@@ -88,30 +124,38 @@ static void on_settled(struct mail *mail, void *owner)
     struct keep *e = w->keep;
     (void)owner;
     int result = w->want.result;
+    bool gives_way = w->gives_way;
     free(w);
     k->flying--;
     if (!e)
         return;
     e->want = NULL;
-    e->failure = result < 0 ? result : 0;
     if (result < 0) {
+        gives_way = gives_way && result == ERR_CANCELLED;
+        e->failure = gives_way ? 0 : result;
         e->retry_at = mono_after(mono_now(), KEEPER_RETRY);
+        move(k, e, gives_way ? KEEP_PUT_OFF : KEEP_FAILED);
+        keeper_tick(k, mono_now());
         return;
     }
     char text[CID_TEXT_SIZE];
+    e->failure = 0;
     daemon_event(k->d, "kept", "%s", cid_text(&e->cid, text));
     if (e->pinned)
         blockstore_pin_complete(k->d->store, &e->cid, k->d->mail, completed, NULL);
     e->pinned = false; /* nothing is left to do for the pin */
-    e->held = true;
+    move(k, e, KEEP_HELD);
     forget_unless_needed(k, e);
+    keeper_tick(k, mono_now());
 }
 
-static void fetch(struct keeper *k, struct keep *e)
+/* false: not now */
+static bool fetch(struct keeper *k, struct keep *e)
 {
     struct keep_want *w = MEM_NEW(struct keep_want);
     w->keeper = k;
     w->keep = e;
+    w->since = mono_now();
     w->want = (struct want){.mail.run = on_settled,
                             .reply = k->d->mail,
                             .kind = WANT_DAG,
@@ -120,34 +164,55 @@ static void fetch(struct keeper *k, struct keep *e)
                             .root = e->cid,
                             .deadline = MONO_NEVER};
     if (k->d->port.post(k->d->port.self, &w->want) < 0) {
-        e->retry_at = mono_after(mono_now(), MONO_S);
         free(w);
-        return;
+        return false;
     }
     e->want = w;
+    move(k, e, KEEP_FETCHING);
     k->flying++;
+    return true;
+}
+
+static struct keep *next_of(const struct keeper *k, mono_ns now)
+{
+    struct keep *fresh = TAILQ_FIRST(&k->in[KEEP_NEW]), *failed = TAILQ_FIRST(&k->in[KEEP_FAILED]);
+    if (fresh)
+        return fresh;
+    return failed && failed->retry_at <= now ? failed : TAILQ_FIRST(&k->in[KEEP_PUT_OFF]);
+}
+
+static void make_room(struct keeper *k, mono_ns now)
+{
+    mono_ns patience = k->count[KEEP_NEW] ? KEEPER_GLANCE : KEEPER_STALL;
+    struct keep *e;
+    TAILQ_FOREACH(e, &k->in[KEEP_FETCHING], link)
+    {
+        struct keep_want *w = e->want;
+        mono_ns heard = atomic_load(&w->want.heard);
+        if (w->gives_way || now < mono_after(heard > w->since ? heard : w->since, patience))
+            continue;
+        w->gives_way = true;
+        k->d->port.cancel(k->d->port.self, &w->want);
+    }
 }
 
 void keeper_tick(struct keeper *k, mono_ns now)
 {
-    struct keep *e, *next;
-    if (k->stopped)
-        return;
-    HASH_ITER(hh, k->all, e, next)
-    {
-        if (k->flying >= KEEPER_FLIGHT)
-            break;
-        if (!e->want && !e->held && e->retry_at <= now)
-            fetch(k, e);
-    }
+    struct keep *e = NULL;
+    while (!k->stopped && (e = next_of(k, now)) && k->flying < KEEPER_FLIGHT)
+        if (!fetch(k, e))
+            return;
+    if (e)
+        make_room(k, now);
 }
 
 void keeper_add_pin(struct keeper *k, const struct cid *cid)
 {
     struct keep *e = get(k, cid);
     e->pinned = true;
-    e->retry_at = 0;
-    if (e->held) { /* a link has it already */
+    if (e->state == KEEP_FAILED || e->state == KEEP_PUT_OFF) /* somebody asks again */
+        move(k, e, KEEP_NEW);
+    if (e->state == KEEP_HELD) { /* a link has it already */
         e->pinned = false;
         blockstore_pin_complete(k->d->store, cid, k->d->mail, completed, NULL);
     }
@@ -193,7 +258,7 @@ int keeper_load_pins(struct keeper *k)
 bool keeper_progress(const struct keeper *k, const struct cid *cid, struct keep_progress *ret)
 {
     const struct keep *e = find(k, cid);
-    if (!e || e->held)
+    if (!e || e->state == KEEP_HELD)
         return false;
     *ret = (struct keep_progress){.fetching = e->want != NULL, .failure = e->failure};
     if (e->want) {
@@ -205,10 +270,7 @@ bool keeper_progress(const struct keeper *k, const struct cid *cid, struct keep_
 
 unsigned keeper_count(const struct keeper *k)
 {
-    unsigned n = 0;
-    for (const struct keep *e = k->all; e; e = e->hh.next)
-        n += !e->held;
-    return n;
+    return HASH_COUNT(k->all) - k->count[KEEP_HELD];
 }
 
 void keeper_stop(struct keeper *k)

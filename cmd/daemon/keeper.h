@@ -4,16 +4,23 @@
  * every kept DAG is held; action: a want for the whole DAG (WANT_DAG, WANT_KEEP), at most KEEPER_FLIGHT at a time, tried again
  * after a while when it fails. What came stays, so each try has less to do. Control thread.
  *
- *   WAITING ─► FETCHING ─► held: forgotten (a pin is marked complete)
- *      ▲          └─► failed ─► WAITING, KEEPER_RETRY
+ *   NEW ─► FETCHING ─► HELD: forgotten unless a link counts it (a pin is marked complete)
+ *           ▲  ▲ ├─► FAILED, for KEEPER_RETRY ─┐
+ *           │  └─┼─────────────────────────────┘
+ *           │    └─► stalled, and others wait: PUT_OFF ─┐
+ *           └───────────────────────────────────────────┘
+ *
+ * What nobody has would else take all places for ever. The newest NEW one is next, then who failed or was put off longest ago.
  */
 #ifndef CMD_DAEMON_KEEPER_H
 #define CMD_DAEMON_KEEPER_H
 
 #include "cmd/daemon/daemon_state.h"
 
-#define KEEPER_FLIGHT 16
+#define KEEPER_FLIGHT 32
 #define KEEPER_RETRY  (30 * MONO_S)
+#define KEEPER_STALL  (5 * MONO_S) /* nothing was heard of it; */
+#define KEEPER_GLANCE MONO_S       /* while others were never tried */
 
 struct keeper *keeper_new(struct daemon *d);
 /* Cancels; wants come back through the mailbox before the engine has stopped. */

@@ -186,8 +186,10 @@ static void take_links(struct dag *d, const struct cid *cid, struct span block, 
 
 /* ---- uses ---- */
 
+/* The walk has come forward, or is over. */
 static void use_free(struct dag_use *u)
 {
+    want_heard(u->dag->waiter->want, u->dag->x->now);
     TAILQ_REMOVE(&u->dag->uses, u, by_dag);
     u->dag->use_count--;
     u->dag->storing_count -= u->storing;

@@ -308,12 +308,20 @@ void item_unask(struct exchange *x, struct item *i)
         item_place(x, i, ITEM_NEED);
 }
 
+void want_heard(struct want *w, mono_ns at)
+{
+    if (atomic_load(&w->heard) < at)
+        atomic_store(&w->heard, at);
+}
+
 void item_heard(const struct item *i, mono_ns at)
 {
     const struct waiter *w;
+    const struct dag_use *u;
     TAILQ_FOREACH(w, &i->waiters, link)
-    if (atomic_load(&w->want->heard) < at)
-        atomic_store(&w->want->heard, at);
+    want_heard(w->want, at);
+    TAILQ_FOREACH(u, &i->uses, by_owner)
+    want_heard(u->dag->waiter->want, at);
 }
 
 /* ---- wants ---- */

@@ -32,8 +32,9 @@ struct want {
     /* what the asker is reading, for grouping wants into a session and finding providers; none: cid */
     struct cid root;
     mono_ns deadline;         /* settled with ERR_TIMEOUT then; MONO_NEVER: waits for ever */
-    /* When it was known last that the block is on its way, or that its turn comes behind others that are; 0: not yet. Whoever
-     * gets the block writes it, the asker may look at any time: that nothing came yet is not that nothing comes. */
+    /* When it was known last that the block is on its way, or that its turn comes behind others that are; WANT_DAG: any of its
+     * blocks, or that one of them is held. 0: not yet. Whoever gets the block writes it, the asker may look at any time: that
+     * nothing came yet is not that nothing comes. */
     _Atomic mono_ns heard;
 
     /* the answer */

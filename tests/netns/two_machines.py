@@ -9,8 +9,13 @@ from lab import Lab, child, end, need, wait_for, write_pattern
 SIZE = int(os.environ.get("P2P_TEST_BIG", str(256 << 20)))  # by hand: 1 GiB
 
 
-# the CID of bytes that no node holds
-ABSENT = "b" + base64.b32encode(b"\x01\x55\x12\x20" + hashlib.sha256(b"absent").digest()).decode().lower().rstrip("=")
+def absent(what="absent"):
+    """The CID of bytes that no node holds"""
+    digest = hashlib.sha256(what.encode()).digest()
+    return "b" + base64.b32encode(b"\x01\x55\x12\x20" + digest).decode().lower().rstrip("=")
+
+
+ABSENT = absent()
 
 EAGER = """
 import sys
@@ -88,6 +93,36 @@ class TwoMachines(unittest.TestCase):
             wait_for("the film is whole", lambda: used() >= 64 << 20, 90)
             a.stop()
             self.assertTrue(filecmp.cmp(b.mount / "share/film", film, shallow=False), "held: A is not needed")
+
+    def test_keep_what_nobody_has(self):
+        """B keeps many DAGs that nobody has: what it keeps before, between and after them comes all the same."""
+        with Lab(2) as lab:
+            a, b = lab.node(1), lab.node(2)
+            met(a, b)
+            cids = []
+            for i in range(60):
+                write_pattern(a.mount / f"share/{i}", 3 << 20 if i % 10 == 0 else 1000, i)
+                cids.append(a.cid(a.mount / f"share/{i}"))
+            held = lambda: b.json("status")["store_blocks"]
+            for i, cid in enumerate(cids[:50]):
+                os.symlink(f"../ipfs/{cid}", b.mount / f"share/{i}")
+                for k in range(4):
+                    os.symlink(f"../ipfs/{absent(f'{i} {k}')}", b.mount / f"share/nobody has {i} {k}")
+            (b.mount / "share/own").write_bytes(b"here")
+            os.symlink(f"../ipfs/{b.cid(b.mount / 'share/own')}", b.mount / "share/kept own")
+            blocks = 45 + 5 * 4 + 1
+            wait_for("all that somebody has is here", lambda: held() >= blocks, 60)
+            wait_for("they count", lambda: "200 kept DAGs" in b.json("status")["state"], 10)
+            for cid in cids[50:]:
+                begun = time.monotonic()
+                blocks += 4 if cid == cids[50] else 1
+                os.symlink(f"../ipfs/{cid}", b.mount / f"share/late {cid}")
+                wait_for("a new one does not wait for its turn", lambda: held() >= blocks, 20)
+                print(f"kept beside 200 that nobody has: {time.monotonic() - begun:.2f} s", file=sys.stderr)
+            os.symlink(f"../ipfs/{absent('late')}", b.mount / "share/now somebody has it")
+            (a.mount / "share/late").write_bytes(b"late")
+            a.cid(a.mount / "share/late")
+            wait_for("it is found when its turn comes", lambda: held() > blocks, 90)
 
     def test_another_address(self):
         """A's address changes under a connection: what can send nothing any more is given up, and both find each other again."""
