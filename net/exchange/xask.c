@@ -225,7 +225,7 @@ static bool answers_coming(const struct item *i)
 {
     const struct ask *a;
     TAILQ_FOREACH(a, &i->asks, by_item)
-    if (a->state == ASK_PROBE || a->state == ASK_BLOCK || a->state == ASK_HAS)
+    if (a->state == ASK_PROBE || a->state == ASK_BLOCK)
         return true;
     return false;
 }

@@ -55,9 +55,10 @@ void item_check(struct exchange *x, struct item *i);
 void item_checked(struct exchange *x, struct load_user *u);
 /* The verified block came: settles, stashes, frees the item. */
 void item_arrived(struct exchange *x, struct item *i, struct block *b, struct exchange_peer *from);
+bool item_had(const struct item *i);                 /* somebody said Have */
 void item_unask(struct exchange *x, struct item *i); /* a peer let go of it: who else? */
 void want_heard(struct want *w, mono_ns at);
-void item_heard(const struct item *i, mono_ns at);   /* it is on its way, or behind what is: want.heard */
+void item_heard(const struct item *i, mono_ns at); /* it is on its way, or behind what is: want.heard */
 void fetch_offline(struct exchange *x);
 void fetch_retry(struct exchange *x); /* there may be memory again */
 

@@ -302,9 +302,18 @@ void item_arrived(struct exchange *x, struct item *i, struct block *b, struct ex
     serve_appeared(x, &cid);
 }
 
+bool item_had(const struct item *i)
+{
+    const struct ask *a;
+    TAILQ_FOREACH(a, &i->asks, by_item)
+    if (a->state == ASK_HAS)
+        return true;
+    return false;
+}
+
 void item_unask(struct exchange *x, struct item *i)
 {
-    if (i->asked == 0 && i->place == ITEM_ASKED)
+    if (i->asked == 0 && (i->place == ITEM_ASKED || (i->place == ITEM_SOUGHT && item_had(i))))
         item_place(x, i, ITEM_NEED);
 }
 

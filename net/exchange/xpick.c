@@ -467,7 +467,7 @@ void session_expire(struct exchange *x, struct session *s)
     while (i) {
         struct item *next = TAILQ_NEXT(i, link);
         if (i->retry_at <= x->now)
-            item_place(x, i, i->asked ? ITEM_ASKED : ITEM_LOST);
+            item_place(x, i, i->asked ? ITEM_ASKED : item_had(i) ? ITEM_NEED : ITEM_LOST);
         i = next;
     }
     retry_lost(x, s, SOUGHT_MAX, true);

@@ -786,6 +786,50 @@ Test(exchange, have_leads_to_a_want_block)
     teardown(&l);
 }
 
+/* The one that was asked for the block lacks it, or says nothing, when the other has said already that it has it: then it is that
+ * one's turn. How long it took. */
+static mono_ns turn_after_have(bool silent)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct exchange_stream *s1 = l.s;
+    struct exchange_peer *second = exchange_peer_added(l.x, &l, EXCHANGE_CAPABLE, l.now);
+    struct cid a = cid_number(1);
+    struct want w;
+    struct buf body = BUF_INIT;
+    l.s = exchange_stream_opened(l.x, second, &l);
+    want(&l, &w, &a);
+    cr_assert_eq(hear(&l).wants, 2);
+    bitswap_add_presence(&body, &a, true);
+    say(&l, buf_span(&body));
+    cr_assert_eq(hear(&l).wants, 0, "the other may bring it any moment");
+    buf_clear(&body);
+    bitswap_add_presence(&body, &a, false);
+    l.s = s1;
+    if (!silent)
+        say(&l, buf_span(&body));
+    mono_ns begun = l.now;
+    struct exchange_ledger g = {0};
+    for (unsigned k = 0; k < 200 && g.inflight_bytes == 0; k++) {
+        l.now += MONO_S / 10;
+        exchange_expire(l.x, l.now);
+        pump(&l);
+        exchange_ledger(l.x, second, &g);
+    }
+    cr_expect_gt(g.inflight_bytes, 0);
+    exchange_cancel(l.x, &w, l.now);
+    pump(&l);
+    buf_done(&body);
+    teardown(&l);
+    return l.now - begun;
+}
+
+Test(exchange, who_said_have_before_is_asked)
+{
+    cr_expect_leq(turn_after_have(false), MONO_S / 10);
+    cr_expect_leq(turn_after_have(true), 4 * MONO_S); /* it is late then */
+}
+
 /* `in` of a message a second; *ret_heard: of two wants, the second behind the first. */
 static void trickle(size_t in, mono_ns ret_heard[2], mono_ns *ret_last)
 {
