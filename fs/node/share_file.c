@@ -80,7 +80,7 @@ bool share_file_is_gone(const struct share_file *f)
 void share_file_let_go(struct share_file *f)
 {
     struct mount *m = f->m;
-    if (f->handles > 0 || f->finishing || f->away > 0)
+    if (f->handles > 0 || f->finishing || f->puts.away > 0)
         return;
     /* Without a name, and unknown to the kernel: nobody will see its bytes again. While it knows it, an O_PATH descriptor may
      * open it again by way of /proc. */
@@ -169,7 +169,7 @@ static int tell_tree(struct share_file *f)
     if (rc < 0)
         return rc;
     f->unset = f->failing = f->mtime_set = false;
-    holds_move(&m->holds, &f->holds);
+    share_holds_told(f);
     return 0;
 }
 
@@ -177,7 +177,7 @@ static int tell_tree(struct share_file *f)
 static int wait_blocks(struct mount *m, struct request *r, struct share_file *f)
 {
     struct blockstore_stats s;
-    if (f->away == 0)
+    if (f->puts.away == 0)
         return 0;
     if (f->puts.unstored > 0)
         return f->error;

@@ -22,7 +22,8 @@
 /* Puts of blocks that records will tell of. */
 struct share_puts {
     struct store_guard *guard; /* these records wait for those that failed */
-    unsigned unstored;         /* those that failed and are tried again */
+    unsigned away;             /* that the store has not answered for, flights too */
+    unsigned unstored;         /* of them, those that failed and are tried again */
     uint64_t failures;         /* answers that were bad, in all */
 };
 
@@ -41,14 +42,13 @@ struct share_file {
     bool temporary;
     wall_ns mtime, changed; /* of the last change, while it is not settled */
     mono_ns last_write;
-    unsigned away; /* flights and parents that the store has not answered for */
     struct share_puts puts;
     bool failing;         /* one failed, and its bytes are not on their way again */
     int error;            /* of the last that failed */
     mono_ns failed_until; /* not tried again before, so that a full disk is not hammered */
     mono_ns retry;        /* settle again then; MONO_NEVER: no need */
     uint64_t counted;     /* its part of mount.unfinished */
-    struct holds holds;   /* blocks that only this file's next record will refer to */
+    struct holds holds;   /* blocks that only this file's next record will refer to, or that wait for those above them */
 };
 
 /* Made when there is none: of what the tree has (NULL: it cannot be read, or the node is gone), or of what was read of it. */
@@ -83,12 +83,14 @@ struct share_sink {
     struct share_file *f;   /* NULL: directories' blocks */
     uint64_t publishing;    /* of which directory (tree_publishing); */
     struct holds holds;     /* of its blocks: no record tells of them yet */
+    struct holds finished;  /* of those before it: not all are stored perhaps */
     struct share_puts puts; /* the guard is the tree's */
 };
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f);
-void share_put_retry(struct mount *m);   /* those that failed */
-void share_put_give_up(struct mount *m); /* at the end */
-void share_holds_sync(struct mount *m);  /* lets go of holds once their records are on disk */
+void share_put_retry(struct mount *m);       /* those that failed */
+void share_put_give_up(struct mount *m);     /* at the end */
+void share_holds_told(struct share_file *f); /* its record tells what it has now */
+void share_holds_sync(struct mount *m);      /* lets go of holds once their records are on disk */
 void share_holds_end(struct mount *m);
 
 #endif

@@ -35,8 +35,10 @@ static void release(struct mount *m, struct holds *h)
 
 void share_holds_end(struct mount *m)
 {
-    if (m->dirs)
+    if (m->dirs) {
         release(m, &m->dirs->holds);
+        release(m, &m->dirs->finished);
+    }
     release(m, &m->holds);
     release(m, &m->syncing);
 }
@@ -77,13 +79,22 @@ static void look_at_dirs(struct mount *m)
     uint64_t number = tree_publishing(m->share);
     if (!m->dirs || m->dirs->publishing == number)
         return;
-    holds_move(&m->holds, &m->dirs->holds);
+    holds_move(&m->dirs->finished, &m->dirs->holds);
     m->dirs->publishing = number;
+}
+
+/* A record may be on the disk without its blocks (tree.h). Those below one that is refused are kept by nothing else. */
+void share_holds_told(struct share_file *f)
+{
+    if (f->puts.away == 0)
+        holds_move(&f->m->holds, &f->holds);
 }
 
 void share_holds_sync(struct mount *m)
 {
     look_at_dirs(m);
+    if (m->dirs && m->dirs->puts.away == 0)
+        holds_move(&m->holds, &m->dirs->finished);
     if (m->sync_running || m->holds.count == 0)
         return;
     holds_move(&m->syncing, &m->holds);
@@ -142,8 +153,7 @@ static void put_end(struct put *p, int result)
     else
         holds_move(&p->m->holds, &p->below);
     counted_in(p)->unstored -= p->failed;
-    if (p->f)
-        p->f->away--;
+    counted_in(p)->away--;
     free(p);
 }
 
@@ -167,6 +177,8 @@ static void put_settled(struct put *p, int result)
     }
     if (!f)
         return;
+    if (!share_file_dirty(f))
+        share_holds_told(f);
     if (puts->unstored == 0 && !share_file_dirty(f))
         f->failing = false;
     struct inode *i = f->inode;
@@ -236,8 +248,7 @@ static struct put *put_new(struct mount *m, struct share_file *f, struct block *
     p->f = f;
     p->block = take_b;
     m->flights++;
-    if (f)
-        f->away++;
+    counted_in(p)->away++;
     return p;
 }
 

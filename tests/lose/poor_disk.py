@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """File systems that cannot write past the page cache, or only say that they can, or have no holes: files are written, read, killed over,
 removed and collected on them as on any other. And a quota that is used up: the status says so, and what to do about it."""
-import errno, fcntl, os, pathlib, subprocess, sys, time, unittest
+import contextlib, errno, fcntl, os, pathlib, subprocess, sys, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -119,6 +119,56 @@ class Quota(unittest.TestCase):
             self.says(node, lambda state: "quota" in state and "Try: rm it, or p2p limits quota SIZE" in state)
             (node.share / "big").unlink()
             self.says(node, lambda state: state == "working")
+
+    @contextlib.contextmanager
+    def filled(self, room):
+        """A node with so many bytes left of its quota, and a file that can be removed and makes no room."""
+        solo.need(shim=False)
+        with solo.Solo(solo.QUIET + "timeout-read = 1s\ntimeout-metadata = 1s\nquota = 8M\n") as node:
+            node.start()
+            self.put(node, "film", b"old film")
+            self.put(node, "gone", b"")
+            while (left := (8 << 20) - node.status()["store_used"]) > room:
+                self.put(node, f"fill{left}", os.urandom(min(left - room, 1 << 20)))
+            self.assertEqual(left, room)
+            yield node
+
+    @staticmethod
+    def put(node, name, data):
+        with open(node.share / name, "wb", buffering=0) as f:
+            f.write(data)
+            os.fsync(f.fileno())
+
+    def overwrite(self, node, name):
+        """The first leaf has room, and the second has not, nor has what is above them: the record knows that too late."""
+        used, new = node.status()["store_used"], os.urandom((1 << 20) + 60000)
+        with open(node.share / name, "r+b", buffering=0) as f:
+            f.write(new[:1 << 20])
+            self.until(lambda: node.status()["store_used"] >= used + (1 << 20))
+            f.write(new[1 << 20:])
+        return new
+
+    def until(self, check, most=20):
+        end = time.monotonic() + most
+        while not check():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
+    def test_what_is_stored_of_a_file_stays_while_the_rest_is_refused(self):
+        with self.filled((1 << 20) + 60) as node:
+            new = self.overwrite(node, "film")
+            self.says(node, lambda state: "quota" in state)
+            (node.share / "gone").unlink()  # the record passes with it
+            time.sleep(3)
+            max(node.share.glob("fill*"), key=lambda path: path.stat().st_size).unlink()
+            self.says(node, lambda state: state == "working")
+            with open(node.share / "film", "rb") as f:
+                os.fsync(f.fileno())
+                self.assertEqual(f.read(), new)
+            node.kill()
+            node.start()
+            self.assertEqual((node.share / "film").read_bytes(), new)
+            node.verify()
 
     def test_status_knows_a_full_disk_before_a_write_fails(self):
         solo.need()
