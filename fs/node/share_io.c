@@ -322,7 +322,15 @@ static int source_root(struct mount *m, struct request *r, struct unixfs_root *r
         dag_key_cid(from, &cid);
         return dag_root(m, &cid, ret);
     }
-    return share_root(m, r, share_id(from), ret);
+    int rc = share_root(m, r, share_id(from), ret);
+    struct share_file *f = share_file_of(from);
+    if (rc < 0 || !f || f->puts.away == 0)
+        return rc;
+    if (f->puts.unstored > 0) /* only its own record waits for these */
+        return ERR_UNSUPPORTED;
+    r->wait_on = f;
+    r->why = "waits for the disk";
+    return ERR_AGAIN;
 }
 
 /* The reply has 32 bits: longer files come in several requests. The first takes the whole file over, the others see it. */

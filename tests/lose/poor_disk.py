@@ -170,6 +170,21 @@ class Quota(unittest.TestCase):
             self.assertEqual((node.share / "film").read_bytes(), new)
             node.verify()
 
+    def test_a_copy_of_a_file_that_is_not_stored(self):
+        with self.filled((1 << 20) + 60) as node:
+            self.put(node, "copy", b"")
+            new = self.overwrite(node, "film")
+            with open(node.share / "film", "rb") as f, open(node.share / "copy", "r+b") as to:
+                with contextlib.suppress(OSError):
+                    os.copy_file_range(f.fileno(), to.fileno(), len(new))
+            (node.share / "gone").unlink()
+            time.sleep(3)
+            node.kill()
+            node.start()
+            for name, old in ("film", b"old film"), ("copy", b""):
+                got = (node.share / name).read_bytes()
+                self.assertTrue(got == old or got == new, f"{name}: {len(got)} bytes")
+
     def test_status_knows_a_full_disk_before_a_write_fails(self):
         solo.need()
         full, nearly = "the disk is full (1.00 MiB free", "working; the disk is nearly full (32.0 MiB free"
