@@ -170,6 +170,8 @@ static void put_settled(struct put *p, int result)
     struct share_puts *puts = counted_in(p);
     struct cid cid = p->block->cid;
     put_end(p, result);
+    if (result < 0)
+        store_guard_give_up(puts->guard);
     blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */
     if (puts->unstored == 0) {
         store_guard_forgive(puts->guard, puts->failures);

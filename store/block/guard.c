@@ -8,8 +8,10 @@
 
 struct store_guard {
     atomic_uint refs;
-    _Atomic uint64_t forgiven, refused;
-    atomic_int error;
+    _Atomic uint64_t forgiven;
+    atomic_bool given_up;
+    uint64_t refused; /* the committer's, and so is */
+    int error;
 };
 
 struct store_guard *store_guard_new(void)
@@ -38,13 +40,33 @@ void store_guard_forgive(struct store_guard *g, uint64_t refusals)
     atomic_store(&g->forgiven, refusals);
 }
 
+void store_guard_give_up(struct store_guard *g)
+{
+    atomic_store(&g->given_up, true);
+}
+
+bool store_guard_given_up(const struct store_guard *g)
+{
+    return g && atomic_load(&g->given_up);
+}
+
+bool store_guard_forgiven(const struct store_guard *g, uint64_t refusals)
+{
+    return !g || refusals == 0 || (!atomic_load(&g->given_up) && atomic_load(&g->forgiven) >= refusals);
+}
+
 void store_guard_refuse(struct store_guard *g, int error)
 {
-    atomic_store(&g->error, error);
-    atomic_fetch_add(&g->refused, 1);
+    g->refused++;
+    g->error = error;
+}
+
+uint64_t store_guard_refusals(const struct store_guard *g)
+{
+    return g ? g->refused : 0;
 }
 
 int store_guard_check(const struct store_guard *g)
 {
-    return g && atomic_load(&g->refused) != atomic_load(&g->forgiven) ? atomic_load(&g->error) : 0;
+    return store_guard_forgiven(g, store_guard_refusals(g)) ? 0 : g->error;
 }

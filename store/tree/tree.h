@@ -156,7 +156,8 @@ void tree_retry(struct tree *t);             /* submits those again; tree_sync a
  * call again, it goes on where it was; ERR_STALE; errors of sink and store. A sink that said ERR_AGAIN once lives as long as
  * the tree. */
 int tree_publish(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret);
-/* For the puts of the blocks that went to such a sink: a directory refers to them when none is refused (as tree_content). */
+/* For the puts of the blocks that went to such a sink: after a crash a directory that refers to one that was refused is to be
+ * published again. Nothing waits for them. */
 struct store_guard *tree_publish_guard(struct tree *t);
 /* The directory that is begun and not finished: another number for each time that one is; 0: none. While it stays the same,
  * what came to the sink is going to be referred to. */

@@ -10,8 +10,9 @@ enum step_kind {
     STEP_DEL,
     STEP_REF,
     STEP_UNREF,
-    STEP_PARTS,  /* key: of the record of former content; value: that record */
-    STEP_FORGETS /* the same key */
+    STEP_PARTS,   /* key: of the record of former content; value: that record */
+    STEP_FORGETS, /* the same key; value: u64, the change that kept it */
+    STEP_REPLACES /* the same key; value: u64, the node that was there, and its content as such a record */
 };
 
 struct step_head {
@@ -47,11 +48,18 @@ static bool step_take(struct span *steps, struct step *ret)
     return true;
 }
 
+static uint64_t number_of(struct span value)
+{
+    uint64_t n;
+    memcpy(&n, value.data, sizeof n);
+    return n;
+}
+
 /* ---- on the committer ---- */
 
 static int step_apply(const struct change *c, const struct step *s, struct store_txn *txn)
 {
-    struct former_step former = {c->db, s->key, s->value};
+    struct former_step former = {c->db, s->key, s->value, c->seq};
     struct cid cid;
     int r;
     switch (s->kind) {
@@ -61,9 +69,11 @@ static int step_apply(const struct change *c, const struct step *s, struct store
         r = store_txn_del(txn, c->db, s->key);
         return r == ERR_NOT_FOUND ? 0 : r;
     case STEP_PARTS:
-        return c->unsure ? former_keep(c->tree, txn, &former) : former_unref(txn, s->value);
+        return c->unsure ? former_keep(c->tree, txn, &former) : former_part(c->tree, txn, &former);
     case STEP_FORGETS:
-        return c->unsure ? 0 : former_drop(c->tree, txn, &former);
+        return former_drop(c->tree, txn, &former, number_of(s->value));
+    case STEP_REPLACES:
+        return former_replace(c->tree, txn, &former);
     default:
         r = cid_parse(s->key, &cid);
         if (r < 0)
@@ -96,10 +106,12 @@ static int change_apply(struct store_op *op, struct store_txn *txn)
     if (r == ERR_EXISTS)
         return 0;
     int refused = store_guard_check(c->guard);
-    if (r == 0 && !c->passes)
+    if (r == 0 && !c->passes && !store_guard_given_up(c->guard))
         r = refused;
-    if (r == 0)
+    if (r == 0 && !c->settles) {
         c->unsure = refused < 0 && c->of != 0;
+        c->refusals = store_guard_refusals(c->guard);
+    }
     struct span steps = buf_span(&c->steps);
     struct step s;
     while (r == 0 && step_take(&steps, &s))
@@ -193,7 +205,7 @@ static void change_committed(struct change *c)
             overlay_drop(t->overlay, s.key, c->seq);
     t->settling -= c->settles;
     c->settles = false;
-    if (c->unsure) {
+    if (c->unsure && !store_guard_given_up(c->guard)) { /* else the node's end ends it, or the next start */
         c->next = t->unsure;
         t->unsure = c;
     } else {
@@ -263,13 +275,17 @@ static void settle_unsure(struct tree *t)
     t->unsure = NULL;
     for (struct change *next; c; c = next) {
         next = c->next;
-        if (store_guard_check(c->guard) < 0) {
+        if (!store_guard_forgiven(c->guard, c->refusals)) {
+            if (store_guard_given_up(c->guard)) {
+                change_free(c);
+                continue;
+            }
             c->next = t->unsure;
             t->unsure = c;
             continue;
         }
         buf_clear(&c->steps);
-        change_forgets_former(c, c->of);
+        change_forgets_former(c, c->of, c->seq);
         c->settles = c->passes = true;
         c->unsure = false;
         c->seq = ++t->seq;
@@ -328,7 +344,7 @@ int change_begin(struct tree *t, size_t bytes, enum change_kind kind, struct cha
     c->db = t->db;
     c->tree_id = t->id;
     c->charged = cost;
-    c->removes = kind == CHANGE_REMOVES;
+    c->removes = kind != CHANGE_ADDS;
     c->seq = ++t->seq;
     *ret = c;
     return 0;
@@ -373,10 +389,20 @@ void change_parts(struct change *c, uint64_t id, const struct tree_former *from)
     c->of = id;
 }
 
-void change_forgets_former(struct change *c, uint64_t id)
+void change_forgets_former(struct change *c, uint64_t id, uint64_t seq)
 {
     struct tree_key key = tree_key_id(c->tree_id, RECORD_FORMER, id);
-    step_add(c, STEP_FORGETS, tree_key_span(&key), SPAN_NONE);
+    step_add(c, STEP_FORGETS, tree_key_span(&key), span_of(&seq, sizeof seq));
+}
+
+void change_replaces(struct change *c, uint64_t id, uint64_t there, const struct tree_former *content)
+{
+    struct tree_key key = tree_key_id(c->tree_id, RECORD_FORMER, id);
+    struct buf *value = &c->tree->value;
+    buf_clear(value);
+    buf_add(value, &there, sizeof there);
+    tree_former_encode(content, value);
+    step_add(c, STEP_REPLACES, tree_key_span(&key), buf_span(value));
 }
 
 /* All its steps are there. The charge was for the most that they could be. */
@@ -425,9 +451,12 @@ static void sync_answered(void *arg, int result)
 {
     struct sync_wait *w = arg;
     struct tree *t = w->tree;
-    if (result == 0 && t->fault == 0 && t->settling > 0) { /* told on the way here that its blocks are stored */
-        blockstore_sync(t->bs, t->reply, sync_answered, w);
-        return;
+    if (result == 0 && t->fault == 0) {
+        settle_unsure(t);
+        if (t->settling > 0) { /* told on the way here that its blocks are stored */
+            blockstore_sync(t->bs, t->reply, sync_answered, w);
+            return;
+        }
     }
     w->done(w->arg, result < 0 ? result : t->fault);
     t->pending--;

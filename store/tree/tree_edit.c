@@ -286,7 +286,7 @@ int edit_let_go(struct tree *t, uint64_t id)
         return r;
     if (rec.type == TREE_FILE && !cid_is_none(&rec.content.cid))
         change_unref(c, &rec.content.cid);
-    change_forgets_former(c, id);
+    change_forgets_former(c, id, 0);
     change_del(c, &node);
     change_del(c, &lost);
     change_submit(c);
@@ -389,6 +389,9 @@ static void move(struct change *c, const struct renaming *n, wall_ns now)
     del_name(c, n->from, n->id);
     if (n->there) {
         del_name(c, n->to, n->there);
+        if (!(n->flags & TREE_EXCHANGE) && n->rec.type == TREE_FILE && !cid_is_none(&n->there_rec.content.cid))
+            change_replaces(c, n->id, n->there,
+                            &(struct tree_former){.mtime = n->there_rec.mtime, .content = n->there_rec.content});
         if (!(n->flags & TREE_EXCHANGE))
             orphan(c, n->there, now);
         else
@@ -482,7 +485,7 @@ static int set_content(struct tree *t, uint64_t id, const struct tree_content *t
         r = change_begin(t, CHANGE_BYTES, CHANGE_ADDS, &c);
     if (r < 0)
         return r;
-    struct tree_former old = {rec.mtime, rec.content};
+    struct tree_former old = {.mtime = rec.mtime, .content = rec.content};
     rec.content = to->root.size > 0 ? to->root : (struct unixfs_root){.size = 0}; /* the empty file needs no block */
     c->guard = store_guard_ref(to->guard);
     rec.mtime = to->mtime ? *to->mtime : now;

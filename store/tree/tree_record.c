@@ -179,6 +179,7 @@ int tree_record_parse(struct span in, struct tree_record *ret)
 
 void tree_former_encode(const struct tree_former *f, struct buf *out)
 {
+    put_number(out, f->seq, 8);
     put_number(out, (uint64_t)f->mtime, 8);
     put_number(out, f->content.size, 8);
     put_number(out, f->content.tsize, 8);
@@ -188,7 +189,8 @@ void tree_former_encode(const struct tree_former *f, struct buf *out)
 int tree_former_parse(struct span in, struct tree_former *ret)
 {
     struct take t = {.rest = in};
-    struct tree_former f = {.mtime = (wall_ns)take_number(&t, 8)};
+    struct tree_former f = {.seq = take_number(&t, 8)};
+    f.mtime = (wall_ns)take_number(&t, 8);
     f.content.size = take_number(&t, 8);
     f.content.tsize = take_number(&t, 8);
     if (t.bad || (t.rest.len > 0 && cid_parse(t.rest, &f.content.cid) < 0))

@@ -8,7 +8,7 @@
  *   tree u32  'd'  parent u64  id u64      → type u8, name          to list: the order of ids gives cookies that last
  *   tree u32  'o'  id u64                  → 0                      a node without a name
  *   tree u32  'k'  id u64                  → cid                    what a symlink keeps
- *   tree u32  'f'  id u64                  → mtime i64, size u64, tsize u64, cid
+ *   tree u32  'f'  id u64                  → seq u64, mtime i64, size u64, tsize u64, cid
  *                                            what a node had before its content, while blocks of that may be missing; the store
  *                                            counts a reference to it
  *
@@ -81,6 +81,7 @@ void tree_record_encode(const struct tree_record *r, struct buf *out);
 int tree_record_parse(struct span in, struct tree_record *ret); /* 0, ERR_CORRUPT */
 
 struct tree_former {
+    uint64_t seq; /* of the last change whose blocks may be missing */
     wall_ns mtime;
     struct unixfs_root content; /* cid none: it was empty, or a directory, which is made anew */
 };

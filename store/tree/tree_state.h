@@ -12,7 +12,8 @@
  * One exception is made, for want of room. A change that tells of blocks which were refused waits, and all behind it; but a
  * removal may make the room, so it passes, and with it those before it. What these tell is on the disk then with blocks
  * missing, so what the node had before is kept beside it (RECORD_FORMER), still referred to, until the blocks are stored. A
- * start that finds it looks which of the two is there (tree_former.c).
+ * start that finds it looks which of the two is there (tree_former.c). What a directory publishes can be made again: that never
+ * waits.
  */
 #ifndef STORE_TREE_TREE_STATE_H
 #define STORE_TREE_TREE_STATE_H
@@ -49,6 +50,7 @@ struct change {
     size_t charged;
     struct store_guard *guard; /* it waits while blocks that it tells of are refused, unless it `passes` */
     uint64_t of;               /* the node whose content it tells; 0: of none */
+    uint64_t refusals;         /* that the guard had counted: for which of its blocks it waits */
     bool removes;              /* for this one, nothing before it may wait */
     bool passes;
     bool unsure;  /* it was applied with blocks missing: says the committer */
@@ -103,8 +105,10 @@ void change_unref(struct change *c, const struct cid *cid);
 /* The node `id` has other content from now on: what it had is let go of. Of a directory that was nothing, because what it
  * publishes can be made again. */
 void change_parts(struct change *c, uint64_t id, const struct tree_former *from);
-/* Nobody will ask for what the node `id` had before. */
-void change_forgets_former(struct change *c, uint64_t id);
+/* Nobody will ask for what the node `id` had before: because of the change `seq`, or anyhow (0). */
+void change_forgets_former(struct change *c, uint64_t id, uint64_t seq);
+/* The file `id` takes the name of one that had this content. */
+void change_replaces(struct change *c, uint64_t id, uint64_t there, const struct tree_former *content);
 void change_submit(struct change *take_c);
 void change_abort(struct change *take_c);
 int change_apply_first(struct tree *t, struct change *take_c); /* waits for it: only to make a new tree */
@@ -152,14 +156,18 @@ int edit_take_back(struct tree *t, uint64_t id, const struct tree_former *f);
 
 /* ---- tree_former.c ---- */
 
-/* On the committer: an encoded tree_former is let go of; kept, unless an older one is; no longer kept. */
+/* On the committer. What the node had before a change is let go of; or, when not all is there that it has now, kept, unless
+ * something older is. */
 struct former_step {
     MDB_dbi db;
     struct span key, value;
+    uint64_t seq; /* of the change */
 };
-int former_unref(struct store_txn *txn, struct span former);
+int former_part(struct tree *t, struct store_txn *txn, const struct former_step *s);
 int former_keep(struct tree *t, struct store_txn *txn, const struct former_step *s);
-int former_drop(struct tree *t, struct store_txn *txn, const struct former_step *s);
+/* No longer kept, if a change behind `only` (0: any) does not keep it. */
+int former_drop(struct tree *t, struct store_txn *txn, const struct former_step *s, uint64_t only);
+int former_replace(struct tree *t, struct store_txn *txn, const struct former_step *s);
 /* At the start, of a node that has such a record: which of the two is there is what it has. Between read_begin and end. 0 or an
  * error. */
 int former_settle(struct tree *t, uint64_t id);

@@ -185,6 +185,20 @@ class Quota(unittest.TestCase):
                 got = (node.share / name).read_bytes()
                 self.assertTrue(got == old or got == new, f"{name}: {len(got)} bytes")
 
+    def test_nothing_waits_for_a_folder_that_is_published(self):
+        with self.filled(20) as node:
+            node.request("GET", "/v1/cid?path=share/")
+            time.sleep(1.5)  # refused, and once more
+            (node.share / "folder").mkdir()
+            (node.share / "film").rename(node.share / "folder/film")
+            fd = os.open(node.share, os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+            node.kill()
+            node.start()
+            self.assertEqual((node.share / "folder/film").read_bytes(), b"old film")
+            node.verify()
+
     def test_status_knows_a_full_disk_before_a_write_fails(self):
         solo.need()
         full, nearly = "the disk is full (1.00 MiB free", "working; the disk is nearly full (32.0 MiB free"

@@ -2,9 +2,13 @@
  *
  * Records that tell of blocks which the store refused: they wait, but for a removal they are let through, and then a crash finds
  * the old or the new bytes. A tree that is opened again without being told more is what a crash leaves. */
-#include "tests/unit/store/tree/treebed.h"
+#include "tests/unit/store/tree/formerbed.h"
+
+#include "store/block/blockstore_txn.h"
+#include "store/tree/tree_record.h"
 
 #include <semaphore.h>
+#include <string.h>
 
 static bool has_content(struct bed *b, uint64_t id)
 {
@@ -42,29 +46,6 @@ static void test_refused_blocks_keep_back(void)
 }
 
 /* ---- let through ---- */
-
-#define LEAVES 2
-
-/* The n-th file of two leaves: its root; `stored` of its three blocks are put, the root last. */
-static struct unixfs_root file_of(struct bed *b, uint8_t n, unsigned stored)
-{
-    struct buf node = BUF_INIT;
-    struct unixfs_root root = {.size = LEAVES * 100};
-    for (uint8_t i = 0; i < LEAVES; i++) {
-        uint8_t bytes[100] = {n, i};
-        struct cid cid;
-        cid_of(&cid, CODEC_RAW, span_of(bytes, sizeof bytes));
-        dagpb_add_link(&node, &cid, SPAN_NONE, sizeof bytes);
-        if (i < stored)
-            blockstore_put(b->bs, block_from(NULL, BUDGET_STORE, &cid, span_of(bytes, sizeof bytes)), NULL, NULL, NULL);
-    }
-    cid_of(&root.cid, CODEC_DAG_PB, buf_span(&node));
-    root.tsize = LEAVES * 100 + buf_len(&node);
-    if (stored > LEAVES)
-        blockstore_put(b->bs, block_from(NULL, BUDGET_STORE, &root.cid, buf_span(&node)), NULL, NULL, NULL);
-    buf_done(&node);
-    return root;
-}
 
 /* A file that was there, another to remove, and a guard with one refusal. */
 struct full {
@@ -253,7 +234,7 @@ static void test_stored_in_a_sync(void)
     full_free(&s);
 }
 
-/* While the committer is told that all are stored, another is refused: the old bytes stay. */
+/* While the committer is told that all are stored, another is refused: that is none of them. */
 static void test_refused_meanwhile(void)
 {
     struct full s;
@@ -266,14 +247,12 @@ static void test_refused_meanwhile(void)
     store_guard_forgive(s.g, 1);
     tree_retry(s.b.t);
     gate_open(&gate);
-    CHECK_EQ(live(&s.b), LEAVES + 2);
-    check_store(&s.b);
-    store_guard_forgive(s.g, 2);
     CHECK_EQ(live(&s.b), 1);
+    check_store(&s.b);
     full_free(&s);
 }
 
-/* The node says so, but by then another block is refused: the old bytes stay. */
+/* The node says so, but by then newer bytes are in the file, and a block of these is refused: the old bytes stay. */
 static void test_refused_again(void)
 {
     struct full s;
@@ -281,6 +260,7 @@ static void test_refused_again(void)
     store_guard_refuse(s.g, ERR_NO_SPACE);
     overwrite(&s, s.f, &s.new);
     remove_gone(&s);
+    store_guard_refuse(s.g, ERR_NO_SPACE);
     struct unixfs_root newer = file_of(&s.b, 3, 0);
     overwrite(&s, s.f, &newer);
     CHECK_EQ(bed_sync(&s.b), ERR_NO_SPACE);
@@ -288,7 +268,6 @@ static void test_refused_again(void)
     bed_settle(&s.b);
     (void)bed_sync(&s.b);
     store_guard_forgive(s.g, 1);
-    store_guard_refuse(s.g, ERR_NO_SPACE);
     CHECK_EQ(live(&s.b), LEAVES + 2);
     after_crash(&s, &s.old, LEAVES + 1);
     full_free(&s);
@@ -336,13 +315,6 @@ static void test_gone_with_it(void)
     }
 }
 
-static int sink_refuse(struct block_sink *self, struct block *take_b)
-{
-    (void)self;
-    block_unref(take_b);
-    return 0;
-}
-
 /* A published folder whose blocks were refused is to be published again. */
 static void test_folder(void)
 {
@@ -354,14 +326,13 @@ static void test_folder(void)
         full_new(&s);
         store_guard_refuse(tree_publish_guard(s.b.t), ERR_NO_SPACE);
         publish(&s.b, TREE_ROOT, &sink, &root);
-        CHECK_EQ(bed_sync(&s.b), ERR_NO_SPACE);
-        if (stored) {
+        CHECK_EQ(bed_sync(&s.b), 0); /* nothing waits for it */
+        if (stored)
             store_guard_forgive(tree_publish_guard(s.b.t), 1);
-            CHECK_EQ(live(&s.b), LEAVES + 2);
-        }
+        CHECK_EQ(live(&s.b), LEAVES + 2);
         reopen(&s.b);
         CHECK_EQ(tree_get(s.b.t, TREE_ROOT, &n), 0);
-        CHECK_EQ(n.dirty, !stored); /* it waited, or nobody was told otherwise */
+        CHECK_EQ(n.dirty, !stored);
         store_guard_refuse(tree_publish_guard(s.b.t), ERR_NO_SPACE);
         uint64_t d = make_dir(&s.b, TREE_ROOT, "d");
         publish(&s.b, d, &sink, &root);
@@ -374,6 +345,143 @@ static void test_folder(void)
         after_crash(&s, &s.old, LEAVES + 1);
         full_free(&s);
     }
+}
+
+/* Another file takes its place, and nothing says so yet: the name has the bytes of before or those of now. */
+static void test_renamed_over(void)
+{
+    struct full s;
+    struct tree_node n;
+    full_new(&s);
+    uint64_t tmp = make_file(&s.b, TREE_ROOT, "tmp");
+    CHECK_EQ(bed_sync(&s.b), 0);
+    store_guard_refuse(s.g, ERR_NO_SPACE);
+    overwrite(&s, tmp, &s.new);
+    CHECK_EQ(tree_rename(s.b.t, place(TREE_ROOT, "tmp"), place(TREE_ROOT, "f"), 0, 3), 0);
+    CHECK_EQ(tree_forget(s.b.t, s.f), 0);
+    remove_gone(&s);
+    reopen(&s.b);
+    CHECK_EQ(tree_lookup(s.b.t, place(TREE_ROOT, "f"), &n), 0);
+    CHECK(cid_eq(&n.content.cid, &s.old.cid));
+    CHECK_EQ(live(&s.b), LEAVES + 1);
+    full_free(&s);
+}
+
+/* All blocks are stored and a sync says so: what is written then and refused does not take it back. */
+static void test_refused_after_a_sync(void)
+{
+    struct full s;
+    struct tree_node n;
+    int result = 1;
+    full_new(&s);
+    CHECK_EQ(bed_sync(&s.b), 0);
+    store_guard_refuse(s.g, ERR_NO_SPACE);
+    overwrite(&s, s.f, &s.new);
+    CHECK_EQ(tree_unlink(s.b.t, place(TREE_ROOT, "gone"), 2), 0);
+    bed_settle(&s.b);
+    (void)file_of(&s.b, 2, LEAVES + 1);
+    tree_sync(s.b.t, bed_synced, &result);
+    committer_idle(&s.b);
+    store_guard_forgive(s.g, 1);
+    tree_retry(s.b.t);
+    while (result == 1) {
+        CHECK(mailbox_wait(s.b.mb, mono_now() + 60 * MONO_S));
+        bed_pump(&s.b);
+    }
+    CHECK_EQ(result, 0);
+    store_guard_refuse(s.g, ERR_NO_SPACE);
+    struct unixfs_root newer = file_of(&s.b, 3, 0);
+    overwrite(&s, s.f, &newer);
+    CHECK_EQ(tree_unlink(s.b.t, place(TREE_ROOT, "behind"), 2), 0);
+    bed_settle(&s.b);
+    (void)bed_sync(&s.b);
+    reopen(&s.b);
+    CHECK_EQ(tree_get(s.b.t, s.f, &n), 0);
+    CHECK(cid_eq(&n.content.cid, &s.new.cid));
+    full_free(&s);
+}
+
+/* Its writer gives the new bytes up, because the file is removed; the removal is not on the disk when the node ends. */
+static void test_given_up(void)
+{
+    for (int removed = 0; removed < 2; removed++) {
+        struct full s;
+        struct tree_node n;
+        full_new(&s);
+        store_guard_refuse(s.g, ERR_IO);
+        overwrite(&s, s.f, &s.new);
+        CHECK_EQ(bed_sync(&s.b), ERR_IO);
+        store_guard_give_up(s.g);
+        store_guard_forgive(s.g, 1);
+        CHECK_EQ(live(&s.b), LEAVES + 2);
+        if (removed) {
+            CHECK_EQ(tree_unlink(s.b.t, place(TREE_ROOT, "f"), 2), 0);
+            CHECK_EQ(tree_forget(s.b.t, s.f), 0);
+            CHECK_EQ(live(&s.b), 0);
+        }
+        reopen(&s.b);
+        CHECK_EQ(live(&s.b), removed ? 0 : LEAVES + 1);
+        CHECK_EQ(tree_get(s.b.t, s.f, &n), removed ? ERR_STALE : 0);
+        CHECK(removed || cid_eq(&n.content.cid, &s.old.cid));
+        check_sound(&s.b, NULL);
+        check_store(&s.b);
+        full_free(&s);
+    }
+}
+
+/* What makes room is that it is let go of: nothing keeps that back either. */
+static void test_forget_passes(void)
+{
+    struct full s;
+    uint64_t gone;
+    full_new(&s);
+    CHECK_EQ(lookup(&s.b, TREE_ROOT, "gone", &gone), 0);
+    struct unixfs_root big = file_of(&s.b, 4, LEAVES + 1);
+    CHECK_EQ(tree_set_content(s.b.t, gone, &(struct tree_content){.root = big}, 1), 0);
+    CHECK_EQ(live(&s.b), 2 * (LEAVES + 1));
+    store_guard_refuse(s.g, ERR_NO_SPACE);
+    remove_gone(&s);
+    overwrite(&s, s.f, &s.new);
+    bed_settle(&s.b);
+    CHECK_EQ(bed_sync(&s.b), ERR_NO_SPACE);
+    CHECK_EQ(tree_forget(s.b.t, gone), 0);
+    bed_settle(&s.b);
+    (void)bed_sync(&s.b);
+    CHECK_EQ(live(&s.b), LEAVES + 2);
+    full_free(&s);
+}
+
+/* A program of before this knew nothing of such records, and removed the file. */
+struct stray {
+    struct store_op op;
+    MDB_dbi db;
+};
+
+static int stray_apply(struct store_op *op, struct store_txn *txn)
+{
+    struct tree_key key = tree_key_id(TREE_SHARE_ID, RECORD_FORMER, 777);
+    struct buf value = BUF_INIT;
+    struct tree_former f = {.mtime = 1, .content = content(9)};
+    tree_former_encode(&f, &value);
+    int r = store_txn_ref(txn, &f.content.cid);
+    if (r == 0)
+        r = store_txn_set(txn, ((struct stray *)op)->db, tree_key_span(&key), buf_span(&value));
+    buf_done(&value);
+    return r;
+}
+
+static void test_older_program(void)
+{
+    struct full s;
+    full_new(&s);
+    struct stray stray = {.op = {.apply = stray_apply}};
+    CHECK_EQ(blockstore_record_db(s.b.bs, "tree.records", 0, &stray.db), 0);
+    CHECK_EQ(blockstore_do(s.b.bs, &stray.op), 0);
+    CHECK_EQ(live(&s.b), LEAVES + 2);
+    reopen(&s.b);
+    CHECK_EQ(live(&s.b), LEAVES + 1);
+    check_sound(&s.b, NULL);
+    full_free(&s);
 }
 
 int main(void)
@@ -392,6 +500,11 @@ int main(void)
         {"from nothing", test_from_nothing},
         {"gone with it", test_gone_with_it},
         {"folder", test_folder},
+        {"renamed over", test_renamed_over},
+        {"refused after a sync", test_refused_after_a_sync},
+        {"forget passes", test_forget_passes},
+        {"older program", test_older_program},
+        {"given up", test_given_up},
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         printf("%s\n", tests[i].name);

@@ -103,7 +103,7 @@ Test(tree_record, meta)
 
 Test(tree_record, former)
 {
-    struct tree_former empty = {.mtime = -5}, f = {.mtime = 7, .content = {.size = 3, .tsize = 4}}, got;
+    struct tree_former empty = {.mtime = -5}, f = {.seq = 9, .mtime = 7, .content = {.size = 3, .tsize = 4}}, got;
     cid_of(&f.content.cid, CODEC_RAW, span_str("old"));
     struct buf b = BUF_INIT;
     tree_former_encode(&empty, &b);
@@ -113,9 +113,9 @@ Test(tree_record, former)
     buf_clear(&b);
     tree_former_encode(&f, &b);
     cr_assert_eq(tree_former_parse(buf_span(&b), &got), 0);
-    cr_expect(got.mtime == 7 && got.content.size == 3 && got.content.tsize == 4 && cid_eq(&got.content.cid, &f.content.cid));
+    cr_expect(got.seq == 9 && got.mtime == 7 && got.content.size == 3 && got.content.tsize == 4 && cid_eq(&got.content.cid, &f.content.cid));
     for (size_t n = 0; n < buf_len(&b); n++)
-        if (n != 24) /* as the empty one */
+        if (n != 32) /* as the empty one */
             cr_expect_eq(tree_former_parse(span_sub(buf_span(&b), 0, n), &got), ERR_CORRUPT, "%zu", n);
     buf_add_u8(&b, 0);
     cr_expect_eq(tree_former_parse(buf_span(&b), &got), ERR_CORRUPT);
