@@ -5,7 +5,7 @@
 #include "store/tree/tree_state.h"
 
 #define DEPTH_MAX 64                  /* of a file's DAG; more is not looked through */
-#define LINKS_MAX (UINT32_C(1) << 22) /* nor are more links than 4 TiB have: a second or two */
+#define LINKS_MAX (UINT32_C(1) << 22) /* nor are more links of all files than 4 TiB have: a second or two */
 
 /* ---- on the committer ---- */
 
@@ -93,42 +93,36 @@ int former_replace(struct tree *t, struct store_txn *txn, const struct former_st
 
 /* ---- at the start ---- */
 
-struct looking {
-    struct tree *tree;
-    uint32_t links;
-};
-
-/* Is all below it held? 1, 0, <0. What is too large to say counts as not. */
-static int is_here(struct looking *l, const struct cid *cid, unsigned depth)
+/* Is all below it held? What is too large to say, or cannot be read, counts as not. */
+static bool is_here(struct tree *t, const struct cid *cid, unsigned depth)
 {
     struct span data;
     struct dagpb node;
     struct dagpb_link link;
     if (cid_codec(cid) != CODEC_DAG_PB)
-        return store_has(l->tree->reader, cid);
-    int r = depth == DEPTH_MAX ? ERR_MISSING : store_get(l->tree->reader, cid, &data);
-    if (r < 0)
-        return r == ERR_MISSING || r == ERR_CORRUPT ? 0 : r;
+        return store_has(t->reader, cid);
+    if (depth == DEPTH_MAX || store_get(t->reader, cid, &data) < 0)
+        return false;
     if (dagpb_parse(data, &node) < 0)
-        return 1; /* it has nothing below it */
+        return true; /* it has nothing below it */
     struct dagpb_iter it = dagpb_iter(&node);
-    for (r = 1; r == 1 && dagpb_next(&it, &link);) {
+    bool here = true;
+    while (here && dagpb_next(&it, &link)) {
         struct cid child;
         dagpb_link_cid(&link, &child);
-        r = ++l->links > LINKS_MAX ? 0 : is_here(l, &child, depth + 1);
+        here = t->looked++ < LINKS_MAX && is_here(t, &child, depth + 1);
     }
-    return r;
+    return here;
 }
 
 static int settle(struct tree *t, uint64_t id, const struct tree_former *f)
 {
     struct tree_record rec;
-    struct looking l = {.tree = t};
     int r = view_node(t, id, &rec);
     if (r == ERR_STALE) /* a program that knows no such records has let go of it */
         r = 1;
     else if (r == 0 && rec.type == TREE_FILE) /* a directory is made anew more cheaply than looked through */
-        r = rec.parent == 0 || cid_is_none(&rec.content.cid) ? 1 : is_here(&l, &rec.content.cid, 0);
+        r = rec.parent == 0 || cid_is_none(&rec.content.cid) ? 1 : is_here(t, &rec.content.cid, 0);
     if (r == 0)
         return edit_take_back(t, id, f);
     struct change *c;

@@ -82,6 +82,7 @@ struct tree {
     bool closed;
 
     bool formers;                  /* there may be records of former content. The committer's, once it is open */
+    uint32_t looked;               /* links that were followed for them at the start */
     struct store_guard *published; /* of directories' blocks */
 
     struct publishing publishing;
