@@ -223,6 +223,11 @@ static int next_dead(struct store_txn *txn, uint64_t from, uint64_t below, struc
     return rc == 0 ? 1 : rc == MDB_NOTFOUND ? 0 : store_error(rc);
 }
 
+int extents_move_on(struct store_txn *txn)
+{
+    return txn->t.unit > 0 && !in_use(txn->bs, txn->mdb, (uint32_t)txn->t.segment) ? next_segment(txn) : 0;
+}
+
 int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
 {
     struct extent e = {0};
@@ -233,9 +238,8 @@ int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
         uint8_t key[KEY_SIZE];
         put_key(key, e.segment, e.unit);
         from = get_be64(key) + 1;
-        if (used(txn->mdb, txn->bs->env.db[DB_PLACES], e.segment)) /* else the whole file goes */
-            r = segments_punch(txn->bs->segments, &e);
-        if (r < 0)
+        r = segments_punch(txn->bs->segments, &e); /* also where the file goes: the commit may need the room */
+        if (r < 0 && used(txn->mdb, txn->bs->env.db[DB_PLACES], e.segment))
             return r;
         r = store_txn_del(txn, txn->bs->env.db[DB_DEAD], span_of(key, sizeof key));
         if (r)
@@ -243,6 +247,8 @@ int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
         txn->t.dead -= txn->t.dead > 0;
         n++;
     }
+    if (r >= 0 && n > 0)
+        r = extents_move_on(txn);
     return r < 0 ? r : (int)n;
 }
 

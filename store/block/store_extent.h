@@ -24,6 +24,9 @@ int extent_read(struct blockstore *bs, MDB_txn *mdb, struct span hash, uint8_t *
 /* The same in the transaction, what it has put included. */
 int txn_block_find(struct store_txn *txn, struct span hash, struct span *ret);
 int block_drop(struct store_txn *txn, struct span hash); /* its bytes alone. ERR_NOT_FOUND: there are none */
+/* When nothing of the segment that is written to is in use, the next one is: so that it can be removed, with what was written
+ * to it and never committed. */
+int extents_move_on(struct store_txn *txn);
 /* Up to `most` of those dropped before the queue's number `below`; returns how many. */
 int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most);
 /* Removes segments in which nothing is in use any more. After a commit; nobody's snapshot may show them. */

@@ -150,6 +150,41 @@ Test(store_extent, room_comes_back_when_no_reader_needs_it)
     folder_remove(&f);
 }
 
+/* The segment that is written to is one like others: else an empty store could fill the disk, and nothing helped. */
+Test(store_extent, an_empty_store_gives_all_room_back)
+{
+    char path[128];
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *a = raw_block(1, BIG), *b = raw_block(2, 300001);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(do_put(bs, a), 0);
+        cr_assert_eq(do_put(bs, b), 0);
+        cr_assert_eq(do_sync(bs), 0);
+        cr_assert(has(bs, &a->cid) && has(bs, &b->cid), "behind where they were, in a new file");
+        cr_assert_eq(do_collect(bs).blocks, 2);
+        cr_assert_eq(do_sync(bs), 0);
+        wait_for_room(&f, 0);
+    }
+    blockstore_close(bs);
+    snprintf(path, sizeof path, "%s/segment-00000000", f.path);
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    cr_assert_eq(posix_fallocate(fd, 0, BIG), 0); /* what was written for a transaction that never was */
+    close(fd);
+    bs = store_open(f.path, 0);
+    cr_assert_eq(segment_room(&f), 0);
+    cr_assert_eq(do_put(bs, a), 0);
+    blockstore_close(bs);
+    bs = store_open(f.path, 0);
+    cr_assert(has(bs, &a->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(a);
+    block_unref(b);
+    folder_remove(&f);
+}
+
 /* 1.1 GiB would be long: the end of the segment is brought near. */
 Test(store_extent, a_full_segment_is_followed_and_removed)
 {
