@@ -409,8 +409,8 @@ static bool free_disk(struct blockstore *bs, struct store_op *op)
 
 static void group_failed(struct blockstore *bs, int err)
 {
-    note_fault(bs, err);
     if (bs->broken && mono_now() >= bs->reopen_at) { /* first reopen, then try again */
+        note_fault(bs, err);
         opqueue_put_back(bs, 0);
         return;
     }
@@ -424,6 +424,7 @@ static void group_failed(struct blockstore *bs, int err)
         opqueue_put_back(bs, 0);
         return;
     }
+    note_fault(bs, err); /* not before: while this is tried again, others must not be refused because of it */
     bs->group[0]->result = err;
     answer_group(bs);
 }

@@ -2,6 +2,8 @@
  *
  * Operations that share a transaction: what one of them meets must not become another's loss, nor a pass of collection that
  * happens to be under way. */
+#include "store/block/store_internal.h"
+
 #include "store_fixture.h"
 #include "store_gate.h"
 
@@ -83,6 +85,53 @@ Test(store_group, nobody_is_told_that_what_was_only_gathered_is_stored)
     mailbox_free(mb);
     block_unref(whole);
     block_unref(odd);
+    folder_remove(&f);
+}
+
+/* ---- a disk that is full until room is made ---- */
+
+struct full_op {
+    struct store_op op;
+    unsigned tries;
+    int told; /* what the figures said when it was tried again */
+};
+
+static int full_apply(struct store_op *op, struct store_txn *txn)
+{
+    struct full_op *f = (struct full_op *)op;
+    if (f->tries++ == 0)
+        return txn->hard = ERR_NO_SPACE;
+    struct blockstore_stats stats;
+    blockstore_stats(txn->bs, &stats);
+    f->told = stats.fault;
+    return 0;
+}
+
+Test(store_group, what_is_tried_again_is_no_fault_yet)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct mailbox *mb = mailbox_new(64, NULL);
+    struct gate_op gate;
+    struct full_op full[2];
+    gate_shut(&gate, bs, mb);
+    for (int i = 0; i < 2; i++) {
+        full[i] = (struct full_op){.op = {.mail.run = ignore_mail, .apply = full_apply, .reply = mb}};
+        blockstore_submit(bs, &full[i].op);
+    }
+    sem_post(&gate.go);
+    for (int n = 0; n < 3;) {
+        (void)mailbox_wait(mb, MONO_NEVER);
+        n += (int)mailbox_run(mb, 64);
+    }
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(full[i].op.result, 0);
+        cr_assert_eq(full[i].tries, 2);
+        cr_assert_eq(full[i].told, 0, "others would be refused what there may be room for in a moment");
+    }
+    blockstore_close(bs);
+    mailbox_free(mb);
     folder_remove(&f);
 }
 
