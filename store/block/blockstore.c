@@ -556,8 +556,8 @@ static void work(struct blockstore *bs)
     if (bs->t.bytes <= bs->room_below)
         bs->room_wanted = false;
     if (bs->evict.active && bs->evict.finished) {
-        if (atomic_load(&bs->stats.fault) != 0 || bs->group_most == 1)
-            settle_freed(bs);
+        if (bs->stats.fault != 0 || bs->group_most == 1 || (bs->collecting && store_env_free_bytes(&bs->env) < BALLAST_AT))
+            settle_freed(bs); /* who asks for it wants room, perhaps not for us */
         finish_evict(bs, 0);
     }
 }
