@@ -117,9 +117,9 @@ struct store_txn {
     struct blockstore *bs;
     MDB_txn *mdb;
     struct totals t;
-    bool wrote;    /* since it was last cleared */
-    int hard;      /* ERR_*: LMDB refused; the transaction can only be aborted */
-    uint64_t need; /* bytes a put did not find room for under the quota */
+    bool wrote;          /* since it was last cleared */
+    int hard;            /* ERR_*: LMDB refused; the transaction can only be aborted */
+    uint64_t need, room; /* bytes a put did not find room for under the quota; that puts may take of the disk, or UINT64_MAX */
     struct block_source source;
     /* what it wrote: LMDB has a copy of each such page, and keeps for ever the memory of the most that it had */
     uint32_t writes[STORE_DBIS], writes_all;

@@ -300,6 +300,21 @@ static int put_again(struct store_txn *txn, const struct cid *cid, struct row *r
     return row_save(txn, cid_hash(cid), row);
 }
 
+#define BIG_LEAVE   (UINT32_C(1) << 20)
+#define SMALL_LEAVE (UINT32_C(256) << 10)
+
+/* Blocks leave a little of the disk, or nothing could be removed: that takes pages of LMDB before it gives room. Small ones may
+ * have more of it: a file that is cut has a new root before its bytes go. */
+static bool disk_is_full(struct store_txn *txn, size_t len)
+{
+    if (txn->room == UINT64_MAX)
+        txn->room = store_env_free_bytes(&txn->bs->env);
+    if (len + (len < BLOCK_BIG ? SMALL_LEAVE : BIG_LEAVE) > txn->room)
+        return true;
+    txn->room -= len;
+    return false;
+}
+
 int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data, const struct block_sum *sum)
 {
     struct span ignored;
@@ -318,6 +333,8 @@ int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data
         return r;
     if (over_quota(txn, data.len))
         return ERR_QUOTA;
+    if (disk_is_full(txn, data.len))
+        return txn->hard = ERR_NO_SPACE;
     r = data.len >= BLOCK_BIG ? extent_put(txn, hash, data, sum) : store_txn_set(txn, txn->bs->env.db[DB_BLOCKS], hash, data);
     if (r)
         return r;
