@@ -253,12 +253,16 @@ static void on_durable(void *arg, int result)
     ticket_done(arg, result);
 }
 
+#define HOLDS_MANY 16 /* blocks, of up to 1 MiB: fewer wait for the tick, since a sync costs something */
+
 /* Everything submitted so far is on disk: 0, ERR_AGAIN until then. */
 static int wait_durable(struct mount *m, struct request *r)
 {
     struct ticket *t = r->state;
     if (!t) {
         t = ticket_new(m, r);
+        if (m->holds.count >= HOLDS_MANY) /* what is synced again and again must not fill a disk with what it was before */
+            share_holds_sync(m);
         tree_sync(m->share, on_durable, t);
     }
     r->wait_on = t;
