@@ -168,6 +168,7 @@ static int tell_tree(struct share_file *f)
     int rc = tree_set_content(m->share, f->id, &to, f->changed);
     if (rc < 0)
         return rc;
+    f->told++;
     f->unset = f->failing = f->mtime_set = false;
     share_holds_told(f);
     return 0;

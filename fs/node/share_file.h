@@ -45,6 +45,7 @@ struct share_file {
     struct share_puts puts;
     bool failing;         /* one failed, and its bytes are not on their way again */
     int error;            /* of the last that failed */
+    uint64_t told;        /* records of its content */
     mono_ns failed_until; /* not tried again before, so that a full disk is not hammered */
     mono_ns retry;        /* settle again then; MONO_NEVER: no need */
     uint64_t counted;     /* its part of mount.unfinished */

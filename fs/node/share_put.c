@@ -112,6 +112,7 @@ struct put {
     struct block *block;      /* a reference */
     struct holds below;       /* of a directory's block, or one that folds holds: what need not be held when it is stored */
     bool failed;              /* counted as unstored */
+    uint64_t told;            /* of the file, when it was made */
     struct put *next;         /* mount.puts_failed */
 };
 
@@ -157,10 +158,12 @@ static void put_end(struct put *p, int result)
     free(p);
 }
 
-/* Nobody will read the file again: trying would only take the room that its end has made. */
+/* Nobody will read the file again, or the chunk has been written or cut since and no record tells of it: trying would only take
+ * the room that this has made, or wait for room for ever. */
 static bool is_vain(const struct put *p)
 {
-    return p->f && p->f->handles == 0 && share_file_is_gone(p->f);
+    bool former = p->f && p->fl && !p->fl->buf && p->told == p->f->told;
+    return former || (p->f && p->f->handles == 0 && share_file_is_gone(p->f));
 }
 
 static void put_settled(struct put *p, int result)
@@ -170,7 +173,7 @@ static void put_settled(struct put *p, int result)
     struct share_puts *puts = counted_in(p);
     struct cid cid = p->block->cid;
     put_end(p, result);
-    if (result < 0)
+    if (result < 0 && share_file_is_gone(f)) /* else no record tells of it, so it is as good as stored */
         store_guard_give_up(puts->guard);
     blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */
     if (puts->unstored == 0) {
@@ -251,6 +254,7 @@ static struct put *put_new(struct mount *m, struct share_file *f, struct block *
     p->block = take_b;
     m->flights++;
     counted_in(p)->away++;
+    p->told = f ? f->told : 0;
     return p;
 }
 

@@ -539,6 +539,25 @@ class FullDisk(unittest.TestCase):
                 full.path("at once").write_bytes(content(1, 10 << 20))
                 full.sync_file("at once")
 
+    def test_a_file_that_did_not_fit_is_cut_or_written_over(self):
+        """What was refused of it is not waited for any more, and what was stored of it makes room."""
+        for how in "truncate", "write":
+            for wait in 0, 1.5:  # the file is tried again every second
+                with self.subTest(how, wait=wait), self.small("tmpfs") as full:
+                    with self.assertRaises(OSError) as refused, open(full.path("big"), "wb", buffering=0) as f:
+                        for n in range(100):
+                            f.write(content(n, 1 << 20))
+                    self.assertEqual(refused.exception.errno, errno.ENOSPC)
+                    time.sleep(wait)
+                    with full.step(how):
+                        if how == "truncate":
+                            os.truncate(full.path("big"), 10 << 20)
+                    if how == "write":
+                        full.within(10, how, lambda: full.path("big").write_bytes(content(1, 100000)))
+                    full.within(10, "room", lambda: self.node.request("POST", "/v1/gc") and full.disk.free() > SIZE // 2)
+                    full.within(10, "fsync", lambda: full.sync_file("big"))
+                    self.assertEqual(full.read("big")[:100], content(0 if how == "truncate" else 1, 100))
+
     def test_again_and_again(self):
         """What is overwritten and synced many times a second does not fill the disk with what it was."""
         with self.small("tmpfs") as full:
