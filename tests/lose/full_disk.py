@@ -535,7 +535,7 @@ class FullDisk(unittest.TestCase):
                     os.unlink(full.path(name))
                 full.within(20, "collected", lambda: self.node.request("POST", "/v1/gc") and self.node.status()["store_kept"] == 0 and
                             self.node.status()["store_blocks"] == 0)
-                self.assertGreater(full.disk.free(), SIZE // 2)
+                self.assertGreater(full.disk.free(), 4 << 20)
                 full.path("at once").write_bytes(content(1, 10 << 20))
                 full.sync_file("at once")
 
