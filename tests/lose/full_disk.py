@@ -5,7 +5,7 @@ truncated, replaced, removed, kept by symlinks; the node is killed at any moment
 what was synced is whole and can be read, a file that was being written is old, new or new up to a place; removing works; with room
 again everything works without a restart, and an empty store gives the disk's room back.
 
-Root makes the disk, an ext4 in a file or a tmpfs. P2P_FULL_ROUNDS (6 on each), P2P_FULL_SEED (random; printed; when a node is killed is
+Root makes the disk, an ext4 in a file or a tmpfs. P2P_FULL_ROUNDS (4 on each), P2P_FULL_SEED (random; printed; when a node is killed is
 not in it), P2P_FULL_DISK (MiB, 48), P2P_FULL_KIND=ext4 or tmpfs: only that.
 """
 import contextlib, errno, os, pathlib, random, shutil, sqlite3, subprocess, sys, tempfile, threading, time, unittest, unittest.mock
@@ -13,7 +13,7 @@ import contextlib, errno, os, pathlib, random, shutil, sqlite3, subprocess, sys,
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
 
-ROUNDS = int(os.environ.get("P2P_FULL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("P2P_FULL_ROUNDS", "4"))
 SEED = int(os.environ.get("P2P_FULL_SEED", random.SystemRandom().randrange(1 << 32)))
 SIZE = int(os.environ.get("P2P_FULL_DISK", "48")) << 20
 CONFIG = solo.QUIET + "quota = none\ndns-port = 0\n"

@@ -183,13 +183,13 @@ static void rename_file(struct world *w, unsigned from, unsigned to, unsigned fl
     unsigned moved = w->now[from], there = w->now[to];
     if (from == to || (moved && w->f[moved - 1].overs == OVERS) || tree_rename(w->b.t, named(from), named(to), flags, 3) < 0)
         return;
-    struct file *f = &w->f[moved - 1], *over = &w->f[there - 1];
+    struct file *f = &w->f[moved - 1], *over = there ? &w->f[there - 1] : NULL;
     w->now[to] = moved;
     w->now[from] = flags ? there : 0;
     f->over_name = -1;
-    if (flags)
+    if (flags && over)
         over->over_name = -1;
-    if (flags || there == 0)
+    if (flags || !over)
         return;
     f->over[f->overs++] = (struct others){there - 1, over->synced, over->count};
     if (f->v[f->count - 1].n > 0 && !may_be_empty(over))
