@@ -359,6 +359,8 @@ int editor_finish(struct editor *e, struct block_source *s, struct block_sink *s
             return r;
         e->last = root;
         e->changed = sink == NULL; /* nobody has the parents */
+        if (sink) /* the next root that needs them may come when none has kept them for a while */
+            e->zero_out = e->hole.parent_known = false;
     }
     *ret = e->last;
     return 0;

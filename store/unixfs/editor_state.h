@@ -81,10 +81,10 @@ struct editor {
     unsigned unhashed;
     uint64_t dirty_bytes;
     uint32_t full; /* dirty buffers that count as full */
-    bool zero_out; /* the chunk of zeros was handed out and not refused */
+    bool zero_out; /* the chunk of zeros was handed out and not refused, for the next root */
 
     uint64_t next;     /* the chunk where editor_next goes on looking for what to send */
-    struct group hole; /* the parent of a group that is all hole, when parent_known */
+    struct group hole; /* the parent of a group that is all hole, when parent_known; for the next root */
 
     bool changed;
     struct unixfs_root last; /* root when !changed */

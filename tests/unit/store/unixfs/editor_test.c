@@ -405,6 +405,40 @@ Test(editor, cut_and_grow_an_unread_group)
     mem_blocks_free(o.m);
 }
 
+/* What all holes share is in no root any more, and may be collected; then there are holes again. */
+Test(editor, holes_that_come_again)
+{
+    uint64_t size = 2 * GROUP_BYTES;
+    uint8_t *bytes = mem_new(MIB);
+    for (unsigned small = 0; small < 2; small++) {
+        struct owner o = {.m = mem_blocks_new(), .e = editor_new(NULL, NULL)};
+        struct unixfs_root root;
+        memset(bytes, 'x', MIB);
+        cr_assert_eq(editor_truncate(o.e, small ? 2 * MIB : size), 0);
+        finish(&o, &root);
+        land_all(&o);
+        if (small) {
+            write_bytes(&o, 0, span_of(bytes, MIB));
+            write_bytes(&o, MIB, span_of(bytes, MIB));
+        } else {
+            cr_assert_eq(editor_truncate(o.e, 5), 0);
+        }
+        finish(&o, &root);
+        land_all(&o);
+        struct mem_blocks *before = o.m;
+        o.m = mem_blocks_new();
+        cr_assert_eq(editor_truncate(o.e, small ? 3 * MIB : 0), 0);
+        cr_assert_eq(editor_truncate(o.e, small ? 3 * MIB : size), 0);
+        finish(&o, &root);
+        land_all(&o);
+        cr_expect_eq(o.m->count, small ? 2u : 3u, "the chunk, one parent of a group, the root: %u", o.m->count);
+        editor_free(o.e);
+        mem_blocks_free(before);
+        mem_blocks_free(o.m);
+    }
+    free(bytes);
+}
+
 /* ---- any sequence of edits to a file that is nearly all hole ---- */
 
 #define SPARSE_MAX (UINT64_C(5) << 30)
