@@ -310,7 +310,7 @@ static int step(struct publish *m)
 /* In steps, each a few milliseconds. One that is changed all the time gets longer ones, until it is made in one. */
 static uint64_t work_most(const struct publishing *p)
 {
-    return CALL_WORK << (p->spoilt < SPOILT_MOST ? p->spoilt : SPOILT_MOST);
+    return p->spoilt < SPOILT_MOST ? CALL_WORK << p->spoilt : UINT64_MAX;
 }
 
 static int publish_dir(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret)
