@@ -379,9 +379,8 @@ static bool may_give_back(const struct blockstore *bs)
 /* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
 static void settle_freed(struct blockstore *bs)
 {
-    for (int i = 0; i < 2; i++)
-        if (commit_nothing(bs) != 0)
-            return;
+    if (commit_nothing(bs) != 0 || commit_nothing(bs) != 0)
+        return;
     if (bs->t.dead == 0 || sync_now(bs) != 0)
         return;
     for (int i = 0; i < 100 && bs->t.dead > 0; i++)
@@ -414,6 +413,7 @@ static void group_failed(struct blockstore *bs, int err)
         opqueue_put_back(bs, 0);
         return;
     }
+    extents_cut(bs); /* what it wrote would not be free */
     if (bs->group_count > 1) {
         bs->group_most = bs->group_count / 8 ? bs->group_count / 8 : 1;
         opqueue_put_back(bs, 0);

@@ -326,6 +326,20 @@ int segments_write(struct segments *s, const struct extent *e, struct span data)
     return r;
 }
 
+void segments_cut(struct segments *s, uint32_t number, uint32_t unit)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    off_t end = (off_t)unit * SEGMENT_UNIT;
+    struct segment *g = atomic_load(&s->slots[number]);
+    path_of(s, number, path);
+    if (stat(path, &st) != 0 || st.st_size <= end)
+        return;
+    if (g && atomic_load(&g->size) > (uint64_t)end)
+        atomic_store(&g->size, (uint64_t)end);
+    (void)truncate(path, end);
+}
+
 static int sync_dir(const struct segments *s)
 {
     int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -53,6 +53,8 @@ int segments_get(struct segments *s, const struct extent *e, struct span *ret);
  * ERR_UNSUPPORTED: segments_get will do, they are in the page cache already, or the file system reads no other way; or an
  * error. Any thread. */
 int segments_read(struct segments *s, const struct extent *e, uint8_t *into);
+/* What is behind `unit`, where no commit tells of anything, is no more. */
+void segments_cut(struct segments *s, uint32_t segment, uint32_t unit);
 /* Gives the room back; where the file system cannot, it comes back with the segment. An error: not now. */
 int segments_punch(struct segments *s, const struct extent *e);
 void segments_remove(struct segments *s, uint32_t segment);

@@ -252,6 +252,12 @@ int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
     return r < 0 ? r : (int)n;
 }
 
+void extents_cut(struct blockstore *bs)
+{
+    if (!bs->broken) /* else the last commit is there perhaps */
+        segments_cut(bs->segments, (uint32_t)bs->t.segment, (uint32_t)bs->t.unit);
+}
+
 void extents_sweep(struct blockstore *bs)
 {
     struct store_txn txn;
@@ -264,4 +270,5 @@ void extents_sweep(struct blockstore *bs)
             segments_remove(bs->segments, list[i]);
     free(list);
     store_txn_abort(&txn);
+    extents_cut(bs);
 }

@@ -29,6 +29,8 @@ int block_drop(struct store_txn *txn, struct span hash); /* its bytes alone. ERR
 int extents_move_on(struct store_txn *txn);
 /* Up to `most` of those dropped before the queue's number `below`; returns how many. */
 int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most);
+/* Between transactions: what was written and not committed takes no room. */
+void extents_cut(struct blockstore *bs);
 /* Removes segments in which nothing is in use any more. After a commit; nobody's snapshot may show them. */
 void extents_sweep(struct blockstore *bs);
 

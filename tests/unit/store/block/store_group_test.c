@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
@@ -166,6 +167,55 @@ Test(store_group, what_is_tried_again_is_no_fault_yet)
     }
     blockstore_close(bs);
     mailbox_free(mb);
+    folder_remove(&f);
+}
+
+/* The disk takes the bytes, and not the commit. */
+static int half_apply(struct store_op *op, struct store_txn *txn)
+{
+    (void)op;
+    struct block *b = raw_block(1, MIB);
+    int r = store_txn_put(txn, &b->cid, block_span(b), NULL);
+    r = r ? r : segments_flush(txn->bs->segments);
+    block_unref(b);
+    return r ? r : (txn->hard = ERR_NO_SPACE);
+}
+
+static off_t segment_size(const struct folder *f)
+{
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/segment-00000000", f->path);
+    cr_assert_eq(stat(path, &st), 0);
+    return st.st_size;
+}
+
+Test(store_group, what_was_not_committed_takes_no_room)
+{
+    struct folder f;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *b = raw_block(0, MIB);
+    cr_assert_eq(do_put(bs, b), 0);
+    blockstore_hold(bs, &b->cid);
+    struct mailbox *mb = mailbox_new(8, NULL);
+    struct store_op half = {.mail.run = ignore_mail, .apply = half_apply, .reply = mb};
+    blockstore_submit(bs, &half);
+    (void)mailbox_wait(mb, MONO_NEVER);
+    (void)mailbox_run(mb, 8);
+    cr_assert_eq(half.result, ERR_NO_SPACE);
+    cr_expect_eq(segment_size(&f), MIB);
+    blockstore_close(bs);
+    char path[128];
+    snprintf(path, sizeof path, "%s/segment-00000000", f.path);
+    cr_assert_eq(truncate(path, 5 * MIB), 0); /* as a crash leaves it */
+    bs = store_open(f.path, 0);
+    cr_expect_eq(segment_size(&f), MIB);
+    cr_expect(has(bs, &b->cid));
+    cr_expect_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    mailbox_free(mb);
+    block_unref(b);
     folder_remove(&f);
 }
 
