@@ -326,8 +326,10 @@ static struct block_sink *dirs_sink(struct mount *m)
 /* In steps: what others ask for comes between. */
 static int publish(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)
 {
-    int rc = tree_publish(m->share, id, dirs_sink(m), ret);
-    if (rc == ERR_AGAIN) {
+    struct block_sink *sink = dirs_sink(m);
+    m->dirs->is_full = false;
+    int rc = tree_publish(m->share, id, sink, ret);
+    if (rc == ERR_AGAIN && !m->dirs->is_full) {
         r->why = "makes the folder's blocks";
         r->wait_on = m->dirs;
         r->look_at = mono_after(mono_now(), MONO_MS);

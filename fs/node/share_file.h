@@ -82,6 +82,7 @@ struct share_sink {
     struct block_sink sink; /* first */
     struct mount *m;
     struct share_file *f;   /* NULL: directories' blocks */
+    bool is_full;           /* it had no room for the last one */
     uint64_t publishing;    /* of which directory (tree_publishing); */
     struct holds holds;     /* of its blocks: no record tells of them yet */
     struct holds finished;  /* of those before it: not all are stored perhaps */

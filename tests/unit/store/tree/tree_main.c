@@ -595,30 +595,6 @@ static void test_publish_in_steps(void)
     bed_free(&b);
 }
 
-/* Nor is one too large for that: with little memory its names are said to the builder again and again. */
-static void test_publish_large_while_changing(void)
-{
-    enum { NAMES = 60000 };
-    struct bed b;
-    struct unixfs_root root;
-    char name[256];
-    unsigned turns = 0;
-    int r;
-    bed_new(&b);
-    for (unsigned i = 0; i < NAMES; i++) {
-        snprintf(name, sizeof name, "%0200u", i);
-        add_file(&b, TREE_ROOT, name, "same");
-    }
-    bed_settle(&b);
-    while ((r = tree_publish(b.t, TREE_ROOT, NULL, &root)) == ERR_AGAIN) {
-        CHECK(turns < 14);
-        snprintf(name, sizeof name, "new %u", turns++);
-        add_file(&b, TREE_ROOT, name, "new");
-    }
-    CHECK_EQ(r, 0);
-    bed_free(&b);
-}
-
 /* Two that are asked for in turn do not undo each other's work; one that is removed meanwhile is in nobody's way. */
 static void test_publish_two(void)
 {
@@ -882,7 +858,6 @@ int main(int argc, char **argv)
         {"publish while changing", test_publish_while_changing},
         {"publish two", test_publish_two},
         {"publish in steps", test_publish_in_steps},
-        {"publish large while changing", test_publish_large_while_changing},
         {"two trees", test_two_trees},
         {"back-pressure", test_back_pressure},
         {"back-pressure of removals", test_back_pressure_of_removals},
