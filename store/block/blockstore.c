@@ -90,7 +90,7 @@ static void publish(struct blockstore *bs)
 
 static void refresh_disk(struct blockstore *bs, mono_ns now)
 {
-    uint64_t free_bytes = store_env_free_bytes(&bs->env);
+    uint64_t free_bytes = store_env_free_bytes(&bs->env, 0);
     atomic_store(&bs->stats.disk_bytes, store_env_file_bytes(&bs->env) + segments_disk_bytes(bs->segments));
     atomic_store(&bs->stats.disk_free, free_bytes);
     if (free_bytes > BALLAST_AT)
@@ -556,7 +556,7 @@ static void work(struct blockstore *bs)
     if (bs->t.bytes <= bs->room_below)
         bs->room_wanted = false;
     if (bs->evict.active && bs->evict.finished) {
-        if (bs->stats.fault != 0 || bs->group_most == 1 || (bs->collecting && store_env_free_bytes(&bs->env) < BALLAST_AT))
+        if (bs->stats.fault != 0 || bs->group_most == 1 || (bs->collecting && store_env_free_bytes(&bs->env, 0) < BALLAST_AT))
             settle_freed(bs); /* who asks for it wants room, perhaps not for us */
         finish_evict(bs, 0);
     }

@@ -81,7 +81,7 @@ int store_txn_commit(struct store_txn *txn)
     else
         rc = mdb_txn_commit(txn->mdb); /* a failed one is an aborted one */
     txn->mdb = NULL;
-    if (rc == EIO && store_env_free_bytes(&txn->bs->env) < FULL_BELOW)
+    if (rc == EIO && store_env_free_bytes(&txn->bs->env, 0) < FULL_BELOW)
         rc = ENOSPC; /* LMDB calls a short write EIO; the disk took a part of it and is full now */
     if (rc) {
         struct blockstore *bs = txn->bs;

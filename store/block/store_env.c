@@ -386,10 +386,10 @@ uint64_t store_env_file_bytes(const struct store_env *e)
     return (uint64_t)st.st_blocks * 512;
 }
 
-uint64_t store_env_free_bytes(const struct store_env *e)
+uint64_t store_env_free_bytes(const struct store_env *e, uint64_t unknown)
 {
     struct statvfs fs;
-    return statvfs(e->dir, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0;
+    return statvfs(e->dir, &fs) == 0 && fs.f_blocks > 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : unknown;
 }
 
 static void ballast_path(const struct store_env *e, char path[PATH_MAX])

@@ -92,7 +92,7 @@ bool store_env_panicked(const struct store_env *e); /* after a commit that faile
 int store_env_record_db(struct store_env *e, MDB_txn *mdb, const char *name, unsigned flags, MDB_dbi *ret);
 int store_error(int mdb_code); /* LMDB's or errno → ERR_*; 0 → 0 */
 uint64_t store_env_file_bytes(const struct store_env *e);
-uint64_t store_env_free_bytes(const struct store_env *e);
+uint64_t store_env_free_bytes(const struct store_env *e, uint64_t unknown); /* `unknown`: when the file system does not say */
 /* A file of a few pages that is given up when the disk is full: so that even then blocks can be deleted. */
 void store_ballast_make(const struct store_env *e);
 bool store_ballast_burn(const struct store_env *e); /* true: there was one */

@@ -13,7 +13,6 @@
 #include "store/codec/links.h"
 
 #include <assert.h>
-#include <sys/statvfs.h>
 
 #define ROW_HELD        0x01
 #define ROW_INLINE      0x02
@@ -304,19 +303,12 @@ static int put_again(struct store_txn *txn, const struct cid *cid, struct row *r
 #define BIG_LEAVE   (UINT32_C(1) << 20)
 #define SMALL_LEAVE (UINT32_C(256) << 10)
 
-/* UINT64_MAX: it cannot be told. Some file systems say nothing: all of it is 0. */
-static uint64_t room_of_disk(const struct store_env *e)
-{
-    struct statvfs fs;
-    return statvfs(e->dir, &fs) == 0 && fs.f_blocks > 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
-}
-
 /* Blocks leave a little of the disk, or nothing could be removed: that takes pages of LMDB before it gives room. Small ones may
  * have more of it: a file that is cut has a new root before its bytes go. */
 static bool disk_is_full(struct store_txn *txn, size_t len)
 {
     if (txn->room == UINT64_MAX)
-        txn->room = room_of_disk(&txn->bs->env);
+        txn->room = store_env_free_bytes(&txn->bs->env, UINT64_MAX);
     if (len + (len < BLOCK_BIG ? SMALL_LEAVE : BIG_LEAVE) > txn->room)
         return true;
     txn->room -= len;
