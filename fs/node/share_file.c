@@ -200,6 +200,10 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
         struct share_sink sink;
         r->root = &f->content.cid;
         int rc = share_file_pump(f, EDITOR_ALL);
+        if (rc == ERR_AGAIN) { /* what has to be read again needs the room that other chunks have */
+            r->why = "waits for memory: the disk is slower than the writer";
+            share_file_press(f);
+        }
         if (rc < 0)
             return rc;
         r->why = "hashes what was written";

@@ -125,6 +125,15 @@ struct block *block_unref(struct block *b)
     return NULL;
 }
 
+bool block_reclaim(struct block *b)
+{
+    if (atomic_load_explicit(&b->refs, memory_order_acquire) != 1)
+        return false;
+    b->cid = (struct cid){.len = 0};
+    b->sum.known = false;
+    return true;
+}
+
 void block_add_sum(struct block *b)
 {
     if (b->len >= BLOCK_BIG)

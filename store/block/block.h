@@ -44,6 +44,9 @@ struct block *block_from(struct budget *budget, enum budget_class c, const struc
 struct block *block_ref(struct block *b);
 struct block *block_unref(struct block *b); /* returns NULL; NULL accepted */
 
+/* Whether nobody else has it any more: then it is as new, with its bytes, and its maker may write again. */
+bool block_reclaim(struct block *b);
+
 void block_add_sum(struct block *b); /* of a big one */
 void block_pool_trim(void);          /* gives back memory that is kept for blocks to come; any thread, now and then */
 

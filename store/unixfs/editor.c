@@ -142,6 +142,10 @@ static int load_chunk(struct editor *e, struct block_source *s, const struct chu
 /* A chunk that has a buffer: it gets a longer one, or one that no flight shares. */
 static int renew_buf(struct editor *e, struct editor_buf *buf, struct editor_room want)
 {
+    if (buf->shared && !buf->flight && block_reclaim(buf->b)) {
+        buf->b->len = buf->len;
+        buf->shared = false;
+    }
     if (!buf->shared && want.cap <= buf->b->cap)
         return 0;
     uint32_t cap =

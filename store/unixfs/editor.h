@@ -17,10 +17,10 @@
  * Parents of groups that did not change are neither read, hashed nor emitted again. A copy of a whole file is its root CID: an
  * untouched editor finishes with its base.
  *
- * The loop of whoever owns it: write; take chunks with editor_next (EDITOR_FULL after each write, EDITOR_PRESSURE when the
- * budget says not now, EDITOR_ALL to finish); hash each on a worker (cid_of with CODEC_RAW), editor_hashed, put the block into
- * the store, editor_stored when the store has committed it (or has refused). When editor_next(EDITOR_ALL) gives 0 and
- * nothing is unhashed, editor_finish gives the root. The editor goes on being usable after that (fsync).
+ * The loop of whoever owns it: write; take chunks with editor_next (EDITOR_FULL after each write, EDITOR_ALL to finish,
+ * EDITOR_PRESSURE when the budget says not now to either); hash each on a worker (cid_of with CODEC_RAW), editor_hashed, put
+ * the block into the store, editor_stored when the store has committed it (or has refused). When editor_next(EDITOR_ALL)
+ * gives 0 and nothing is unhashed, editor_finish gives the root. The editor goes on being usable after that (fsync).
  * Between editor_hashed and the commit of the record that refers to the new root nothing refers to the leaves: the owner holds
  * them (blockstore_hold), or a collection may take them.
  *
@@ -77,8 +77,8 @@ enum editor_want {
     EDITOR_ALL,      /* everything that keeps the file from being finished */
 };
 
-/* 1 and *ret; 0: nothing of the kind. EDITOR_ALL reads cut, lengthened and BASE chunks through `s`: ERR_MISSING, ERR_AGAIN
- * (budget), ERR_IO, ERR_CORRUPT. The other two need no source (NULL). */
+/* 1 and *ret; 0: nothing of the kind. EDITOR_ALL reads cut, lengthened and BASE chunks through `s`: ERR_MISSING, ERR_IO,
+ * ERR_CORRUPT. ERR_AGAIN: as of editor_write; chunks that come later may have all memory. The other two need no source. */
 int editor_next(struct editor *e, struct block_source *s, enum editor_want want, struct editor_flight **ret);
 void editor_hashed(struct editor_flight *fl);
 /* result 0: the source holds the block from now on. Else the chunk is dirty again. Ends the flight. */

@@ -62,16 +62,18 @@ static int next_full(struct editor *e, struct editor_flight **ret)
     return 1;
 }
 
+/* One that would have to be copied first, for which there is no room now, is not in the way of the others. */
 static int next_oldest(struct editor *e, struct editor_flight **ret)
 {
-    struct editor_buf *buf = e->dirty.next;
-    if (buf == &e->dirty)
-        return 0;
-    int r = square_buf(e, buf, buf->len);
-    if (r < 0)
-        return r;
-    *ret = send_buf(e, buf);
-    return 1;
+    int r = 0;
+    for (struct editor_buf *buf = e->dirty.next; buf != &e->dirty; buf = buf->next) {
+        r = square_buf(e, buf, buf->len);
+        if (r < 0)
+            continue;
+        *ret = send_buf(e, buf);
+        return 1;
+    }
+    return r;
 }
 
 /* The chunk of zeros, which all full holes share. It is not anybody's buffer. */
@@ -359,7 +361,7 @@ int editor_finish(struct editor *e, struct block_source *s, struct block_sink *s
             return r;
         e->last = root;
         e->changed = sink == NULL; /* nobody has the parents */
-        if (sink) /* the next root that needs them may come when none has kept them for a while */
+        if (sink)                  /* the next root that needs them may come when none has kept them for a while */
             e->zero_out = e->hole.parent_known = false;
     }
     *ret = e->last;

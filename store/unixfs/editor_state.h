@@ -39,7 +39,7 @@ struct editor_buf {
     struct block *b;
     uint64_t index;
     uint32_t len;                   /* ≤ b->len when shared, == b->len otherwise */
-    bool shared;                    /* a flight has the block too, or had: never write into it again */
+    bool shared;                    /* others may have the block, too: not to be written into */
     uint64_t written;               /* bytes since it became dirty: at a chunk's worth it is taken to be full */
     struct editor_flight *flight;   /* NULL: dirty, and in the editor's list */
     struct editor_buf *prev, *next; /* oldest write first */

@@ -199,6 +199,9 @@ class Solo:
     def status(self):
         return self.request("GET", "/v1/status")
 
+    def limit(self, name):
+        return next(r for r in self.rows("/v1/limits") if r["name"] == name)
+
     def run(self, *args, timeout=120):
         return subprocess.run([P2P, *map(str, args)], env=self.env, capture_output=True, text=True, timeout=timeout)
 

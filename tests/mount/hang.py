@@ -10,6 +10,7 @@ By hand, more rounds: P2P_TEST_HANG=100 hang.py
 import base64, contextlib, hashlib, mmap, os, pathlib, shutil, signal, socket, statistics, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import solo
 from lab import P2P, Lab, child, end, need, pattern, wait_for, write_pattern
 
 ROUNDS = int(os.environ.get("P2P_TEST_HANG", "12"))
@@ -347,6 +348,35 @@ class Hang(unittest.TestCase):
             self.assertEqual((a.mount / "share/fresh").read_bytes(), fresh)
             self.assertEqual(a.run("verify", timeout=120).returncode, 0)
             wait_for("nothing waits any more", lambda: not waiting(a))
+
+    def test_7_memory(self):
+        """What was written last has all memory, and what was written before it has to be read again to finish the file."""
+        with solo.Solo(solo.QUIET + "memory = 128M\n") as node:
+            node.start()
+            with open(node.share / "image", "wb") as f:
+                f.write(b"short")
+                f.flush()
+                os.fsync(f.fileno())
+                for i in range(1, 33):
+                    f.seek(i * MIB + 1000000)
+                    f.write(b"%d" % i)
+                    f.flush()
+                (node.home / "config").write_text(solo.QUIET + "memory = 32M\n")
+                node.process.send_signal(signal.SIGHUP)
+                wait_for("there is less than what waits takes", lambda: node.limit("memory")["value"] == "32M" and
+                         node.limit("memory.write")["used"] > 20 * MIB)
+                reap([child(lambda: os.fsync(f.fileno()))], 30)
+            image = (node.share / "image").read_bytes()
+            self.assertEqual(hashlib.sha256(image).hexdigest(), self.image_as_written(), "and it is what was written")
+
+    @staticmethod
+    def image_as_written():
+        image = bytearray(32 * MIB + 1000002)
+        image[:5] = b"short"
+        for i in range(1, 33):
+            text = b"%d" % i
+            image[i * MIB + 1000000:i * MIB + 1000000 + len(text)] = text
+        return hashlib.sha256(image).hexdigest()
 
 
 if __name__ == "__main__":

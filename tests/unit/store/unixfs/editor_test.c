@@ -731,3 +731,66 @@ Test(editor, without_memory_for_a_moment)
     cr_assert_gt(short_memory_refused, 0);
     cr_assert(cid_eq(&root.cid, &should.cid) && root.tsize == should.tsize);
 }
+
+/* Chunks that come later have all memory, and the first one has to be read again to be finished. */
+Test(editor, chunks_that_are_in_the_way)
+{
+    struct budget *budget = budget_new(BUDGET_MIN);
+    struct owner o = {.m = mem_blocks_new(), .e = editor_new(NULL, budget)};
+    struct unixfs_root root;
+    write_bytes(&o, 0, span_str("short"));
+    finish(&o, &root);
+    land_all(&o);
+    for (uint64_t i = 1; editor_write(o.e, &o.m->source, i * MIB + MIB / 2, span_str("long")) == 4; i++)
+        ;
+    cr_assert_eq(o.away_count, 0u);
+    cr_assert_eq(take(&o, EDITOR_ALL), ERR_AGAIN, "nothing is on its way, so nothing will change");
+    cr_assert_eq(take(&o, EDITOR_PRESSURE), 1);
+    land_all(&o);
+    cr_assert_eq(take(&o, EDITOR_ALL), 1);
+    land_all(&o);
+    for (int r = 0; (r = take(&o, EDITOR_ALL)) != 0;)
+        if (r == 1 || take(&o, EDITOR_PRESSURE) == 1)
+            land_all(&o);
+    finish(&o, &root);
+    land_all(&o);
+    editor_free(o.e);
+    mem_blocks_free(o.m);
+    cr_assert_eq(budget_used(budget), 0u);
+    budget_free(budget);
+}
+
+/* A chunk that was cut while it was on its way has bytes that others read. */
+Test(editor, cut_on_its_way_without_memory)
+{
+    struct budget *budget = budget_new(BUDGET_MIN);
+    struct owner o = {.m = mem_blocks_new(), .e = editor_new(NULL, budget)};
+    struct unixfs_root root, should;
+    uint8_t *bytes = mem_new(2 * MIB);
+    memset(bytes, 'x', 2 * MIB);
+    write_bytes(&o, 0, span_of(bytes, 2 * MIB));
+    cr_assert_eq(o.away_count, 2u);
+    cr_assert_eq(editor_truncate(o.e, MIB + 9), 0);
+    bytes[5] = 'y';
+    write_bytes(&o, 5, span_str("y"));
+    while (budget_take(budget, BUDGET_WRITE, 4096))
+        ;
+    uint64_t taken = budget_used(budget);
+    cr_assert_eq(take(&o, EDITOR_PRESSURE), 1, "the cut one, which is older, is not in the way");
+    cr_assert_eq(take(&o, EDITOR_PRESSURE), ERR_AGAIN, "others have its bytes");
+    land_all(&o);
+    uint64_t left = budget_used(budget);
+    cr_assert_lt(left, taken);
+    while (budget_take(budget, BUDGET_WRITE, 4096))
+        ;
+    cr_assert_eq(take(&o, EDITOR_PRESSURE), 1, "now it is ours alone");
+    finish(&o, &root);
+    land_all(&o);
+    import(NULL, &layout_v1_2025, span_of(bytes, MIB + 9), &should);
+    cr_assert(cid_eq(&root.cid, &should.cid));
+    editor_free(o.e);
+    mem_blocks_free(o.m);
+    free(bytes);
+    budget_give(budget, BUDGET_WRITE, budget_used(budget));
+    budget_free(budget);
+}
