@@ -113,6 +113,7 @@ struct request {
 
     /* For functions that run again after a wait: zero at first, kept between runs, freed with the request by free_state */
     unsigned phase;
+    mono_ns began; /* share_root's: what is written later need not be in it */
     void *state;
     void (*free_state)(void *state);
 

@@ -207,11 +207,8 @@ static bool on_its_way(struct mount *m, const struct cid *cid)
     return m->flights > 0 && m->put_error == 0 && !store_has(m->reader, cid);
 }
 
-static int find_cid(void *owner, struct request *r)
+static int root_of(struct mount *m, struct request *r, struct span path, struct cid *ret)
 {
-    struct question *q = r->state;
-    struct mount *m = owner;
-    struct span path = span_str(q->path);
     struct tree_node n;
     struct unixfs_root root;
     while (path.len && path.data[0] == '/')
@@ -221,11 +218,21 @@ static int find_cid(void *owner, struct request *r)
     int rc = share_resolve(m, span_from(path, 5), &n);
     if (rc == 0)
         rc = share_root(m, r, n.id, &root);
-    if (rc == 0 && on_its_way(m, &root.cid))
-        return ERR_AGAIN; /* whoever asked reads the store */
     if (rc == 0)
-        q->cid = root.cid;
+        *ret = root.cid;
     return rc;
+}
+
+/* Whoever asked reads the store. It is the first root that is waited for: there may be others without end. */
+static int find_cid(void *owner, struct request *r)
+{
+    struct question *q = r->state;
+    struct mount *m = owner;
+    int rc = cid_is_none(&q->cid) ? root_of(m, r, span_str(q->path), &q->cid) : 0;
+    if (rc < 0 || !on_its_way(m, &q->cid))
+        return rc;
+    r->why = "waits for the disk";
+    return ERR_AGAIN;
 }
 
 static void cid_done(struct request *r, int result)

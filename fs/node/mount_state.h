@@ -234,13 +234,12 @@ void share_attr(struct mount *m, const struct tree_node *n, struct stat *st);
 uint64_t share_id(const struct inode *i);
 void share_key(uint64_t id, struct found *f);
 int share_settle(struct mount *m, struct request *r, struct share_file *f); /* content → tree; ERR_AGAIN, ERR_MISSING: again */
-int share_settle_all(struct mount *m, struct request *r);
 /* The root CID of a node: settles, publishes; again on ERR_AGAIN, ERR_MISSING. */
 int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret);
 int share_resolve(struct mount *m, struct span path, struct tree_node *ret);
 void share_tick(struct mount *m, mono_ns now);
 void share_forget_again(struct mount *m); /* what could not be, because the store could not be read */
-void share_finish_all(struct mount *m); /* starts to settle whatever is dirty */
+void share_finish_all(struct mount *m);   /* starts to settle whatever is dirty */
 void share_release_handle(struct mount *m, struct handle *h);
 void share_free(struct mount *m);
 

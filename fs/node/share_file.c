@@ -137,6 +137,7 @@ void share_file_touched(struct share_file *f)
     f->mtime = f->changed = wall_now();
     f->mtime_set = false;
     f->last_write = mono_now();
+    f->dirty_since = f->dirty_since ? f->dirty_since : f->last_write;
     (void)share_file_pump(f, EDITOR_FULL); /* 0: nothing is full */
 }
 
@@ -169,6 +170,7 @@ static int tell_tree(struct share_file *f)
     if (rc < 0)
         return rc;
     f->told++;
+    f->dirty_since = 0;
     f->unset = f->failing = f->mtime_set = false;
     share_holds_told(f);
     return 0;
@@ -225,14 +227,42 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
     return tell_tree(f);
 }
 
-int share_settle_all(struct mount *m, struct request *r)
+/* Whether what `dir` is published as tells of it: below it, without a temporary name on the way. What cannot be read counts. */
+static bool is_published_in(struct mount *m, uint64_t id, uint64_t dir)
 {
-    for (struct share_file *f = m->files; f; f = f->next) {
-        int rc = share_settle(m, r, f);
+    struct tree_node n;
+    while (id != dir) {
+        int rc = tree_get(m->share, id, &n);
         if (rc < 0)
-            return rc;
+            return rc != ERR_STALE;
+        if (n.temporary || n.parent == 0)
+            return false;
+        id = n.parent;
     }
-    return 0;
+    return true;
+}
+
+/* The files below a directory, all at once, as they were when that was asked or later: those who write may do so for ever. */
+static int settle_below(struct mount *m, struct request *r, uint64_t dir)
+{
+    int all = 0;
+    const void *wait_on = NULL;
+    if (r->began == 0)
+        r->began = mono_now();
+    for (struct share_file *f = m->files; f; f = f->next) {
+        if (f->dirty_since > r->began || !share_file_dirty(f) || !is_published_in(m, f->id, dir))
+            continue;
+        r->wait_on = NULL;
+        int rc = share_settle(m, r, f);
+        if (rc < 0 && rc != ERR_AGAIN)
+            return rc;
+        if (rc == 0)
+            continue;
+        wait_on = all == 0 || (wait_on && !r->wait_on) ? r->wait_on : wait_on; /* one that asks for a moment goes before */
+        all = rc;
+    }
+    r->wait_on = wait_on;
+    return all;
 }
 
 /* ---- settling without anybody waiting ---- */
@@ -242,10 +272,9 @@ static int run_finish(void *owner, struct request *r)
     struct share_file *f = r->state;
     if (f->handles == 0 && share_file_is_gone(f))
         return 0; /* removed before it was settled */
-    int rc = share_settle(owner, r, f);
     r->background = true;
     r->reads_content = true;
-    return rc;
+    return share_settle(owner, r, f);
 }
 
 static void finish_done(struct request *r, int result)
@@ -330,13 +359,13 @@ static struct block_sink *dirs_sink(struct mount *m)
 /* In steps: what others ask for comes between. */
 static int publish(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)
 {
-    struct block_sink *sink = dirs_sink(m);
-    m->dirs->is_full = false;
-    int rc = tree_publish(m->share, id, sink, ret);
-    if (rc == ERR_AGAIN && !m->dirs->is_full) {
-        r->why = "makes the folder's blocks";
+    int rc = tree_publish(m->share, id, dirs_sink(m), ret);
+    r->why = "makes the folder's blocks";
+    r->wait_on = NULL;
+    if (rc == ERR_BUSY) {
         r->wait_on = m->dirs;
         r->look_at = mono_after(mono_now(), MONO_MS);
+        rc = ERR_AGAIN;
     }
     return rc;
 }
@@ -360,7 +389,7 @@ int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_ro
     r->reads_content = true;
     if (n.type == TREE_DIR ||
         (n.type == TREE_SYMLINK && cid_is_none(&n.content.cid))) { /* a symlink that keeps is what it keeps */
-        rc = n.type == TREE_DIR ? share_settle_all(m, r) : 0;
+        rc = n.type == TREE_DIR ? settle_below(m, r, id) : 0;
         return rc < 0 ? rc : publish(m, r, id, ret);
     }
     uint8_t key[8];

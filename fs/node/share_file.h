@@ -42,6 +42,7 @@ struct share_file {
     bool temporary;
     wall_ns mtime, changed; /* of the last change, while it is not settled */
     mono_ns last_write;
+    mono_ns dirty_since; /* the first write that its record does not have; 0: none, or not known */
     struct share_puts puts;
     bool failing;         /* one failed, and its bytes are not on their way again */
     int error;            /* of the last that failed */
@@ -82,7 +83,6 @@ struct share_sink {
     struct block_sink sink; /* first */
     struct mount *m;
     struct share_file *f;   /* NULL: directories' blocks */
-    bool is_full;           /* it had no room for the last one */
     uint64_t publishing;    /* of which directory (tree_publishing); */
     struct holds holds;     /* of its blocks: no record tells of them yet */
     struct holds finished;  /* of those before it: not all are stored perhaps */

@@ -332,7 +332,7 @@ static int sink_put(struct block_sink *self, struct block *take_b)
     struct share_sink *s = (struct share_sink *)self;
     if (s->f) /* the parents of a file are a hundredth of what was written, which is charged */
         budget_take_always(s->m->o.budget, BUDGET_STORE, PUT_COST);
-    else if ((s->is_full = !budget_take(s->m->o.budget, BUDGET_STORE, PUT_COST)))
+    else if (!budget_take(s->m->o.budget, BUDGET_STORE, PUT_COST))
         return ERR_AGAIN;
     struct put *p = put_new(s->m, s->f, take_b);
     look_at_dirs(s->m);

@@ -152,9 +152,9 @@ void tree_retry(struct tree *t);             /* submits those again; tree_sync a
 
 /* The root CID of a directory (or the DAG of a file) as it is now. Directory blocks go to `sink`, and the directory refers to
  * them until it changes, so that the CID resolves for others. Directories that did not change are not made again. `sink` NULL:
- * only the CID is wanted, nothing is kept. 0; ERR_AGAIN: not finished (the sink has no room, or enough was done in one call):
- * call again, it goes on where it was; ERR_STALE; errors of sink and store. A sink that said ERR_AGAIN once lives as long as
- * the tree. */
+ * only the CID is wanted, nothing is kept. 0; not finished: ERR_AGAIN (there is no room) or ERR_BUSY (enough was done in one
+ * call): call again, it goes on where it was; ERR_STALE; errors of sink and store. A sink of which something was not finished
+ * lives as long as the tree. */
 int tree_publish(struct tree *t, uint64_t id, struct block_sink *sink, struct unixfs_root *ret);
 /* For the puts of the blocks that went to such a sink: after a crash a directory that refers to one that was refused is to be
  * published again. Nothing waits for them. */

@@ -119,7 +119,7 @@ struct publish {
 #define WORK_ENTRY 4 /* that is given to the builder, or taken by it; 1: looked at */
 
 /* Calls `each` with every entry behind *from that is published, and sets *from, until enough was done in this call or `each`
- * gives something else than 0. 0: that was all; ERR_AGAIN; what `each` gave. */
+ * gives something else than 0. 0: that was all; ERR_BUSY; what `each` gave. */
 static int each_entry(struct publish *m, uint64_t dir, uint64_t *from,
                       int (*each)(struct publish *m, uint64_t id, enum tree_type type, struct span name))
 {
@@ -130,7 +130,7 @@ static int each_entry(struct publish *m, uint64_t dir, uint64_t *from,
     enum tree_type type;
     int r = scan_begin(&s, m->tree, &prefix, &begin);
     while (r == 0 && (r = scan_next(&s, &key, &value)) == 1) {
-        r = m->work < m->most ? listed_parse(value, &type, &name) : ERR_AGAIN;
+        r = m->work < m->most ? listed_parse(value, &type, &name) : ERR_BUSY;
         if (r < 0)
             break;
         m->work++;
@@ -219,7 +219,7 @@ static int build(struct publish *m)
             m->work += STEP_ENTRIES * WORK_ENTRY;
             r = unixfs_dir_builder_finish(p->builder, &p->made.cid, &p->made.tsize);
         } while (r == UNIXFS_DIR_STEP && m->work < m->most);
-        r = r == UNIXFS_DIR_STEP ? ERR_AGAIN : r;
+        r = r == UNIXFS_DIR_STEP ? ERR_BUSY : r;
         p->is_made = r == 0;
         if (r == 1) { /* it is larger than the builder's memory: all once more */
             p->added = 0;
@@ -271,6 +271,12 @@ static int must_be_made(struct publish *m, uint64_t id, enum tree_type type, str
     return r < 0 ? r : 1;
 }
 
+/* What is begun is kept for the next call. */
+static bool goes_on(int err)
+{
+    return err == ERR_AGAIN || err == ERR_BUSY;
+}
+
 /* The directory on top of the stack comes closer to being made. 0, or why it does not. */
 static int step(struct publish *m)
 {
@@ -302,7 +308,7 @@ static int step(struct publish *m)
         r = build(m);
     if (r == 0)
         r = settle(m, &rec);
-    if (r < 0 && r != ERR_AGAIN)
+    if (r < 0 && !goes_on(r))
         drop_begun(p);
     return r;
 }
@@ -330,9 +336,9 @@ static int publish_dir(struct tree *t, uint64_t id, struct block_sink *sink, str
         if (depth(m.p) == 0) /* else what somebody asked for before is made first */
             r = push(m.p, id);
         if (r == 0)
-            r = m.work < m.most ? step(&m) : ERR_AGAIN;
+            r = m.work < m.most ? step(&m) : ERR_BUSY;
         if (r < 0) {
-            if (r != ERR_AGAIN)
+            if (!goes_on(r))
                 publishing_reset(m.p);
             return r;
         }

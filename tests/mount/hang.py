@@ -378,6 +378,26 @@ class Hang(unittest.TestCase):
             image[i * MIB + 1000000:i * MIB + 1000000 + len(text)] = text
         return hashlib.sha256(image).hexdigest()
 
+    def test_8_writers_without_end(self):
+        """A folder's CID is asked for while programs write and sync files in it, and write small ones again and again."""
+        with solo.Solo() as node:
+            node.start()
+            loops = [f"while :; do head -c 20000000 /dev/zero >{node.share}/{i}; sync {node.share}/{i}; done" for i in range(3)]
+            loops += [f"while :; do echo $((n++)) >{node.share}/small{i}; done" for i in range(6)]
+            took = []
+            with contextlib.ExitStack() as ends:
+                for loop in loops:
+                    p = ends.enter_context(subprocess.Popen(["bash", "-c", loop]))
+                    ends.callback(p.kill)
+                wait_for("they write", lambda: len(os.listdir(node.share)) == len(loops))
+                for _ in range(8):
+                    begun = time.monotonic()
+                    self.assertEqual(node.run("cid", node.share).returncode, 0)
+                    took.append(time.monotonic() - begun)
+            note("writers without end: the CID of their folder, median", ms(statistics.median(took)))
+            note("at most", ms(max(took)))
+            self.assertLess(max(took), 8, "it does not wait for those who go on")
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

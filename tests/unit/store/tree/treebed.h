@@ -237,7 +237,7 @@ static inline void publish(struct bed *b, uint64_t id, struct block_sink *sink, 
 {
     mono_ns end = mono_now() + 60 * MONO_S;
     int r;
-    while ((r = tree_publish(b->t, id, sink, ret)) == ERR_AGAIN) {
+    while ((r = tree_publish(b->t, id, sink, ret)) == ERR_AGAIN || r == ERR_BUSY) {
         CHECK(mono_now() < end);
         bed_pump(b);
     }
