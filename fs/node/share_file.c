@@ -192,6 +192,16 @@ static int wait_blocks(struct mount *m, struct request *r, struct share_file *f)
     return ERR_AGAIN;
 }
 
+/* What has to be read again to be finished, and the nodes above, need the room that other chunks have. */
+static int press(struct share_file *f, struct request *r, int err)
+{
+    if (err != ERR_AGAIN)
+        return err == ERR_BUSY ? ERR_AGAIN : err; /* a step was done, or memory is missing of which nobody tells: in a moment */
+    r->why = "waits for memory: the disk is slower than the writer";
+    share_file_press(f);
+    return err;
+}
+
 int share_settle(struct mount *m, struct request *r, struct share_file *f)
 {
     if (!share_file_dirty(f))
@@ -202,12 +212,8 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
         struct share_sink sink;
         r->root = &f->content.cid;
         int rc = share_file_pump(f, EDITOR_ALL);
-        if (rc == ERR_AGAIN) { /* what has to be read again needs the room that other chunks have */
-            r->why = "waits for memory: the disk is slower than the writer";
-            share_file_press(f);
-        }
         if (rc < 0)
-            return rc;
+            return press(f, r, rc);
         r->why = "hashes what was written";
         if (editor_unhashed(f->editor) > 0) {
             r->wait_on = f;
@@ -216,7 +222,7 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
         share_sink_init(&sink, m, f);
         rc = editor_finish(f->editor, m->source, &sink.sink, &f->content);
         if (rc < 0)
-            return rc == ERR_BUSY ? ERR_AGAIN : rc; /* without memory nobody will tell: in a moment */
+            return press(f, r, rc);
         f->unset = true;
     }
     int rc = wait_blocks(m, r, f);

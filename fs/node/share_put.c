@@ -330,9 +330,7 @@ int share_put_leaf(struct share_file *f, struct editor_flight *fl)
 static int sink_put(struct block_sink *self, struct block *take_b)
 {
     struct share_sink *s = (struct share_sink *)self;
-    if (s->f) /* the parents of a file are a hundredth of what was written, which is charged */
-        budget_take_always(s->m->o.budget, BUDGET_STORE, PUT_COST);
-    else if (!budget_take(s->m->o.budget, BUDGET_STORE, PUT_COST))
+    if (!budget_take(s->m->o.budget, BUDGET_STORE, PUT_COST))
         return ERR_AGAIN;
     struct put *p = put_new(s->m, s->f, take_b);
     look_at_dirs(s->m);
@@ -344,6 +342,6 @@ static int sink_put(struct block_sink *self, struct block *take_b)
 
 void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f)
 {
-    *s = (struct share_sink){.sink = {.put = sink_put, .budget = f ? NULL : m->o.budget}, .m = m, .f = f};
+    *s = (struct share_sink){.sink = {.put = sink_put, .budget = m->o.budget}, .m = m, .f = f};
     s->puts.guard = tree_publish_guard(m->share);
 }

@@ -86,8 +86,8 @@ void editor_stored(struct editor_flight *take_fl, int result);
 unsigned editor_unhashed(const struct editor *e); /* flights that were not hashed yet */
 
 /* The root of the file as it is now; parents that changed go to `sink` (NULL: CIDs only), which must keep them until the root
- * is referred to. 0; ERR_BUSY: dirty or unhashed chunks are left (editor_next EDITOR_ALL); ERR_AGAIN: the sink has no room, or
- * enough was done in one call: call again; ERR_MISSING (inner nodes of the base), ERR_IO, ERR_CORRUPT. */
+ * is referred to. 0; ERR_BUSY: dirty or unhashed chunks are left (editor_next EDITOR_ALL), or enough was done in one call: call
+ * again; ERR_AGAIN: the sink or its budget has no room; ERR_MISSING (inner nodes of the base), ERR_IO, ERR_CORRUPT. */
 int editor_finish(struct editor *e, struct block_source *s, struct block_sink *sink, struct unixfs_root *ret);
 
 /* The sink's blocks did not reach the store after all: the next editor_finish makes all parents again. */

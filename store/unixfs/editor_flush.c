@@ -342,7 +342,7 @@ static int make_root(struct editor *e, struct block_source *s, struct block_sink
     }
     unsigned made = 0;
     for (uint32_t g = 0; g < e->group_count; g++) {
-        int r = made < PARENTS_MOST ? make_parent(e, s, g, sink) : ERR_AGAIN;
+        int r = made < PARENTS_MOST ? make_parent(e, s, g, sink) : ERR_BUSY;
         if (r < 0)
             return r;
         made += (unsigned)r;
