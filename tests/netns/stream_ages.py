@@ -72,14 +72,20 @@ class Ages(Services):
         return s
 
     def fill(self, s):
+        """Until nobody on the way takes any more, and some of it has not left."""
         s.setblocking(False)
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:
+        sent, arrived, end = 0, -1, 0
+        while time.monotonic() < end or sent == arrived or arrived != self.arrived():
             try:
-                s.send(bytes(1 << 20))
+                sent += s.send(bytes(1 << 20))
                 end = time.monotonic() + 0.5
             except BlockingIOError:
+                if time.monotonic() >= end:
+                    arrived, end = self.arrived(), time.monotonic() + 0.5
                 time.sleep(0.01)
+
+    def arrived(self):
+        return self.streams(self.a)[0]["bytes_in"]
 
     def test_what_a_program_left_is_waited_for(self):
         """Two minutes, without a byte: given up, and the target is told that it broke."""
