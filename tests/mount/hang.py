@@ -398,6 +398,31 @@ class Hang(unittest.TestCase):
             note("at most", ms(max(took)))
             self.assertLess(max(took), 8, "it does not wait for those who go on")
 
+    def test_9_image_on_a_stalled_disk(self):
+        """A sparse file has more bytes of nodes above its chunks than there is memory, and the disk takes none of them for a while."""
+        if not STALL or not os.path.exists(STALL):
+            self.skipTest("needs the library stall (STALL_LIB)")
+        with solo.Solo(solo.QUIET + "memory = 16M\n") as node:
+            stalled = node.home / "stalled"
+            node.env.update(LD_PRELOAD=STALL, STALL_FILE=str(stalled), ASAN_OPTIONS="verify_asan_link_order=0")
+            node.start()
+            with open(node.share / "image", "wb") as f:
+                for gib in range(1, 401):
+                    f.seek((gib << 30) - MIB)
+                    f.write(b"x" * MIB)
+                    f.flush()
+                wait_for("the chunks are stored", lambda: node.limit("memory.write")["used"] == 0)
+                stalled.touch()
+                pid = child(lambda: os.fsync(f.fileno()))
+                wait_for("it waits for memory", lambda: any("memory" in r["why"] for r in node.rows("/v1/waiting")))
+                private = sum(int(line.split()[1]) << 10 for line in
+                              pathlib.Path(f"/proc/{node.process.pid}/smaps_rollup").read_text().splitlines() if "Anonymous" in line)
+                stalled.unlink()
+                reap([pid], 60)
+            note("a sparse file on a stalled disk: private memory", f"{private / MIB:.1f} MiB")
+            if not SANITIZED:
+                self.assertLess(private, 16 * MIB)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
