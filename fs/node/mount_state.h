@@ -234,6 +234,8 @@ void share_attr(struct mount *m, const struct tree_node *n, struct stat *st);
 uint64_t share_id(const struct inode *i);
 void share_key(uint64_t id, struct found *f);
 int share_settle(struct mount *m, struct request *r, struct share_file *f); /* content → tree; ERR_AGAIN, ERR_MISSING: again */
+/* As share_not_again (share_file.h), of an ERR_AGAIN that has another cause perhaps than want of BUDGET_STORE */
+int share_not_full(const struct mount *m, int rc);
 /* The root CID of a node: settles, publishes; again on ERR_AGAIN, ERR_MISSING. */
 int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret);
 int share_resolve(struct mount *m, struct span path, struct tree_node *ret);

@@ -106,9 +106,12 @@ int node_run(void *mount, struct request *r)
         const struct node_ops *ops = node_kinds[i->kind];
         i->used = true;
         node_op *op = ops->op[r->op] ? ops->op[r->op] : common[r->op];
+        bool shares = i->kind == NODE_SHARE;
         rc = ops->allowed ? ops->allowed(m, r, i) : 0;
         if (rc == 0)
             rc = op ? op(m, r, i) : absent(ops, r->op);
+        if (shares && !r->wait_on)
+            rc = share_not_full(m, rc);
     }
     store_read_end(m->reader);
     return rc;

@@ -132,6 +132,16 @@ void share_file_press(struct share_file *f)
             return;
 }
 
+int share_not_again(const struct mount *m, int rc)
+{
+    return rc == ERR_AGAIN && m->put_error < 0 ? m->put_error : rc;
+}
+
+int share_not_full(const struct mount *m, int rc)
+{
+    return budget_class_tight(m->o.budget, BUDGET_STORE) ? share_not_again(m, rc) : rc;
+}
+
 void share_file_touched(struct share_file *f)
 {
     f->mtime = f->changed = wall_now();
@@ -199,7 +209,7 @@ static int press(struct share_file *f, struct request *r, int err)
         return err == ERR_BUSY ? ERR_AGAIN : err; /* a step was done, or memory is missing of which nobody tells: in a moment */
     r->why = "waits for memory: the disk is slower than the writer";
     share_file_press(f);
-    return err;
+    return share_not_again(f->m, err);
 }
 
 int share_settle(struct mount *m, struct request *r, struct share_file *f)
@@ -230,7 +240,7 @@ int share_settle(struct mount *m, struct request *r, struct share_file *f)
         return rc;
     r->wait_on = NULL;
     r->why = "waits for the disk";
-    return tell_tree(f);
+    return share_not_again(m, tell_tree(f));
 }
 
 /* Whether what `dir` is published as tells of it: below it, without a temporary name on the way. What cannot be read counts. */
@@ -365,7 +375,7 @@ static struct block_sink *dirs_sink(struct mount *m)
 /* In steps: what others ask for comes between. */
 static int publish(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)
 {
-    int rc = tree_publish(m->share, id, dirs_sink(m), ret);
+    int rc = share_not_again(m, tree_publish(m->share, id, dirs_sink(m), ret));
     r->why = "makes the folder's blocks";
     r->wait_on = NULL;
     if (rc == ERR_BUSY) {

@@ -70,6 +70,8 @@ int share_file_touch_time(struct share_file *f);
 void share_file_press(struct share_file *f);
 /* Sends off what is `want`ed; 0, ERR_AGAIN, ERR_MISSING … */
 int share_file_pump(struct share_file *f, enum editor_want want);
+/* What `rc` is: ERR_AGAIN for want of memory that is full of what the disk does not take would come without end. */
+int share_not_again(const struct mount *m, int rc);
 /* Settles it without anybody waiting. */
 void share_file_finish(struct share_file *f);
 /* The content is `root` from now on (copy of a whole file): forgets what was written. */

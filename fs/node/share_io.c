@@ -189,8 +189,7 @@ int share_write(struct mount *m, struct request *r, struct inode *i)
     r->why = "waits for memory: the disk is slower than the writer";
     while (r->phase < r->data.len) {
         int n = editor_write(e, m->source, r->offset + r->phase, span_from(r->data, r->phase));
-        if (n == ERR_AGAIN && m->put_error < 0)
-            n = m->put_error; /* memory is full of what the disk does not take: waiting would not end */
+        n = share_not_again(m, n);
         if (n == ERR_AGAIN)
             share_file_press(f);
         if (n < 0 && n != ERR_AGAIN && n != ERR_MISSING && r->phase > 0)

@@ -408,6 +408,50 @@ class Faults(unittest.TestCase):
             self.wait(lambda: node.request("POST", "/v1/gc") and node.status()["store_used"] == 0, 10)
             self.assertEqual(node.status()["store_used"], 0)
 
+    def fails(self, error, what, within=10):
+        """In time, with that error: what waits for ever would end with the node."""
+        got = []
+
+        def run():
+            try:
+                what()
+                got.append(0)
+            except OSError as e:
+                got.append(e.errno)
+        t = threading.Thread(target=run, daemon=True)
+        t.start()
+        t.join(within)
+        self.assertEqual(got, [error], "[]: it waits still")
+
+    def test_memory_that_is_full_of_what_the_disk_refuses(self):
+        """Whatever needs some of it is told: a file without anything of its own there to be refused, folders, a new name."""
+        with solo.Solo(CONFIG + "memory = 16M\n") as node:
+            self.node = node.start(shim=True)
+            many = node.share / "many"
+            many.mkdir()
+            for i in range(20000):
+                os.close(os.open(many / f"{i:0200}", os.O_WRONLY | os.O_CREAT))
+            os.sync()
+            fill, hole = (os.open(node.share / name, os.O_RDWR | os.O_CREAT) for name in ("fill", "hole"))
+            os.ftruncate(hole, 8 << 20)
+            node.disk.arm(1, FAIL, WRITE, errno.ENOSPC, FOREVER)
+            run = node.run("cid", many, timeout=20)
+            self.assertNotEqual(run.returncode, 0, run.stdout)
+            self.fails(errno.ENOSPC, lambda: os.mkdir(node.share / "folder"))
+            at, end = 0, time.monotonic() + 8  # each second a write may try whether it is over
+            while time.monotonic() < end:
+                try:
+                    at += os.pwrite(fill, bytes([at >> 20]) * (1 << 20), at)
+                except OSError:
+                    time.sleep(0.05)
+            self.fails(errno.ENOSPC, lambda: os.fsync(hole))
+            node.disk.disarm()
+            self.assertTrue(self.wait(lambda: self.syncs(fill) and self.syncs(hole), 30))
+            self.assertEqual(node.run("cid", many).returncode, 0)
+            os.close(fill)
+            os.close(hole)
+            node.verify()
+
     def test_at_the_start(self):
         """It starts, or ends with a sentence; the next start without the fault finds everything."""
         with solo.Solo(CONFIG) as node:
