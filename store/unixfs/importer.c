@@ -100,14 +100,16 @@ static int drain(struct importer *im)
     return 0;
 }
 
-/* The leaf block of the open chunk, as long as its bytes: a short chunk does not keep a long buffer. NULL: not now. */
+/* The leaf block of the open chunk, as long as its bytes: a short chunk keeps a long buffer only when there is no room for a
+ * copy. Who waits for that holds the buffer, and so may all the others who wait. NULL: not now. */
 static struct block *leaf_block(struct importer *im)
 {
     struct block *open = im->open;
     if (im->profile->raw_leaves) {
-        if (open->len > open->cap / 2)
-            return block_ref(open);
-        return block_from(budget_of(im), BUDGET_WRITE, &open->cid, block_span(open));
+        struct block *copy = NULL;
+        if (open->len <= open->cap / 2)
+            copy = block_from(budget_of(im), BUDGET_WRITE, &open->cid, block_span(open));
+        return copy ? copy : block_ref(open);
     }
     struct buf bytes = BUF_INIT;
     layout_encode_leaf(im->profile, block_span(open), &bytes);

@@ -203,6 +203,29 @@ Test(importer, budget_bounds_the_chunks)
     free(sample);
 }
 
+/* It holds the long buffer of the open chunk: it must not wait for more. */
+Test(importer, a_short_chunk_without_room_for_a_copy)
+{
+    struct budget *budget = budget_new(BUDGET_MIN);
+    struct mem_blocks *m = mem_blocks_new();
+    m->sink.budget = budget;
+    struct importer *im = importer_new(&(struct importer_options){.sink = &m->sink});
+    struct unixfs_root root;
+    size_t others = 0;
+    cr_assert_eq(importer_write(im, span_str("short")), 5);
+    while (budget_take(budget, BUDGET_WRITE, 4096))
+        others += 4096;
+    while (budget_take(budget, BUDGET_WRITE, 1))
+        others++;
+    cr_assert_eq(importer_finish(im, &root), 0);
+    cr_assert_eq(root.size, 5u);
+    importer_free(im);
+    mem_blocks_free(m);
+    budget_give(budget, BUDGET_WRITE, others);
+    cr_assert_eq(budget_used(budget), 0u);
+    budget_free(budget);
+}
+
 /* Of a file of 600 leaves; what was taken is not asked for again. */
 Test(importer, without_memory_for_a_moment)
 {
