@@ -3,7 +3,8 @@
  * ipfs/<cid>.car: the whole DAG as one file. Its size is known when every block has been looked at, so lookup answers at once
  * and stat waits: for blocks that are not held, and for the index, which is made some blocks at a time so that nobody else
  * waits for it. The index is kept with the inode for later reads, and given up for others' sake when nobody has the file
- * open. */
+ * open, or when their index needs its memory: it is made again. Of several in the making one goes on, the others begin anew
+ * when that is done, since each has what the others lack. */
 #include "fs/node/mount_state.h"
 
 #include "store/block/carfile.h"
@@ -12,9 +13,12 @@
 #include <unistd.h>
 
 #define YEAR      (365.0 * 24 * 3600)
-#define STEP      1024 /* blocks in one go: about a millisecond */
-#define PART      8    /* of the budget: what one index may have; a larger DAG is EFBIG */
-#define IDLE_MOST 4    /* indexes that are kept though nobody has them open */
+#define STEP      1024            /* blocks in one go: about a millisecond */
+#define PART      8               /* of the budget: what one index may have; a larger DAG is EFBIG */
+#define IDLE_MOST 4               /* indexes that are kept though nobody has them open */
+#define WAITED    MONO_S          /* one in the making that was not asked for so long is not waited for */
+#define LATER     (100 * MONO_MS) /* until one that gave way looks again */
+#define SHORT     (20 * MONO_S)   /* memory that others have for so long does not come back */
 
 struct car {
     struct car *next; /* mount.cars, last used first */
@@ -22,6 +26,8 @@ struct car {
     struct carfile *file;
     bool whole; /* the size is known, also when the index has been given up */
     uint64_t size;
+    mono_ns begun, asked; /* the index, and for it last */
+    mono_ns short_since;  /* there is no memory; 0: there is */
 };
 
 static struct car *car_of(const struct inode *i)
@@ -44,21 +50,35 @@ static void push_front(struct mount *m, struct car *c)
     m->cars = c;
 }
 
-/* Gives up indexes that nobody has open, but the first `keep` of them. */
-static bool give_up_idle(struct mount *m, const struct car *but, unsigned keep)
+/* Gives up indexes that nobody has open, but some. */
+static void give_up_idle(struct mount *m, const struct car *but)
 {
-    bool any = false;
+    unsigned keep = IDLE_MOST;
     for (struct car *c = m->cars; c; c = c->next) {
         if (c == but || c->inode->handles > 0 || !c->file)
             continue;
-        if (keep > 0) {
+        if (keep > 0)
             keep--;
-            continue;
-        }
-        c->file = carfile_free(c->file);
-        any = true;
+        else
+            c->file = carfile_free(c->file);
     }
-    return any;
+}
+
+/* There is no memory: gives up the indexes of others. False: its own, since one in the making began before it. */
+static bool make_way(struct mount *m, struct car *c)
+{
+    bool first = true;
+    for (struct car *o = m->cars; o; o = o->next) {
+        if (o == c || !o->file)
+            continue;
+        if (!carfile_complete(o->file) && o->begun < c->begun && c->asked - o->asked < WAITED)
+            first = false;
+        else
+            o->file = carfile_free(o->file);
+    }
+    if (!first)
+        c->file = carfile_free(c->file);
+    return first;
 }
 
 static struct car *get(struct mount *m, struct inode *i)
@@ -77,8 +97,22 @@ static struct car *get(struct mount *m, struct inode *i)
     struct cid cid;
     dag_key_cid(i, &cid);
     c->file = carfile_new(&cid, m->o.budget, budget_limit(m->o.budget) / PART);
-    give_up_idle(m, c, IDLE_MOST);
+    c->begun = mono_now();
+    give_up_idle(m, c);
     return c;
+}
+
+static int no_memory(struct mount *m, struct request *r, struct car *c)
+{
+    r->why = "waits for memory: others have it";
+    if (!make_way(m, c)) {
+        c->short_since = 0;
+        r->wait_on = c; /* which nobody wakes */
+        r->look_at = mono_after(c->asked, LATER);
+        return ERR_AGAIN;
+    }
+    c->short_since = c->short_since ? c->short_since : c->asked;
+    return c->asked - c->short_since < SHORT ? ERR_AGAIN : ERR_NO_MEMORY;
 }
 
 /* 0: all of it is indexed. ERR_AGAIN: in a moment. */
@@ -86,9 +120,11 @@ static int whole(struct mount *m, struct request *r, struct car *c, const struct
 {
     r->reads_content = true;
     r->root = cid;
+    c->asked = mono_now();
     int rc = carfile_index(c->file, m->source, STEP);
     if (rc == ERR_AGAIN)
-        (void)give_up_idle(m, c, 0);
+        return no_memory(m, r, c);
+    c->short_since = 0;
     if (rc == 0 && !carfile_complete(c->file)) {
         r->why = "indexes the blocks of a CAR";
         return ERR_AGAIN;

@@ -56,4 +56,13 @@ rm -rf "$STATE"
 again -b 16 || fail "fifth start"
 mkdir "$M/share/many" && (cd "$M/share/many" && for i in $(seq 1 34); do mkdir $i; for j in $(seq 1 1000); do echo "$i $j" >$i/$j; done; done)
 out=$(stat "$M/ipfs/$(cid "$M/share/many").car" 2>&1); case $out in *"File too large"*) ;; *) fail "huge: $out" ;; esac
+
+# Indexes that do not fit all together: whoever reads gets the memory, also while the others are open
+mkdir -p "$M/share/1/2/3/4" && (cd "$M/share/many" && mv {1..17} ../1/2/3/4) || fail "mv"
+cars=(); for d in 1 1/2 1/2/3 1/2/3/4; do cars+=("$M/ipfs/$(cid "$M/share/$d").car"); done
+exec 3<"${cars[0]}" 4<"${cars[1]}" 5<"${cars[2]}" 6<"${cars[3]}"
+for fd in 3 4 5 6 3; do timeout 30 head -c 100000 <&$fd >"$TMP_DIR/part" || fail "one beside others that are open"; done
+exec 3<&- 4<&- 5<&- 6<&-
+pids=(); for c in "${cars[@]}"; do timeout 60 cat "$c" >/dev/null & pids+=($!); done
+for p in "${pids[@]}"; do wait "$p" || fail "all at the same time"; done
 exit 0
