@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * /v1/export: a DAG as a CAR (version 1), in the order of dagwalk.h. */
+ * /v1/export: a DAG as a CAR (version 1), in the order of dagwalk.h.
+ *
+ * What a walk remembers is the memory that walks of others lack. When there is none, one goes on, that which began first and
+ * has a reader; others give theirs up and begin anew later, passing over the blocks that went out. */
 #include "cmd/daemon/api.h"
 
 #include "store/base/uvarint.h"
@@ -11,13 +14,23 @@
 
 #define PIECE      (UINT32_C(1) << 20)
 #define FRAME_MOST (CAR_FRAME_MAX + UVARINT_MAX_LEN)
+#define STEP       4096            /* blocks */
+#define WAITED     (10 * MONO_S)   /* one whose reader took nothing for so long is not waited for */
+#define LATER      (250 * MONO_MS) /* until one that gave way looks again */
+
+/* Some first blocks of the walk, which are the same when it is made again */
+struct part {
+    uint64_t blocks, mark;
+};
 
 struct export
 {
     struct task task;
     struct target target;
     struct cid root;
-    struct dagwalk *walk; /* NULL: the target is not resolved yet */
+    struct dagwalk *walk; /* NULL: the target is not resolved yet, or its memory was given up */
+    mono_ns begun, later; /* the walk; not before that */
+    struct part passed, sent;
     struct buf out;
 };
 
@@ -30,6 +43,46 @@ static void export_done(struct task *t)
     free(x);
 }
 
+static void give_up(struct export *x)
+{
+    x->walk = dagwalk_free(x->walk);
+    x->passed = (struct part){0};
+}
+
+static int export_step(struct task *t);
+
+/* There is no memory for the walk. ERR_AGAIN: another goes on, and this has given way. ERR_NO_MEMORY: no other has any. */
+static int make_way(struct export *x)
+{
+    mono_ns now = mono_now();
+    for (struct task *t = x->task.d->tasks; t; t = t->next) {
+        struct export *o = (struct export *)t;
+        if (t->step != export_step || o == x || !o->walk)
+            continue;
+        if (o->begun >= x->begun || now - t->progress >= WAITED)
+            give_up(o);
+        else
+            x->later = mono_after(now, LATER);
+    }
+    if (x->later <= now)
+        return ERR_NO_MEMORY;
+    give_up(x);
+    return ERR_AGAIN;
+}
+
+/* Whether it is to be sent, else 0 or an error: it has been. */
+static int pass(struct export *x, const struct cid *cid)
+{
+    x->passed.blocks++;
+    x->passed.mark = x->passed.mark * 31 + cid_mix(cid);
+    if (x->passed.blocks > x->sent.blocks) {
+        x->sent = x->passed;
+        return 1;
+    }
+    x->task.progress = mono_now();
+    return x->passed.blocks < x->sent.blocks || x->passed.mark == x->sent.mark ? 0 : ERR_CORRUPT;
+}
+
 static int next_block(struct export *x)
 {
     struct cid cid;
@@ -39,6 +92,10 @@ static int next_block(struct export *x)
     int r = dagwalk_next(x->walk, task_source(&x->task), &cid, &block);
     if (r == ERR_TOO_BIG)
         return why_set(&x->task.why, r, "this DAG has more blocks than an export can remember: raise limits memory");
+    if (r == ERR_AGAIN)
+        return make_way(x);
+    if (r == 1)
+        r = pass(x, &cid);
     if (r <= 0)
         return r;
     car_add_frame_head(&x->out, &cid, block.len);
@@ -61,22 +118,30 @@ static void ahead(struct export *x)
 /* A quarter of the default budget remembers half a million blocks. */
 static int export_open(struct export *x)
 {
-    int r = target_resolve(&x->target, &x->root, NULL);
+    int r = cid_is_none(&x->root) ? target_resolve(&x->target, &x->root, NULL) : 0;
     if (r != 0)
         return r;
+    if (cid_is_none(&x->task.root))
+        car_add_header(&x->out, &x->root, 1);
     x->task.root = x->root;
     struct budget *b = x->task.d->budget;
     x->walk = dagwalk_new(&x->root, b, budget_limit(b) / 4);
-    car_add_header(&x->out, &x->root, 1);
+    x->begun = mono_now();
     return 0;
 }
 
 static int export_step(struct task *t)
 {
     struct export *x = (struct export *)t;
+    if (mono_now() < x->later)
+        return ERR_AGAIN;
     int r = x->walk ? 0 : export_open(x);
-    while (r == 0 && !dagwalk_done(x->walk) && buf_len(&x->out) < PIECE)
+    for (unsigned n = 0; n < STEP && r == 0 && !dagwalk_done(x->walk) && buf_len(&x->out) < PIECE; n++)
         r = next_block(x);
+    if (r == 0 && dagwalk_done(x->walk) && x->passed.blocks < x->sent.blocks)
+        r = ERR_CORRUPT;
+    else if (r == 0 && !dagwalk_done(x->walk) && buf_len(&x->out) == 0)
+        r = ERR_AGAIN; /* it has passed over what went out */
     if (r == ERR_MISSING && x->walk)
         ahead(x);
     if (r != 0 && !(r == ERR_MISSING && t->q->began && buf_len(&x->out)))

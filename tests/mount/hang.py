@@ -7,7 +7,7 @@ Latencies are compared with those of the same node when nothing waits, in the sa
 
 By hand, more rounds: P2P_TEST_HANG=100 hang.py
 """
-import base64, contextlib, hashlib, mmap, os, pathlib, shutil, signal, socket, statistics, subprocess, sys, threading, time, unittest
+import base64, contextlib, hashlib, http.client, mmap, os, pathlib, shutil, signal, socket, statistics, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -368,6 +368,28 @@ class Hang(unittest.TestCase):
                 reap([child(lambda: os.fsync(f.fileno()))], 30)
             image = (node.share / "image").read_bytes()
             self.assertEqual(hashlib.sha256(image).hexdigest(), self.image_as_written(), "and it is what was written")
+
+    def test_8_exports(self):
+        """What one remembers of the blocks that it has sent is the memory that the other lacks."""
+        with solo.Solo(solo.QUIET + "memory = 16M\n") as node:
+            node.start()
+            inner = node.share / "outer" / "inner"
+            for i in range(34):
+                (inner / str(i)).mkdir(parents=True)
+                for k in range(1000):
+                    (inner / str(i) / str(k)).write_text(f"{i} {k}")
+            cids = [node.run("cid", path).stdout.split()[0] for path in (inner, inner.parent)]
+            alone = [node.raw("GET", f"/v1/export?path={cid}")[1] for cid in cids]
+            connection = http.client.HTTPConnection("p2p")
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(60)
+            connection.sock.connect(str(node.home / "run" / "control"))
+            connection.request("GET", f"/v1/export?path={cids[0]}")
+            slow = connection.getresponse()
+            begun = slow.read(1500000)  # and then nothing for a while: more than half of what one may remember is in use
+            self.assertEqual(node.raw("GET", f"/v1/export?path={cids[1]}", timeout=40)[1], alone[1])
+            self.assertEqual(begun + slow.read(), alone[0])
+            connection.close()
 
     @staticmethod
     def image_as_written():
