@@ -23,6 +23,7 @@
 struct car {
     struct car *next; /* mount.cars, last used first */
     struct inode *inode;
+    struct cid cid;
     struct carfile *file;
     bool whole; /* the size is known, also when the index has been given up */
     uint64_t size;
@@ -87,6 +88,7 @@ static struct car *get(struct mount *m, struct inode *i)
     if (!c) {
         c = MEM_NEW(struct car);
         c->inode = i;
+        dag_key_cid(i, &c->cid);
         i->data = c;
     } else {
         unlink_car(m, c);
@@ -94,9 +96,7 @@ static struct car *get(struct mount *m, struct inode *i)
     push_front(m, c);
     if (c->file)
         return c;
-    struct cid cid;
-    dag_key_cid(i, &cid);
-    c->file = carfile_new(&cid, m->o.budget, budget_limit(m->o.budget) / PART);
+    c->file = carfile_new(&c->cid, m->o.budget, budget_limit(m->o.budget) / PART);
     c->begun = mono_now();
     give_up_idle(m, c);
     return c;
@@ -116,10 +116,10 @@ static int no_memory(struct mount *m, struct request *r, struct car *c)
 }
 
 /* 0: all of it is indexed. ERR_AGAIN: in a moment. */
-static int whole(struct mount *m, struct request *r, struct car *c, const struct cid *cid)
+static int whole(struct mount *m, struct request *r, struct car *c)
 {
     r->reads_content = true;
-    r->root = cid;
+    r->root = &c->cid;
     c->asked = mono_now();
     int rc = carfile_index(c->file, m->source, STEP);
     if (rc == ERR_AGAIN)
@@ -159,10 +159,8 @@ void car_found(struct mount *m, const struct cid *cid, struct found *ret)
 
 static int car_getattr(struct mount *m, struct request *r, struct inode *i)
 {
-    struct cid cid;
     struct stat st;
-    dag_key_cid(i, &cid);
-    int rc = car_of(i) && car_of(i)->whole ? 0 : whole(m, r, get(m, i), &cid);
+    int rc = car_of(i) && car_of(i)->whole ? 0 : whole(m, r, get(m, i));
     if (rc < 0)
         return rc;
     attr(m, i, &st);
@@ -184,10 +182,8 @@ static int car_open(struct mount *m, struct request *r, struct inode *i)
 
 static int car_read(struct mount *m, struct request *r, struct inode *i)
 {
-    struct cid cid;
-    dag_key_cid(i, &cid);
     struct car *c = get(m, i);
-    int rc = whole(m, r, c, &cid);
+    int rc = whole(m, r, c);
     if (rc < 0)
         return rc;
     uint8_t *p = mem_big(r->size, 1);
@@ -208,9 +204,7 @@ static int car_flush(struct mount *m, struct request *r, struct inode *i)
 
 static int car_lseek(struct mount *m, struct request *r, struct inode *i)
 {
-    struct cid cid;
-    dag_key_cid(i, &cid);
-    int rc = whole(m, r, get(m, i), &cid);
+    int rc = whole(m, r, get(m, i));
     return rc < 0 ? rc : node_lseek_dense(r, car_of(i)->size);
 }
 
