@@ -123,8 +123,18 @@ static int want_missing(struct task *t, struct block_source *s)
     return 0;
 }
 
+/* What the store does not take is only in the cache: what comes ahead would drive out what is needed now. */
+static bool is_kept(struct daemon *d)
+{
+    struct blockstore_stats s;
+    blockstore_stats(d->store, &s);
+    return s.fault == 0 && (s.quota_bytes == 0 || s.live_bytes < s.quota_bytes);
+}
+
 void task_want_ahead(struct task *t, const struct cid *cids, unsigned count)
 {
+    if (!is_kept(t->d))
+        return;
     for (unsigned i = 0; i < count && t->ahead.count < TASK_AHEAD_MAX; i++) {
         const struct cid *root = cid_is_none(&t->root) ? &cids[i] : &t->root;
         if (wants_add(t->d->wants, &t->ahead, &cids[i], root, WANT_AHEAD) < 0)

@@ -140,7 +140,9 @@ static void keep_within(struct blockcache *c)
     /* what it keeps was charged by those who made it: to the class of the newest, as a rule */
     bool tight =
         c->budget && (budget_tight(c->budget) || (c->newest && budget_class_tight(c->budget, c->newest->block->budget_class)));
-    blockcache_trim(c, tight ? c->limit / 2 : c->limit);
+    size_t limit = tight ? c->limit / 2 : c->limit, newest = c->newest ? c->newest->block->cap : 0;
+    /* A big one must not drive out those above it, without which nobody can use it. */
+    blockcache_trim(c, newest > limit / 2 ? limit + newest : limit);
 }
 
 /* The entry of b's multihash, holding b, in no list */

@@ -2,7 +2,8 @@
  *
  * A small table of blocks in memory, by multihash: what a thread has just written or just been handed and LMDB does not show
  * yet. It holds references, gives up the least recently used ones beyond its bytes (or half of them when the budget is
- * tight), and as a source puts itself before another one. One thread owns it.
+ * tight; a newest one that is more than half of that is not counted), and as a source puts itself before another one. One
+ * thread owns it.
  *
  * Spans that its source gave live until the owner's next blockcache_add, _drop or _trim: run a whole source function, then
  * add what came.

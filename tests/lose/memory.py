@@ -272,6 +272,22 @@ class Memory(unittest.TestCase):
         (place / "big").write_bytes(content(0))
         return place
 
+    def test_what_is_fetched_while_the_disk_is_full(self):
+        """It is not kept, and little memory holds few blocks: they are not fetched without end."""
+        self.fetches.stop()
+        (self.fetches.home / "config").write_text(CONFIG + "memory = 16M\n")
+        self.fetches.start(True)
+        self.connect()
+        data = content(0, 12 << 20)
+        (self.has.share / "file").write_bytes(data)
+        cid = self.has.request("GET", "/v1/cid?path=share/file")["cid"]
+        self.fetches.disk.arm(1, FAIL, solo.WRITE, errno.ENOSPC, FOREVER)
+        p = subprocess.run([solo.P2P, "cat", cid], env=self.fetches.env, stdout=subprocess.PIPE, timeout=60)
+        self.assertEqual(p.stdout, data)
+        for name, least in (cid, len(data)), (f"{cid}.car", len(data) + 1):
+            self.assertGreaterEqual(len((self.fetches.mount / "ipfs" / name).read_bytes()), least)
+        self.assertIsNone(self.fetches.process.poll())
+
 
 class Settle(unittest.TestCase):
     setUpClass = classmethod(Memory.setUpClass.__func__)
