@@ -369,7 +369,7 @@ class Hang(unittest.TestCase):
             image = (node.share / "image").read_bytes()
             self.assertEqual(hashlib.sha256(image).hexdigest(), self.image_as_written(), "and it is what was written")
 
-    def test_8_exports(self):
+    def test_10_exports(self):
         """What one remembers of the blocks that it has sent is the memory that the other lacks."""
         with solo.Solo(solo.QUIET + "memory = 16M\n") as node:
             node.start()
