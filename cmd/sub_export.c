@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cli/cli_fetch.h"
+#include "cmd/cli/cli_path.h"
 #include "cmd/cli/cli_work.h"
 #include "cmd/subs.h"
 
@@ -58,21 +59,29 @@ static int to_stdout(struct api *a, const char *path)
     return export_to(a, path, STDOUT_FILENO);
 }
 
+/* `name`: FILE, or where it is made. Opened is for the caller's unlink. */
+static int write_file(struct api *a, const char *path, const char *name, bool *ret_opened)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    *ret_opened = fd >= 0;
+    int r = fd < 0 ? -1 : export_to(a, path, fd);
+    if (fd < 0 || (close(fd) < 0 && r == 0))
+        r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot write '%s': %s", name, strerror(errno));
+    return r;
+}
+
 static int to_file(struct api *a, const char *path)
 {
     const char *file = cli_value(a->c, "output");
     struct buf part = BUF_INIT;
+    bool opened;
+    if (cli_path_is_special(file))
+        return write_file(a, path, file, &opened);
     buf_printf(&part, "%s.part", file);
-    int fd = open(buf_cstr(&part), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    int r = fd < 0 ? cli_fail(a->c, err_from_errno(errno), NULL, "cannot write '%s': %s", buf_cstr(&part), strerror(errno)) : 0;
-    if (fd >= 0) {
-        r = export_to(a, path, fd);
-        if (close(fd) < 0 && r == 0)
-            r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot write '%s': %s", file, strerror(errno));
-    }
+    int r = write_file(a, path, buf_cstr(&part), &opened);
     if (r == 0 && rename(buf_cstr(&part), file) < 0)
         r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot write '%s': %s", file, strerror(errno));
-    if (r < 0 && fd >= 0)
+    if (r < 0 && opened)
         unlink(buf_cstr(&part)); /* half a CAR is of no use */
     buf_done(&part);
     return r;

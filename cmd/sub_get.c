@@ -51,10 +51,12 @@ static void push(struct get *g, const char *cid, const char *file)
     g->todo[g->count++] = (struct todo){mem_str(cid), mem_str(file)};
 }
 
+#define NEW_FILE (O_CREAT | O_NOFOLLOW)
+
 /* The bytes of `cid` go to the end of `file`. */
-static int get_file(struct get *g, const char *cid, const char *file, bool executable)
+static int get_file(struct get *g, const char *cid, const char *file, int flags)
 {
-    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, executable ? 0777 : 0666);
+    int fd = open(file, O_WRONLY | O_CLOEXEC | flags, 0666);
     if (fd < 0)
         return sys_fail(g, "write", file);
     off_t have = lseek(fd, 0, SEEK_END);
@@ -76,7 +78,7 @@ static int get_member(struct get *g, const char *cid, const char *file, uint64_t
     }
     struct buf part = BUF_INIT;
     buf_printf(&part, "%s.p2p-part", file);
-    int r = get_file(g, cid, buf_cstr(&part), false);
+    int r = get_file(g, cid, buf_cstr(&part), NEW_FILE);
     if (r == 0 && rename(buf_cstr(&part), file) < 0)
         r = sys_fail(g, "write", file);
     buf_done(&part);
@@ -181,7 +183,7 @@ static int fetch_to(struct get *g, json_t *st, const char *part)
         return r;
     }
     if (strcmp(type, "directory") != 0)
-        return get_file(g, cid, part, false);
+        return get_file(g, cid, part, NEW_FILE);
     int r = get_dir(g, cid, part);
     return r < 0 ? r : get_tree(g);
 }
@@ -204,23 +206,35 @@ static void part_name(struct buf *out, const char *file, const char *cid)
     buf_printf(out, ".%.200s.%s.part", file + dir, len > 12 ? cid + len - 12 : cid);
 }
 
+/* Whether something may be put there: 0, or why not */
+static int check_place(struct get *g, const char *file, bool special, bool is_file)
+{
+    struct stat st;
+    if (special)
+        return is_file ? 0 : cli_fail(g->c, ERR_INVALID, "another --output", "only a file's bytes can go into '%s'", file);
+    if (lstat(file, &st) < 0 || (cli_has(g->c, "force") && !S_ISDIR(st.st_mode)))
+        return 0;
+    return cli_fail(g->c, ERR_EXISTS, S_ISDIR(st.st_mode) ? "another --output" : "--force or another --output",
+                    "'%s' is there already", file);
+}
+
 static int get_to(struct get *g, json_t *st, const char *file)
 {
-    struct stat exists;
-    bool there = lstat(file, &exists) == 0;
-    if (there && (!cli_has(g->c, "force") || S_ISDIR(exists.st_mode)))
-        return cli_fail(g->c, ERR_EXISTS, S_ISDIR(exists.st_mode) ? "another --output" : "--force or another --output",
-                        "'%s' is there already", file);
+    const char *cid = api_text(st, "cid"), *type = api_text(st, "type");
+    bool special = cli_path_is_special(file);
+    int r = check_place(g, file, special, strcmp(type, "file") == 0);
+    if (r < 0)
+        return r;
     struct buf part = BUF_INIT;
-    part_name(&part, file, api_text(st, "cid"));
-    bool dir = strcmp(api_text(st, "type"), "directory") == 0;
-    progress_begin(&g->progress, g->c, file, api_u64(st, dir ? "dag_size" : "size"));
+    part_name(&part, file, cid);
+    progress_begin(&g->progress, g->c, file, api_u64(st, strcmp(type, "directory") == 0 ? "dag_size" : "size"));
     cli_fetch_progress(&g->api, &g->progress);
-    int r = fetch_to(g, st, buf_cstr(&part));
+    r = special ? get_file(g, cid, file, 0) : fetch_to(g, st, buf_cstr(&part));
     progress_end(&g->progress);
-    if (r == 0)
+    if (r == 0 && !special)
         r = finish(g, buf_cstr(&part), file);
-    else if (r == ERR_INTERRUPTED || r == ERR_TIMEOUT || r == ERR_NOT_RUNNING || r == ERR_UNREACHABLE || r == ERR_OFFLINE)
+    else if (!special &&
+             (r == ERR_INTERRUPTED || r == ERR_TIMEOUT || r == ERR_NOT_RUNNING || r == ERR_UNREACHABLE || r == ERR_OFFLINE))
         cli_note(g->c, "What came is kept in %s; the same command goes on from there.", buf_cstr(&part));
     buf_done(&part);
     return r;

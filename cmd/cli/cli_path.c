@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Appends the components of `name` to the path in `out` ("" is the root), which has no trailing slash. */
@@ -112,4 +113,10 @@ int cli_path(struct api *a, const char *operand, char **ret)
 void cli_path_free(char *path)
 {
     free(path);
+}
+
+bool cli_path_is_special(const char *file)
+{
+    struct stat st;
+    return stat(file, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }

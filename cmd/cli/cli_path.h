@@ -22,4 +22,7 @@ int cli_path_no_cid(struct cli *c, const char *operand);
  * false: not in there. Lexical: "." and ".." are taken away, symlinks are not followed. */
 bool cli_path_below(const char *mount, const char *cwd, const char *name, struct buf *out);
 
+/* A device, a pipe, a socket, also by a symlink: what is written goes into it, it is not replaced by a file. */
+bool cli_path_is_special(const char *file);
+
 #endif

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The command line as a user meets it: the built program, nodes without a mount on loopback, no other network."""
 import contextlib, fcntl, hashlib, http.client, json, os, pathlib, pty, random, select, shutil, signal, socket, struct, subprocess
-import sys, tempfile, termios, time
+import stat, sys, tempfile, termios, time
 import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -328,6 +328,26 @@ class WithNode(Base):
         cids = {self.h.ok(verb, "-", stdin=data).split()[0] for verb in ("add", "cid")}
         (self.h.dir / "f").write_bytes(data)
         self.assertEqual(cids, {self.h.ok("cid", "f").split()[0]})
+
+    def test_into_a_device(self):
+        """What is no file is written into and stays what it is: a pipe, a device, also by a symlink."""
+        h = self.h
+        data = os.urandom(300000)
+        (h.dir / "f").write_bytes(data)
+        cid = h.ok("add", "f").split()[0]
+        os.mkfifo(h.dir / "pipe")
+        os.symlink("pipe", h.dir / "link")
+        for verb, to in (("get", "pipe"), ("get", "link"), ("export", "pipe")):
+            with open(h.dir / "got", "wb") as out, subprocess.Popen(["cat", h.dir / to], stdout=out):
+                h.ok(verb, cid, "-o", to)
+            got = (h.dir / "got").read_bytes()
+            self.assertTrue(got == data if verb == "get" else data in got, verb)
+        self.assertTrue(stat.S_ISFIFO(os.stat(h.dir / "pipe").st_mode))
+        if os.geteuid() == 0:
+            os.mknod(h.dir / "null", 0o666 | stat.S_IFCHR, os.stat("/dev/null").st_rdev)
+            for args in (("get", cid), ("get", cid, "-f"), ("export", cid)):
+                h.ok(*args, "-o", "null")
+            self.assertTrue(stat.S_ISCHR(os.stat(h.dir / "null").st_mode))
 
     def test_life_of_a_tree(self):
         h, d = self.h, self.make_tree()
