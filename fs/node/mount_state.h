@@ -84,7 +84,7 @@ struct mount {
     struct share_sink *dirs;                /* where blocks of directories go; NULL before the first */
     unsigned file_count, flights, commands; /* flights: jobs and puts that have not answered; commands: not settled */
     struct put *puts_failed;
-    int put_error;                /* what the last put answered */
+    int put_error;                /* what the last put answered; 0: it was given up */
     mono_ns next_tick, cache_due; /* the latter: when the cache is given up */
     mono_ns next_probe;           /* while the disk fails: when one write may try again */
 

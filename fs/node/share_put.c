@@ -173,6 +173,8 @@ static void put_settled(struct put *p, int result)
     struct share_puts *puts = counted_in(p);
     struct cid cid = p->block->cid;
     put_end(p, result);
+    if (result < 0 && !m->puts_failed) /* nothing is tried again that would tell when there is room */
+        m->put_error = 0;
     if (result < 0 && share_file_is_gone(f)) /* else no record tells of it, so it is as good as stored */
         store_guard_give_up(puts->guard);
     blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */

@@ -327,6 +327,14 @@ class Faults(unittest.TestCase):
             return False
 
     @staticmethod
+    def makes(folder):
+        try:
+            folder.mkdir(exist_ok=True)
+            return True
+        except OSError:
+            return False
+
+    @staticmethod
     def lists(folder):
         try:
             os.listdir(folder)
@@ -451,6 +459,36 @@ class Faults(unittest.TestCase):
             os.close(fill)
             os.close(hole)
             node.verify()
+
+    def test_memory_that_is_short_when_the_disk_takes_all_again(self):
+        """Nobody is told of a full disk because of what was refused and then removed."""
+        with solo.Solo(CONFIG) as node:
+            self.node = node.start(shim=True)
+            node.disk.arm(1, FAIL, WRITE, errno.ENOSPC, FOREVER)
+            with open(node.share / "refused", "wb", buffering=0) as f:
+                f.write(content(1, 1 << 20))
+                self.fails(errno.ENOSPC, lambda: os.fsync(f.fileno()))
+            os.unlink(node.share / "refused")
+            node.disk.disarm()
+            folder = os.open(node.share, os.O_RDONLY)
+            self.assertTrue(self.wait(lambda: self.makes(node.share / "folder") and self.syncs(folder), 10))
+            os.close(folder)
+            time.sleep(2.5)  # what was refused is looked at each second
+            node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER)
+            got = []
+
+            def write():
+                with open(node.share / "file", "wb", buffering=0) as f:
+                    try:
+                        got.append(os.pwrite(f.fileno(), content(2, 4096), 200 << 10))
+                    except OSError as e:
+                        got.append(e)
+            t = threading.Thread(target=write)
+            t.start()
+            time.sleep(1)
+            node.disk.disarm()
+            t.join()
+            self.assertEqual(got, [4096])
 
     def test_at_the_start(self):
         """It starts, or ends with a sentence; the next start without the fault finds everything."""
