@@ -87,6 +87,7 @@ struct mount {
     int put_error;                /* what the last put answered; 0: it was given up */
     mono_ns next_tick, cache_due; /* the latter: when the cache is given up */
     mono_ns next_probe;           /* while the disk fails: when one write may try again */
+    mono_ns next_press;           /* when share_file_press looks at all files again */
 
     /* told by others */
     struct peer_table *peers;

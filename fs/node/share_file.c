@@ -9,6 +9,7 @@
 #define RETRY_AFTER MONO_S
 #define IDLE_SETTLE (5 * MONO_S) /* a file that stays open is settled when nobody has written for so long */
 #define HOLDS_EVERY MONO_S
+#define PRESS_AFTER (5 * MONO_MS) /* when no file had anything to send off: all that wait would look at all files */
 
 struct share_file *share_file_of(const struct inode *i)
 {
@@ -125,11 +126,14 @@ int share_file_pump(struct share_file *f, enum editor_want want)
 
 void share_file_press(struct share_file *f)
 {
-    if (share_file_pump(f, EDITOR_PRESSURE) == 1)
+    struct mount *m = f->m;
+    mono_ns now = mono_now();
+    if (share_file_pump(f, EDITOR_PRESSURE) == 1 || now < m->next_press)
         return;
-    for (struct share_file *g = f->m->files; g; g = g->next)
+    for (struct share_file *g = m->files; g; g = g->next)
         if (g != f && share_file_pump(g, EDITOR_PRESSURE) == 1)
             return;
+    m->next_press = mono_after(now, PRESS_AFTER);
 }
 
 int share_not_again(const struct mount *m, int rc)

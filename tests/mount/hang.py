@@ -445,6 +445,32 @@ class Hang(unittest.TestCase):
             if not SANITIZED:
                 self.assertLess(private, 16 * MIB)
 
+    def test_11_many_that_wait_for_memory(self):
+        """A stalled disk has all memory, and hundreds of files need some to be finished: each does not look at all the others."""
+        if not STALL or not os.path.exists(STALL):
+            self.skipTest("needs the library stall (STALL_LIB)")
+        with solo.Solo(solo.QUIET + "memory = 32M\n") as node:
+            stalled = node.home / "stalled"
+            node.env.update(LD_PRELOAD=STALL, STALL_FILE=str(stalled), ASAN_OPTIONS="verify_asan_link_order=0")
+            node.start()
+            stalled.touch()
+            pid = child(lambda: (node.share / "all").write_bytes(os.urandom(60 * MIB)))
+            wait_for("it waits for memory", lambda: any("memory" in r["why"] for r in node.rows("/v1/waiting")))
+            until, made, took = time.monotonic() + 10, 0, []
+            while made < 1500 and time.monotonic() < until:
+                with open(node.share / f"hole{made}", "wb") as f:
+                    f.truncate(2 * MIB)
+                made += 1
+            for i in range(41):
+                time.sleep(0.013)  # else all come between two looks of theirs
+                begun = time.monotonic()
+                os.path.exists(node.share / f"absent{i}")
+                took.append(time.monotonic() - begun)
+            note(f"{made} files that wait for memory: a lookup beside them", ms(statistics.median(took)))
+            stalled.unlink()
+            reap([pid], 60)
+            self.assertLess(statistics.median(took), 0.005)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
