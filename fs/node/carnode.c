@@ -120,7 +120,9 @@ static int whole(struct mount *m, struct request *r, struct car *c)
 {
     r->reads_content = true;
     r->root = &c->cid;
-    c->asked = mono_now();
+    mono_ns now = mono_now();
+    c->short_since = now - c->asked < WAITED ? c->short_since : 0; /* nobody has waited since */
+    c->asked = now;
     int rc = carfile_index(c->file, m->source, STEP);
     if (rc == ERR_AGAIN)
         return no_memory(m, r, c);

@@ -471,6 +471,30 @@ class Hang(unittest.TestCase):
             reap([pid], 60)
             self.assertLess(statistics.median(took), 0.005)
 
+    def test_12_short_again(self):
+        """A stat of a CAR finds no memory and is given up; the next that finds none, long after, waits as the first did."""
+        if not STALL or not os.path.exists(STALL):
+            self.skipTest("needs the library stall (STALL_LIB)")
+        with solo.Solo(solo.QUIET + "memory = 16M\n") as node:
+            stalled = node.home / "stalled"
+            node.env.update(LD_PRELOAD=STALL, STALL_FILE=str(stalled), ASAN_OPTIONS="verify_asan_link_order=0")
+            node.start()
+            (node.share / "x").write_bytes(b"x")
+            car = node.mount / "ipfs" / (node.run("cid", node.share / "x").stdout.split()[0] + ".car")
+            names = [node.share / str(i) for i in range(24)]
+            for name in names:
+                name.touch()
+            for pause in 21, 0:
+                stalled.touch()
+                writers = [child(lambda name=name: name.write_bytes(os.urandom(3 * MIB))) for name in names]
+                wait_for("those who wait have all memory", lambda: node.limit("memory.table")["used"] > 16 * MIB)
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    subprocess.run(["stat", car], timeout=1.5)
+                stalled.unlink()
+                reap(writers, 60)
+                time.sleep(pause)
+            self.assertEqual(subprocess.run(["stat", car], timeout=10, stdout=subprocess.DEVNULL).returncode, 0)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
