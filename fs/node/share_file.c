@@ -170,6 +170,7 @@ int share_file_replace(struct share_file *f, const struct unixfs_root *root)
     drop_editor(f);
     f->content = *root;
     f->unset = true;
+    f->dirty_since = f->dirty_since ? f->dirty_since : mono_now();
     f->mtime = f->changed = wall_now();
     f->mtime_set = false;
     return 0;
