@@ -42,8 +42,6 @@ struct add {
     bool has_root;
 };
 
-static const char kind[] = "add"; /* its address tells the kind */
-
 struct add_op {
     struct task task;
     struct add *add;
@@ -63,11 +61,12 @@ static void add_free(struct upload *s)
     free(a);
 }
 
+static const struct upload_kind kind = {.memory = UINT32_C(1) << 20, .free = add_free}; /* a chunk */
+
 void api_add_new(struct ctl_request *q)
 {
     struct add *a = MEM_NEW(struct add);
-    if (!upload_start(&a->upload, q, kind, add_free))
-        free(a);
+    upload_start(&a->upload, q, &kind);
 }
 
 /* ---- operations: run again until they do not say ERR_AGAIN ---- */
@@ -340,7 +339,7 @@ void api_add(struct ctl_request *q)
         int (*run)(struct add_op *op);
     } ops[] = {{"file", op_file}, {"data", op_data}, {"dir", op_dir}, {"up", op_up}, {"link", op_link}};
     const char *name;
-    struct upload *s = upload_find(q, kind, &name);
+    struct upload *s = upload_find(q, &kind, &name);
     if (!s)
         return;
     if (evhttp_request_get_command(q->http) == EVHTTP_REQ_DELETE) {

@@ -21,8 +21,6 @@ struct import {
     uint64_t blocks, bytes;
 };
 
-static const char kind[] = "import";
-
 struct import_op {
     struct task task;
     struct import *import;
@@ -36,14 +34,13 @@ static void import_free(struct upload *s)
     free(im);
 }
 
+static const struct upload_kind kind = {.memory = CAR_FRAME_MAX, .free = import_free};
+
 void api_import_new(struct ctl_request *q)
 {
     struct import *im = MEM_NEW(struct import);
-    if (!upload_start(&im->upload, q, kind, import_free)) {
-        free(im);
-        return;
-    }
     im->reader = car_reader_new();
+    upload_start(&im->upload, q, &kind);
 }
 
 /* Whatever is wrong with it, it did not pass our checks; only a hash we do not know is no damage. */
@@ -190,7 +187,7 @@ static void finish(struct ctl_request *q, struct import *im)
 void api_import(struct ctl_request *q)
 {
     const char *op_name;
-    struct upload *s = upload_find(q, kind, &op_name);
+    struct upload *s = upload_find(q, &kind, &op_name);
     if (!s)
         return;
     struct import *im = (struct import *)s;

@@ -225,6 +225,7 @@ static const char *waits_for(int r)
 {
     return r == ERR_MISSING     ? "waiting for a block from peers"
            : r == TASK_WAIT     ? "waiting for the reader"
+           : r == TASK_TURN     ? "waiting for other uploads to end"
            : r == ERR_NO_MEMORY ? "waiting for memory"
                                 : NULL;
 }

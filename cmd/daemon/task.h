@@ -6,7 +6,7 @@
  *
  *   READY ─► step ─┬─ TASK_ANSWERED ─► ended
  *     ▲            ├─ ERR_MISSING ─► PARKED on blocks ─┐
- *     │            ├─ TASK_WAIT ─► PARKED till woken ──┤
+ *     │            ├─ TASK_WAIT ─► PARKED till woken ──┤ (TASK_TURN: the same, behind other requests)
  *     │            ├─ ERR_AGAIN ─► PARKED a moment ────┤
  *     │            ├─ ERR_NO_MEMORY ─► the same, for no longer than the read timeout; with `why` it is a failure
  *     └────────────┼───────────────────────────────────┘
@@ -19,7 +19,7 @@
 
 #include "cmd/daemon/control.h"
 
-enum { TASK_ANSWERED = 0, TASK_WAIT = 1 };
+enum { TASK_ANSWERED = 0, TASK_WAIT = 1, TASK_TURN = 2 };
 
 struct task {
     struct waiter waiter; /* what the step cannot go on without */

@@ -4,14 +4,19 @@
 #include "cmd/daemon/ctl_parse.h"
 #include "cmd/daemon/task.h"
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
 
 #define PUTTING_MAX 256 /* further puts wait: their blocks are charged to the budget anyway */
 
+#define SHARE 5 /* of the budget: a fifth */
+
 struct uploads {
-    struct upload *first;
+    struct upload *first, *last; /* in the order in which they came */
     unsigned count;
     uint64_t next_id;
 };
@@ -26,7 +31,9 @@ struct upload_held {
 static void destroy(struct upload *s)
 {
     upload_unhold_to(s, 0);
-    s->free(s);
+    if (s->process >= 0)
+        close(s->process);
+    s->kind->free(s);
 }
 
 static void on_put(void *arg, struct block *b, int result)
@@ -56,35 +63,112 @@ static int put(struct block_sink *self, struct block *take_b)
     return 0;
 }
 
-bool upload_start(struct upload *s, struct ctl_request *q, const void *kind, void (*free_fn)(struct upload *s))
+/* ---- turns ---- */
+
+static struct upload *first_waiting(const struct uploads *all)
+{
+    struct upload *s = all ? all->first : NULL;
+    while (s && s->id)
+        s = s->next;
+    return s;
+}
+
+static bool has_turn(const struct upload *s)
+{
+    const struct uploads *all = s->d->uploads;
+    if (first_waiting(all) != s)
+        return false;
+    uint64_t memory = 0;
+    for (const struct upload *o = all->first; o; o = o->next)
+        memory += o->id ? o->kind->memory : 0;
+    return memory == 0 || memory + s->kind->memory <= budget_limit(s->d->budget) / SHARE;
+}
+
+static void next_turn(const struct daemon *d)
+{
+    const struct upload *s = first_waiting(d->uploads);
+    if (s && s->task)
+        task_wake(s->task);
+}
+
+struct starting {
+    struct task task;
+    struct upload *upload;
+};
+
+static int start_step(struct task *t)
+{
+    struct upload *s = ((struct starting *)t)->upload;
+    if (!has_turn(s))
+        return TASK_TURN;
+    s->id = ++s->d->uploads->next_id;
+    s->used = mono_now();
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)s->id);
+    ctl_json(t->q, json_pack("{ss}", "upload", text));
+    return TASK_ANSWERED;
+}
+
+static void start_done(struct task *t)
+{
+    struct upload *s = ((struct starting *)t)->upload;
+    struct daemon *d = s->d;
+    s->task = NULL;
+    if (s->id == 0)
+        upload_end(s);
+    next_turn(d);
+    free(t);
+}
+
+static void used_by(struct upload *s, pid_t pid)
+{
+    s->used = mono_now();
+    if (s->pid == pid)
+        return;
+    if (s->process >= 0)
+        close(s->process);
+    s->pid = pid;
+    s->process = pid > 0 ? pidfd_open(pid, 0) : -1;
+}
+
+static bool is_gone(const struct upload *s)
+{
+    return s->process < 0 || poll(&(struct pollfd){.fd = s->process, .events = POLLIN}, 1, 0) != 0;
+}
+
+/* ---- */
+
+void upload_start(struct upload *take_s, struct ctl_request *q, const struct upload_kind *kind)
 {
     struct daemon *d = q->d;
+    struct upload *s = take_s;
+    *s = (struct upload){.d = d, .kind = kind, .process = -1};
     if (!d->uploads)
         d->uploads = MEM_NEW(struct uploads);
     struct uploads *all = d->uploads;
     if (all->count >= UPLOADS_MAX) {
         ctl_fail(q, ERR_LIMIT, NULL, "%u uploads are open", all->count);
-        return false;
+        destroy(s);
+        return;
     }
-    *s = (struct upload){.d = d, .id = ++all->next_id, .kind = kind, .used = mono_now(), .free = free_fn};
     s->sink = (struct block_sink){.put = put, .budget = d->budget};
-    s->next = all->first;
-    if (s->next)
-        s->next->prev = s;
-    all->first = s;
+    used_by(s, q->pid);
+    s->prev = all->last;
+    *(s->prev ? &s->prev->next : &all->first) = s;
+    all->last = s;
     all->count++;
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)s->id);
-    ctl_json(q, json_pack("{ss}", "upload", text));
-    return true;
+    struct starting *start = MEM_NEW(struct starting);
+    start->upload = s;
+    task_start(&start->task, q, start_step, start_done);
+    s->task = &start->task;
 }
 
-struct upload *upload_find(struct ctl_request *q, const void *kind, const char **ret_op)
+struct upload *upload_find(struct ctl_request *q, const struct upload_kind *kind, const char **ret_op)
 {
-    uint64_t id = 0; /* no upload has it */
+    uint64_t id = 0; /* no upload has it that can be used */
     const char *op = "";
     (void)ctl_parse_upload(q->rest, &id, &op); /* malformed: there is none of that name */
-    struct upload *s = q->d->uploads ? q->d->uploads->first : NULL;
+    struct upload *s = q->d->uploads && id ? q->d->uploads->first : NULL;
     while (s && (s->id != id || s->kind != kind))
         s = s->next;
     if (!s) {
@@ -95,7 +179,7 @@ struct upload *upload_find(struct ctl_request *q, const void *kind, const char *
         ctl_fail(q, ERR_BUSY, NULL, "the upload %llu is busy with another request", (unsigned long long)id);
         return NULL;
     }
-    s->used = mono_now();
+    used_by(s, q->pid);
     *ret_op = op;
     return s;
 }
@@ -103,25 +187,25 @@ struct upload *upload_find(struct ctl_request *q, const void *kind, const char *
 void upload_end(struct upload *s)
 {
     struct uploads *all = s->d->uploads;
-    if (s->prev)
-        s->prev->next = s->next;
-    else
-        all->first = s->next;
-    if (s->next)
-        s->next->prev = s->prev;
+    *(s->prev ? &s->prev->next : &all->first) = s->next;
+    *(s->next ? &s->next->prev : &all->last) = s->prev;
     all->count--;
     s->task = NULL;
     s->ended = true;
+    next_turn(s->d);
     if (s->putting == 0)
         destroy(s);
 }
 
 void uploads_tick(struct daemon *d, mono_ns now)
 {
-    struct upload *next;
+    struct upload *next, *waits;
     for (struct upload *s = d->uploads ? d->uploads->first : NULL; s; s = next) {
         next = s->next;
-        if (!s->busy && now - s->used > UPLOAD_IDLE)
+        if (!s->id || s->busy || now - s->used <= UPLOAD_IDLE)
+            continue;
+        waits = first_waiting(d->uploads);
+        if ((waits && !has_turn(waits)) || is_gone(s))
             upload_end(s);
     }
 }

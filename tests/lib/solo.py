@@ -171,13 +171,13 @@ class Solo:
         if code != 0:
             raise AssertionError(f"the node ended with {code}:\n{self.tail()}")
 
-    def raw(self, method, target, timeout=60):
+    def raw(self, method, target, timeout=60, body=None):
         c = http.client.HTTPConnection("p2p", timeout=timeout)
         c.sock = socket.socket(socket.AF_UNIX)
         c.sock.settimeout(timeout)
         try:
             c.sock.connect(str(self.home / "run" / "control"))
-            c.request(method, target)
+            c.request(method, target, body)
             r = c.getresponse()
             return r.status, r.read()
         finally:
