@@ -71,7 +71,8 @@ static void report(struct cli *c, const char *id, const char *mount)
     } else {
         tour(id, mount);
     }
-    fflush(stdout);
+    if (cli_flush(c) < 0) /* it said so; the node works all the same */
+        clearerr(stdout);
 }
 
 static const char *hint_for(int err)

@@ -167,6 +167,18 @@ class WithoutNode(Base):
             p = subprocess.run([P2P, "config"], env=h.env, stdout=full, stderr=subprocess.PIPE)
         self.fails(p, 8, "cannot write")
 
+    def test_up_says_why_it_cannot_write(self):
+        """At once, with the reason, and the node works."""
+        h = Home(self)
+        with open("/dev/full", "wb") as full:
+            p = subprocess.Popen([P2P, "up", "--foreground", "--no-mount"], env=h.env, stdout=full, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        self.assertIn(b"cannot write the answer: the disk is full", p.stderr.readline())
+        h.ok("status")
+        h.ok("down")
+        p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 0)
+
 
 class Strangers(Base):
     @unittest.skipUnless(os.geteuid() == 0, "needs root: two users")
