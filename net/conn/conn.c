@@ -459,12 +459,12 @@ void conn_expire(struct conn *c, mono_ns now)
 
 /* ---- the connection ---- */
 
-int conn_ping(struct conn *c, mono_ns now)
+int conn_ping(struct conn *c, mono_ns patience, mono_ns now)
 {
     if (c->state != CONN_STATE_OPEN)
         return c->state == CONN_STATE_DEAD ? ERR_CLOSED : ERR_AGAIN;
     c->now = now;
-    return yamux_ping(c->yamux, now);
+    return yamux_ping(c->yamux, patience, now);
 }
 
 void conn_goodbye(struct conn *c)

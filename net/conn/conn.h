@@ -143,8 +143,8 @@ void *conn_user(const struct conn *c, uint32_t stream);
 
 /* ---- the connection ---- */
 
-int conn_ping(struct conn *c, mono_ns now); /* measures: CONN_PONG follows; ERR_AGAIN when one is on its way */
-void conn_goodbye(struct conn *c);          /* tells the peer that we go; send the output, then close the socket */
+int conn_ping(struct conn *c, mono_ns patience, mono_ns now); /* as yamux_ping; measures: CONN_PONG follows */
+void conn_goodbye(struct conn *c); /* tells the peer that we go; send the output, then close the socket */
 
 const struct peer_id *conn_peer(const struct conn *c); /* none before CONN_SECURED */
 bool conn_is_ready(const struct conn *c);

@@ -205,6 +205,7 @@ int mdns_iface_set(struct mdns *m, const struct mdns_endpoint *self, const char 
     if (!i)
         return ERR_LIMIT;
     iface_clear(i);
+    mdns_known_doubt(&m->known, self->iface);
     i->used = true;
     i->self = *self;
     i->answered = answered;
@@ -225,6 +226,7 @@ void mdns_iface_gone(struct mdns *m, unsigned iface, enum mdns_family family, mo
     struct iface *i = iface_find(m, iface, family);
     if (i)
         iface_clear(i);
+    mdns_known_doubt(&m->known, iface);
 }
 
 void mdns_hurry(struct mdns *m, mono_ns now)

@@ -30,7 +30,15 @@ void mdns_known_drop(struct mdns_known *k)
     k->name[0] = 0;
 }
 
+void mdns_known_doubt(struct mdns_known_table *t, unsigned iface)
+{
+    for (unsigned i = 0; i < MDNS_KNOWN_MAX; i++)
+        t->rows[i].doubted |= t->rows[i].iface == iface;
+}
+
 bool mdns_known_fresh(const struct mdns_known *k, unsigned iface, mono_ns now)
 {
-    return k->name[0] && k->iface == iface && now < k->until && k->until - now > (k->until - k->heard) / 2;
+    if (!k->name[0] || k->iface != iface || k->doubted)
+        return false;
+    return now < k->until && k->until - now > (k->until - k->heard) / 2;
 }

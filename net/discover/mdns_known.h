@@ -21,6 +21,7 @@ struct mdns_known {
     char peer[MDNS_KNOWN_PEER + 1];
     unsigned iface;
     mono_ns heard, until;
+    bool doubted;
 };
 struct mdns_known_table {
     struct mdns_known rows[MDNS_KNOWN_MAX];
@@ -30,7 +31,10 @@ struct mdns_known_table {
 void mdns_known_put(struct mdns_known_table *t, const struct mdns_known *k, uint32_t ttl);
 struct mdns_known *mdns_known_find(struct mdns_known_table *t, unsigned iface, const char *name); /* NULL: none */
 void mdns_known_drop(struct mdns_known *k);
-/* Less than half of its time has passed: a query may say that it is known. */
+/* Our address there is another one or gone: it may be another network, and who is known may have lost us meanwhile. They are to
+ * answer again. */
+void mdns_known_doubt(struct mdns_known_table *t, unsigned iface);
+/* Not doubted, and less than half of its time has passed: a query may say that it is known. */
 bool mdns_known_fresh(const struct mdns_known *k, unsigned iface, mono_ns now);
 
 #endif

@@ -199,6 +199,13 @@ void exchange_peer_rtt(struct exchange *x, struct exchange_peer *p, mono_ns rtt)
     p->rtt = rtt;
 }
 
+void exchange_peer_back(struct exchange *x, struct exchange_peer *p, mono_ns now)
+{
+    x->now = now;
+    p->resync = true;
+    out_update(x, p);
+}
+
 static void ledger_add(struct exchange_ledger *sum, const struct exchange_ledger *l)
 {
     sum->bytes_sent += l->bytes_sent;

@@ -138,6 +138,15 @@ static bool takes_input(const struct host_conn *c)
     return !c->closing && !c->starved && conn_wants_input(c->conn);
 }
 
+/* It lives. What waited for that goes on. */
+static void trust(struct host_conn *c)
+{
+    struct host_stream *out = c->peer ? c->peer->out : NULL;
+    c->doubted = false;
+    if (out && out->conn == c)
+        bitswap_out_pump(out);
+}
+
 bool host_input_commit(struct host *h, struct host_conn *c, size_t n, mono_ns now)
 {
     h->now = now;
@@ -148,6 +157,8 @@ bool host_input_commit(struct host *h, struct host_conn *c, size_t n, mono_ns no
         hconn_pull_events(c);
         hconn_touch(c);
     }
+    if (n && c->doubted && !c->closing)
+        trust(c);
     if (takes_input(c))
         return true;
     c->told_hold = true; /* the answer tells the owner */

@@ -91,6 +91,8 @@ void bitswap_out_pump(struct host_stream *s)
     struct host_peer *p = s->conn->peer;
     if (p->out != s)
         return; /* closed by the exchange: only its end is awaited */
+    if (s->conn->doubted)
+        return; /* what it is given may be lost, and with it the answers to what the peer asks by another */
     size_t chunk = budget_tight(h->config.budget) ? 16384 : EXCHANGE_CHUNK_MAX;
     while (stream_pump(s)) {
         struct span bytes;

@@ -178,7 +178,8 @@ static bool add_zone(struct multiaddr *addr, unsigned iface)
     return multiaddr_from_sockaddr((struct sockaddr *)&ss, MA_TCP, addr) == 0;
 }
 
-static bool learn_lan(struct host *h, struct peer_entry *e, struct span text, unsigned iface)
+/* False: none that we could dial. *ret_new: it was not known. */
+static bool learn_lan(struct host *h, struct peer_entry *e, struct span text, unsigned iface, bool *ret_new)
 {
     struct multiaddr addr;
     if (multiaddr_from_text(text, &addr, NULL) < 0)
@@ -188,7 +189,7 @@ static bool learn_lan(struct host *h, struct peer_entry *e, struct span text, un
         return false;
     if (!dial_sensible(&addr, MA_SCOPE_PRIVATE, false) || multiaddr_scope(&addr) == MA_SCOPE_NONE)
         return false;
-    (void)peerstore_learn(h->store, e, &addr, ADDR_FROM_LAN, h->now); /* known already: its time is longer now */
+    *ret_new |= peerstore_learn(h->store, e, &addr, ADDR_FROM_LAN, h->now); /* known already: its time is longer now */
     return true;
 }
 
@@ -207,9 +208,9 @@ static void found(struct host *h, const struct mdns_event *ev)
         return;
     struct host_peer *p = peer_find(h, &id);
     struct peer_entry *e = p ? p->entry : peerstore_touch(h->store, &id);
-    bool any = false, is_new = e->lan_until <= h->now;
+    bool any = false, moved = false, is_new = e->lan_until <= h->now;
     for (unsigned i = 0; i < ev->addr_count; i++)
-        any |= learn_lan(h, e, ev->addrs[i], ev->iface);
+        any |= learn_lan(h, e, ev->addrs[i], ev->iface, &moved);
     if (!any)
         return;
     bool room = p || lan_peers(h) < HOST_LAN_PEERS_MAX;
@@ -222,6 +223,8 @@ static void found(struct host *h, const struct mdns_event *ev)
     }
     if (p && p->conns.count) {
         exchange_flags_changed(p);
+        if (moved) /* perhaps away from the one that we are connected to */
+            peer_probe(p, NULL);
         return;
     }
     if (!room || h->stopped)

@@ -16,6 +16,7 @@
 #define BUCKETS         512 /* host.c makes as many */
 #define REDUNDANT_AFTER (5 * MONO_S)
 #define REDIAL_LOST     (1 * MONO_S)
+#define PROBE_PATIENCE  (3 * MONO_S) /* well below what a reader waits for a block */
 #define JITTER          (200 * MONO_MS)
 
 /* ---- the table ---- */
@@ -130,7 +131,9 @@ struct host_conn *peer_best_conn(const struct host_peer *p)
     struct host_conn *best = NULL;
     for (struct link *l = p->conns.first; l; l = l->next) {
         struct host_conn *c = LINK_OF(l, struct host_conn, of_peer);
-        if (!c->closing && !c->doom && (!best || preferred(c, best)))
+        if (c->closing || c->doom)
+            continue;
+        if (!best || (c->doubted != best->doubted ? best->doubted : preferred(c, best)))
             best = c;
     }
     return best;
@@ -148,13 +151,15 @@ bool peer_is_lan(const struct host_peer *p)
     return false;
 }
 
-/* One that was there before may be dead: its peer has come back by another way. The next keepalive would find out later. */
-static void probe_others(struct host_peer *p, const struct host_conn *c)
+void peer_probe(struct host_peer *p, const struct host_conn *except)
 {
-    for (struct link *l = p->conns.first; l != &c->of_peer; l = l->next) {
-        struct host_conn *other = LINK_OF(l, struct host_conn, of_peer);
-        if (!other->closing && conn_ping(other->conn, p->host->now) == 0)
-            hconn_touch(other);
+    for (struct link *l = p->conns.first; l; l = l->next) {
+        struct host_conn *c = LINK_OF(l, struct host_conn, of_peer);
+        if (c == except || c->closing)
+            continue;
+        c->doubted = true;
+        (void)conn_ping(c->conn, PROBE_PATIENCE, p->host->now); /* or one is under way, which has no longer than that now */
+        hconn_touch(c);
     }
 }
 
@@ -175,7 +180,7 @@ void peer_conn_ready(struct host_peer *p, struct host_conn *c)
         char id[PEER_ID_TEXT_SIZE], addr[MULTIADDR_TEXT];
         host_event(h, "peer.connected", "%s %s", peer_id_text(&p->id, id), multiaddr_text(&c->remote, addr));
     }
-    probe_others(p, c);
+    peer_probe(p, c); /* it has come back by another way: perhaps the old one is dead */
     exchange_flags_changed(p);
     host_online_changed(h);
     host_changed(h);
@@ -209,6 +214,8 @@ void peer_conn_gone(struct host_peer *p, struct host_conn *c)
         lost(p);
     else
         exchange_flags_changed(p);
+    if (p->xp && (c->close_err == ERR_TIMEOUT || c->close_err == ERR_RESET))
+        exchange_peer_back(p->host->exchange, p->xp, p->host->now);
     host_changed(p->host);
 }
 

@@ -65,6 +65,7 @@ struct host_conn {
     bool inbound, ready, closing, told_close, told_send, told_hold, starved, pulling;
     int doom; /* a handler found a reason to close: done after it returned; 0: none */
     int close_err;
+    bool doubted;                         /* probed, and nothing has come since: whatever can wait is not given to it */
     mono_ns push_debt;                    /* each push that came costs a second */
     mono_ns opened_at, ready_at, used_at; /* used_at: it last had streams */
     struct timer timer;
@@ -215,6 +216,7 @@ void exchange_flags_changed(struct host_peer *p);
 /* host_peer.c */
 struct host_peer *peer_find(struct host *h, const struct peer_id *id);
 struct host_peer *peer_get(struct host *h, const struct peer_id *id);
+void peer_probe(struct host_peer *p, const struct host_conn *except); /* its connections but that one may be dead */
 void peer_release(struct host_peer *p); /* look at the end of the turn whether anything needs it */
 void peers_sweep(struct host *h);       /* frees those that nothing needs */
 void peer_conn_ready(struct host_peer *p, struct host_conn *c);

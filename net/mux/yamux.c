@@ -36,7 +36,7 @@ struct yamux *yamux_new(const struct yamux_config *cfg, mono_ns now)
     TAILQ_INIT(&y->events);
     y->ping_at = now;
     if (cfg->keepalive != MONO_NEVER)
-        (void)yamux_ping(y, now); /* the round trip, which windows grow by; nothing can be under way */
+        (void)yamux_ping(y, cfg->pong, now); /* the round trip, which windows grow by; nothing can be under way */
     return y;
 }
 
@@ -309,8 +309,12 @@ int yamux_next(struct yamux *y, struct yamux_event *ret)
 
 /* ---- time ---- */
 
-int yamux_ping(struct yamux *y, mono_ns now)
+int yamux_ping(struct yamux *y, mono_ns patience, mono_ns now)
 {
+    if (y->ping_waits && mono_after(now, patience) >= yamux_deadline(y))
+        return ERR_AGAIN;
+    y->silent_since = now;
+    y->patience = patience;
     if (y->ping_waits)
         return ERR_AGAIN;
     y->now = y->ping_at = now;
@@ -324,7 +328,7 @@ mono_ns yamux_deadline(const struct yamux *y)
     if (y->err)
         return MONO_NEVER;
     if (y->ping_waits)
-        return mono_after(y->heard > y->ping_at ? y->heard : y->ping_at, y->cfg.pong);
+        return mono_after(y->heard > y->silent_since ? y->heard : y->silent_since, y->patience);
     return mono_after(y->ping_at, y->cfg.keepalive);
 }
 
@@ -339,7 +343,7 @@ void yamux_expire(struct yamux *y, mono_ns now)
     }
     if (y->queued == 0)
         chunks_trim(y);
-    (void)yamux_ping(y, now); /* none is under way */
+    (void)yamux_ping(y, y->cfg.pong, now); /* none is under way */
 }
 
 void yamux_goodbye(struct yamux *y, enum yamux_goaway code)

@@ -124,7 +124,8 @@ int yamux_set_group(struct yamux *y, uint32_t stream, const void *key);
 
 /* ---- the session ---- */
 
-int yamux_ping(struct yamux *y, mono_ns now); /* ERR_AGAIN: one is under way */
+/* With `patience` instead of cfg.pong for its answer. ERR_AGAIN: one is under way, which has no longer than that from now. */
+int yamux_ping(struct yamux *y, mono_ns patience, mono_ns now);
 void yamux_goodbye(struct yamux *y, enum yamux_goaway code);
 mono_ns yamux_rtt(const struct yamux *y); /* 0: unknown */
 unsigned yamux_streams(const struct yamux *y);

@@ -110,7 +110,8 @@ struct yamux {
     /* ping */
     bool ping_due, ping_waits;
     uint32_t ping_value;
-    mono_ns ping_at; /* when the last one was asked for */
+    mono_ns ping_at;                /* when the last one was asked for */
+    mono_ns silent_since, patience; /* since when, and how long, its answer or any byte is waited for */
     mono_ns rtt;
 };
 

@@ -96,7 +96,7 @@ static void act(struct session *s, unsigned op, unsigned arg)
         yamux_expire(s->y, s->now);
         break;
     default:
-        (void)yamux_ping(s->y, s->now);
+        (void)yamux_ping(s->y, 10 * MONO_S, s->now);
         break;
     }
 }

@@ -381,7 +381,7 @@ Test(conn, end_of_input)
         cr_assert(conn_is_dead(p.l.c));
         cr_assert(!conn_wants_input(p.l.c));
         cr_assert_eq(conn_write(p.l.c, 1, span_str("x")), ERR_NOT_FOUND);
-        cr_assert_eq(conn_ping(p.l.c, p.now), ERR_CLOSED);
+        cr_assert_eq(conn_ping(p.l.c, 10 * MONO_S, p.now), ERR_CLOSED);
         done(&p);
     }
 }

@@ -25,6 +25,12 @@ Test(mdns_known, fresh_for_half_of_its_time)
     cr_assert(mdns_known_fresh(k, 1, 1110 * MONO_S), "heard again, in its own row");
     put(&t, "long", 1, 0, UINT32_MAX);
     cr_assert_eq(mdns_known_find(&t, 1, "long")->until, (mono_ns)MDNS_KNOWN_TTL_MOST * MONO_S);
+    mdns_known_doubt(&t, 2);
+    cr_assert(mdns_known_fresh(k, 1, 1110 * MONO_S));
+    mdns_known_doubt(&t, 1);
+    cr_assert(!mdns_known_fresh(k, 1, 1110 * MONO_S), "our address there changed");
+    put(&t, "a", 1, 1111 * MONO_S, 120);
+    cr_assert(mdns_known_fresh(k, 1, 1112 * MONO_S), "it has answered since");
     mdns_known_drop(k);
     cr_assert(!mdns_known_find(&t, 1, "a"));
 }

@@ -750,6 +750,29 @@ Test(exchange, client_asks_and_cancels)
     teardown(&l);
 }
 
+Test(exchange, who_may_have_forgotten_us_is_asked_anew)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a = cid_number(1), b = cid_number(2);
+    struct want w, v;
+    want(&l, &w, &a);
+    want(&l, &v, &b);
+    cr_assert_eq(hear(&l).wants, 2);
+    l.now += 1500 * MONO_MS; /* our stream is idle and closed: what breaks then is not it */
+    exchange_expire(l.x, l.now);
+    pump(&l);
+    cr_assert_eq(hear(&l).messages, 0);
+    exchange_peer_back(l.x, l.p, l.now);
+    pump(&l);
+    struct heard h = hear(&l);
+    cr_assert(h.fulls == 1 && h.wants == 2, "%u %u", h.fulls, h.wants);
+    exchange_cancel(l.x, &w, l.now);
+    exchange_cancel(l.x, &v, l.now);
+    pump(&l);
+    teardown(&l);
+}
+
 Test(exchange, have_leads_to_a_want_block)
 {
     struct lone l;

@@ -276,7 +276,7 @@ Test(yamux, keepalive_and_death)
     struct buf in = BUF_INIT, told = BUF_INIT;
     struct yamux_event ev;
     expect_output(y, "000200010000000000000001"); /* at once, for the round trip */
-    cr_assert_eq(yamux_ping(y, 5 * MONO_S), ERR_AGAIN);
+    cr_assert_eq(yamux_ping(y, 20 * MONO_S, 5 * MONO_S), ERR_AGAIN);
     cr_assert_eq(yamux_deadline(y), 15 * MONO_S);
     frame(&in, PING, ACK, 0, 77); /* not ours */
     frame(&in, PING, ACK, 0, 1);
@@ -298,6 +298,8 @@ Test(yamux, keepalive_and_death)
     yamux_expire(y, 45 * MONO_S);
     cr_assert_eq(yamux_next(y, &ev), 0);
     cr_assert_eq(yamux_deadline(y), 54 * MONO_S);
+    cr_assert_eq(yamux_ping(y, 3 * MONO_S, 45 * MONO_S), ERR_AGAIN, "one is under way, which has less time now");
+    cr_assert_eq(yamux_deadline(y), 48 * MONO_S);
     yamux_expire(y, 54 * MONO_S);
     cr_assert_eq(yamux_next(y, &ev), ERR_TIMEOUT);
     cr_assert_eq(yamux_deadline(y), MONO_NEVER);
