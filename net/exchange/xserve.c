@@ -103,16 +103,20 @@ static void move(struct exchange *x, struct their_want *t, enum their_state stat
 
 void serve_free(struct exchange *x, struct their_want *t)
 {
+    struct exchange_peer *p = t->peer;
+    bool reading = t->state == THEIRS_LOADING;
     leave(t);
     load_forget(x, &t->load);
     if (t->block) { /* read and not sent */
-        serve_sent(x, t->peer, t->block->len);
+        serve_sent(x, p, t->block->len);
         t->block = block_unref(t->block);
     }
-    t->peer->want_count--;
+    p->want_count--;
     cidmap_remove(&x->theirs, &t->node);
     budget_give(x->budget, BUDGET_TABLE, THEIRS_COST);
     free(t);
+    if (reading && !x->reads_short)
+        serve_queue(x, p); /* others waited for its place, and serve_loaded does not come */
 }
 
 /* ---- their messages ---- */

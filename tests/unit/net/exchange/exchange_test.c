@@ -29,6 +29,9 @@ struct lone {
     bool hold_output;
     bool shut; /* our store is being opened again */
     bool slow; /* it takes blocks, and says later that it has them */
+    bool late; /* it answers no read until read_late: */
+    uint64_t reading[8];
+    unsigned reading_count;
 };
 
 static void act(struct lone *l, struct exchange_action *a)
@@ -57,6 +60,10 @@ static void act(struct lone *l, struct exchange_action *a)
         break;
     case EXCHANGE_LOAD:
         l->loads++;
+        if (l->late) {
+            l->reading[l->reading_count++] = a->tag;
+            break;
+        }
         if (l->shut) {
             exchange_loaded(l->x, a->tag, ERR_AGAIN, 0, NULL, l->now);
             break;
@@ -1117,6 +1124,35 @@ Test(exchange, a_store_that_is_shut_for_a_moment)
     h = hear(&l);
     cr_assert(h.blocks == 1 && cid_eq(&h.last, &held));
     cr_assert(l.settled == 1 && dag.result == 0, "what is here is found");
+    teardown(&l);
+}
+
+/* Blocks of which two fill what may be read for one peer; these two are taken back while they are read. */
+Test(exchange, what_waits_behind_reads_that_are_taken_back_is_served)
+{
+    enum { SIZE = 1 << 20 };
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid cid[3];
+    struct bitswap_entry e[3];
+    uint8_t *data = mem_new(SIZE);
+    for (unsigned i = 0; i < 3; i++) {
+        data[0] = (uint8_t)i;
+        cid[i] = hold(&l, span_of(data, SIZE));
+        e[i] = (struct bitswap_entry){&cid[i], 1, BITSWAP_WANT_BLOCK, false, true};
+    }
+    free(data);
+    l.late = true;
+    say_wants(&l, e, 3, false);
+    cr_assert_eq(l.loads, 2);
+    e[0].cancel = e[1].cancel = true;
+    say_wants(&l, e, 2, false);
+    l.late = false;
+    for (unsigned i = 0; i < l.reading_count; i++)
+        exchange_loaded(l.x, l.reading[i], 0, SIZE, NULL, l.now);
+    pump(&l);
+    struct heard h = hear(&l);
+    cr_assert(h.blocks == 1 && cid_eq(&h.last, &cid[2]), "%u", h.blocks);
     teardown(&l);
 }
 
