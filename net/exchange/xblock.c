@@ -137,8 +137,8 @@ void exchange_have_block(struct exchange *x, const struct cid *cid, mono_ns now)
     if (!i)
         return;
     if (i->check.load || i->check.answered)
-        i->recheck = true; /* that read may have been too early */
-    else
+        i->recheck = true;             /* that read may have been too early */
+    else if (i->place != ITEM_RECHECK) /* it is read soon */
         item_check(x, i);
 }
 

@@ -225,7 +225,7 @@ void item_checked(struct exchange *x, struct load_user *u)
         item_check(x, i);
     } else if (u->result == 0) {
         item_held(x, i, b, u->stashed);
-    } else if (load_later(u->result) && i->place == ITEM_CHECK) {
+    } else if (load_later(u->result)) { /* asked of peers already: it has appeared here */
         item_place(x, i, ITEM_RECHECK);
     } else if (i->recheck) {
         i->recheck = false;

@@ -1156,6 +1156,49 @@ Test(exchange, what_waits_behind_reads_that_are_taken_back_is_served)
     teardown(&l);
 }
 
+/* Nobody has it, it is imported, and the store cannot be read at this moment. */
+Test(exchange, what_appears_while_the_store_is_shut_is_found)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid cid = cid_number(1);
+    struct want w = {.kind = WANT_BLOCK, .priority = WANT_NOW, .cid = cid, .root = cid, .deadline = MONO_NEVER};
+    cr_assert_eq(exchange_want(l.x, &w, l.now), 0);
+    pump(&l);
+    unsigned one = 1;
+    hold(&l, span_of(&one, sizeof one));
+    l.shut = true;
+    exchange_have_block(l.x, &cid, l.now);
+    pump(&l);
+    cr_assert_eq(l.settled, 0);
+    l.shut = false;
+    later(&l, MONO_S);
+    cr_assert(l.settled == 1 && w.result == 0, "it is here: %u", l.settled);
+    teardown(&l);
+}
+
+/* It waits for the store, appears meanwhile, and the time to ask again comes before the answer. */
+Test(exchange, what_appears_while_it_waits_for_the_store_is_read_once)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid held = hold(&l, span_str("held"));
+    struct want w = {.kind = WANT_BLOCK, .priority = WANT_NOW, .cid = held, .root = held, .deadline = MONO_NEVER};
+    l.shut = true;
+    cr_assert_eq(exchange_want(l.x, &w, l.now), 0);
+    pump(&l);
+    l.shut = false;
+    l.late = true;
+    exchange_have_block(l.x, &held, l.now);
+    pump(&l);
+    later(&l, MONO_S);
+    cr_assert_eq(l.reading_count, 1);
+    exchange_loaded(l.x, l.reading[0], 0, 4, NULL, l.now);
+    pump(&l);
+    cr_assert(l.settled == 1 && w.result == 0);
+    teardown(&l);
+}
+
 Test(exchange, too_many_wants)
 {
     struct lone l;
