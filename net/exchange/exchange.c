@@ -175,7 +175,7 @@ struct exchange_peer *exchange_peer_added(struct exchange *x, void *owner, unsig
     TAILQ_INSERT_TAIL(&x->peers, p, link);
     x->peer_count++;
     if (peer_usable(p))
-        sessions_peer_added(x);
+        sessions_peer_added(x, p);
     return p;
 }
 
@@ -189,7 +189,7 @@ void exchange_peer_flags(struct exchange *x, struct exchange_peer *p, unsigned f
         sessions_forget_peer(x, p);
     }
     if (!before && peer_usable(p))
-        sessions_peer_added(x);
+        sessions_peer_added(x, p);
     out_update(x, p);
 }
 

@@ -88,7 +88,7 @@ mono_ns session_other_time(const struct item *i, const struct exchange_peer *p);
 void session_miss(struct exchange *x, struct session *s, struct exchange_peer *p, bool miss);
 void session_hungry(struct exchange *x, struct session *s);
 void session_expire(struct exchange *x, struct session *s);
-void sessions_peer_added(struct exchange *x);
+void sessions_peer_added(struct exchange *x, struct exchange_peer *p);
 void sessions_forget_peer(struct exchange *x, struct exchange_peer *p);
 bool schedule(struct exchange *x);
 

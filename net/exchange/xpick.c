@@ -179,11 +179,21 @@ static void retry_lost(struct exchange *x, struct session *s, unsigned most, boo
     }
 }
 
-void sessions_peer_added(struct exchange *x)
+/* What others are asked for just now is not put off by their answers when it may have it */
+static void join_seeking(struct exchange *x, struct session *s, struct exchange_peer *p)
+{
+    struct item *i;
+    TAILQ_FOREACH(i, &s->sought, link)
+    if (!ask_of(i, p))
+        ask_send(x, i, p, false);
+}
+
+void sessions_peer_added(struct exchange *x, struct exchange_peer *p)
 {
     struct session *s;
     TAILQ_FOREACH(s, &x->sessions, link)
     {
+        join_seeking(x, s, p);
         retry_lost(x, s, SOUGHT_MAX, false);
         s->probe_at = x->now;
         if (!timer_is_set(&s->timer))

@@ -325,6 +325,27 @@ Test(exchange_net, provider_that_connects_later)
     simnet_free(n);
 }
 
+/* While one who has nothing is being waited for, somebody who has it comes. */
+Test(exchange_net, provider_that_connects_while_another_is_asked)
+{
+    static const struct sim_link_options far = {.delay = 150 * MONO_MS, .rate = 25u << 20, .flags = EXCHANGE_PREFERRED};
+    for (unsigned silent = 0; silent < 2; silent++) {
+        struct simnet *n = simnet_new(131);
+        int a = simnet_node(n, NULL), b = simnet_node(n, NULL), c = simnet_node(n, NULL);
+        struct cid cid = simnet_put(n, a, CODEC_RAW, span_str("hello"));
+        simnet_link(n, b, c, &far);
+        simnet_freeze(n, c, silent);
+        struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &cid, NULL, MONO_NEVER);
+        simnet_run(n, 100 * MONO_MS);
+        simnet_link(n, a, b, &far);
+        mono_ns begun = simnet_now(n);
+        cr_assert(simnet_run_until(n, w, 60 * MONO_S));
+        cr_assert_lt(simnet_now(n) - begun, MONO_S, "%.1f s", (double)(simnet_now(n) - begun) / (double)MONO_S);
+        simnet_freeze(n, c, false);
+        simnet_free(n);
+    }
+}
+
 Test(exchange_net, deadlines_cancels_and_offline)
 {
     struct simnet *n = simnet_new(14);
