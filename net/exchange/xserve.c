@@ -31,6 +31,7 @@
 #define MISSED_MANY       64 /* who asked for so many that are not here, one after the other, has each looked up first */
 #define PRIORITY_WALK     32 /* steps that sorting one want in may cost */
 #define OFFERED_FOR       (500 * MONO_MS)
+#define SAME_BLOCK_MAX    4 /* wants of a peer for one block, by several CIDs: for each of them all peers' are looked at */
 
 static struct their_wants *list_of(struct their_want *t)
 {
@@ -131,8 +132,24 @@ static struct their_want *find(struct exchange *x, const struct exchange_peer *p
     return NULL;
 }
 
+static void bound_same_block(struct exchange *x, const struct exchange_peer *p, const struct cid *cid)
+{
+    struct their_want *one = NULL;
+    unsigned count = 0;
+    for (struct cidnode *n = cidmap_first(&x->theirs, cid); n; n = cidmap_more(n)) {
+        struct their_want *t = XCONTAINER(n, struct their_want, node);
+        if (t->peer == p) {
+            one = t;
+            count++;
+        }
+    }
+    if (count >= SAME_BLOCK_MAX)
+        serve_free(x, one);
+}
+
 static struct their_want *add(struct exchange *x, struct exchange_peer *p, const struct cid *cid)
 {
+    bound_same_block(x, p, cid);
     if (p->want_count >= EXCHANGE_PEER_WANTS_MAX) {
         struct their_want *oldest = TAILQ_FIRST(&p->unmet);
         if (!oldest)

@@ -406,6 +406,25 @@ Test(exchange, want_flood_is_bounded)
 }
 
 /* A peer that asks for everything and reads nothing costs a bounded number of blocks. */
+/* One block by many CIDs: whoever asks for it next has all of them looked at. */
+Test(exchange, wants_for_one_block_are_bounded)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    const struct cid block = hold(&l, span_str("small"));
+    struct cid cid[1000];
+    struct bitswap_entry e[1000];
+    for (unsigned i = 0; i < 1000; i++) {
+        cr_assert_eq(cid_from_hash(&cid[i], 1, 0x300000 + i, cid_hash(&block)), 0);
+        e[i] = (struct bitswap_entry){&cid[i], 1, BITSWAP_WANT_BLOCK, false, true};
+    }
+    say_wants(&l, e, 1000, false);
+    struct heard h = hear(&l);
+    cr_assert_eq(h.blocks, 4, "%u", h.blocks);
+    cr_assert_eq(cid_codec(&h.last), 0x300000 + 999);
+    teardown(&l);
+}
+
 Test(exchange, who_names_too_much_waits)
 {
     struct lone l;
