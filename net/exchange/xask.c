@@ -257,7 +257,7 @@ void ask_presence(struct exchange *x, struct exchange_peer *p, const struct cid 
     session_miss(x, s, p, true);
     item_unask(x, i);
     if (i->place == ITEM_SOUGHT && !i->asked && !answers_coming(i))
-        item_place(x, i, s->peer_count ? ITEM_NEED : ITEM_LOST);
+        item_place(x, i, after_answers(x, i));
 }
 
 /* ---- time ---- */
@@ -334,7 +334,7 @@ static void forget(struct exchange *x, struct asks *list)
         ask_free(x, a, false);
         item_unask(x, i);
         if (i->place == ITEM_SOUGHT && !answers_coming(i))
-            item_place(x, i, i->session->peer_count ? ITEM_NEED : ITEM_LOST);
+            item_place(x, i, after_answers(x, i));
     }
 }
 

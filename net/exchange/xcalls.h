@@ -90,6 +90,7 @@ void session_hungry(struct exchange *x, struct session *s);
 void session_expire(struct exchange *x, struct session *s);
 void sessions_peer_added(struct exchange *x, struct exchange_peer *p);
 void sessions_forget_peer(struct exchange *x, struct exchange_peer *p);
+unsigned after_answers(const struct exchange *x, const struct item *i);
 bool schedule(struct exchange *x);
 
 /* xdag.c */

@@ -5,12 +5,12 @@
  * A needed item goes to the session's peer that is expected to deliver it first: (bytes in flight + one block) / rate + round
  * trip, among those with room in flight that have not said DontHave. A peer that has not proved itself gets one block to do so;
  * beside proven ones only a few are tried at a time, and after a lie nobody new for a while that doubles: names cost nothing,
- * so a liar may come again as somebody else. When no peer of the session can have it, everyone
- * sensible is asked at once (want-have, and want-block to the best of them, which saves a round trip when there is one);
- * whoever says Have joins the session. A reader that has caught up wants nothing for a moment: the session rests, and what it
- * knows of its peers is there when the next window is asked for. Some others are probed then for the first time, and in a
- * running session every PROBE_EVERY, so that a swarm's new holders are found. Peers that lack MISSES_MAX blocks in a row leave
- * the session while others remain. */
+ * so a liar may come again as somebody else. When no peer of the session can have it, everyone sensible is asked at once
+ * (want-have, and want-block to the best of them, which saves a round trip when there is one), and when these lack it the
+ * others; whoever says Have joins the session. A reader that has caught up wants nothing for a moment: the session rests, and
+ * what it knows of its peers is there when the next window is asked for. Some others are probed then for the first time, and in
+ * a running session every PROBE_EVERY, so that a swarm's new holders are found. Peers that lack MISSES_MAX blocks in a row
+ * leave the session while others remain. */
 #include "net/exchange/xstate.h"
 
 #include <assert.h>
@@ -20,7 +20,8 @@
 #define MISSES_MAX        64
 #define BROADCAST_MAX     64            /* peers asked for one item */
 #define BROADCAST_FEW     2             /* peers asked while there are more than */
-#define ASKS_MANY         32768         /* asks */
+#define ASKS_MANY         32768         /* asks, */
+#define ASKS_MANY_NOW     65536         /* or, for what somebody waits for, these */
 #define BROADCAST_OTHERS  16            /* of them: neither LAN, nor preferred, nor delivered before */
 #define SOUGHT_MAX        64            /* items of a session that are sought at a time: the first ones tell for all */
 #define ASK_AGAIN         (5 * MONO_S)  /* before the same peer is asked the same */
@@ -121,6 +122,16 @@ static struct session_peer *member(struct session *s, const struct exchange_peer
     return NULL;
 }
 
+static bool proven(const struct exchange_peer *p)
+{
+    return p->ledger.blocks_received > p->ledger.wrong * PROVEN_SHARE;
+}
+
+static void member_leave(struct session *s, struct session_peer *m)
+{
+    *m = s->peers[--s->peer_count];
+}
+
 void session_add_peer(struct exchange *x, struct session *s, struct exchange_peer *p)
 {
     if (!peer_usable(p) || member(s, p) || s->peer_count >= SESSION_PEERS_MAX)
@@ -137,11 +148,6 @@ void session_add_peer(struct exchange *x, struct session *s, struct exchange_pee
     }
     if (s->hungry)
         x->schedule = true;
-}
-
-static void member_leave(struct session *s, struct session_peer *m)
-{
-    *m = s->peers[--s->peer_count];
 }
 
 void session_miss(struct exchange *x, struct session *s, struct exchange_peer *p, bool miss)
@@ -166,40 +172,18 @@ void sessions_forget_peer(struct exchange *x, struct exchange_peer *p)
     }
 }
 
-static void retry_lost(struct exchange *x, struct session *s, unsigned most, bool due_only)
+static void retry_lost(struct exchange *x, struct session *s)
 {
+    unsigned most = SOUGHT_MAX;
     struct item *i = TAILQ_FIRST(&s->lost);
     while (i && most) {
         struct item *next = TAILQ_NEXT(i, link);
-        if (!due_only || i->retry_at <= x->now) {
+        if (i->retry_at <= x->now) {
             item_place(x, i, ITEM_NEED);
             most--;
         }
         i = next;
     }
-}
-
-/* What others are asked for just now is not put off by their answers when it may have it */
-static void join_seeking(struct exchange *x, struct session *s, struct exchange_peer *p)
-{
-    struct item *i;
-    TAILQ_FOREACH(i, &s->sought, link)
-    if (!ask_of(i, p))
-        ask_send(x, i, p, false);
-}
-
-void sessions_peer_added(struct exchange *x, struct exchange_peer *p)
-{
-    struct session *s;
-    TAILQ_FOREACH(s, &x->sessions, link)
-    {
-        join_seeking(x, s, p);
-        retry_lost(x, s, SOUGHT_MAX, false);
-        s->probe_at = x->now;
-        if (!timer_is_set(&s->timer))
-            timer_set(&x->timers, &s->timer, x->now);
-    }
-    x->schedule = true;
 }
 
 /* ---- choosing ---- */
@@ -228,11 +212,6 @@ static uint64_t assumed_rate(const struct session *s)
         count += s->peers[n].peer->rate > 0;
     }
     return count && sum / count > RATE_ASSUMED ? sum / count : RATE_ASSUMED;
-}
-
-static bool proven(const struct exchange_peer *p)
-{
-    return p->ledger.blocks_received > p->ledger.wrong * PROVEN_SHARE;
 }
 
 static bool has_room(const struct exchange_peer *p, const struct item *i)
@@ -353,12 +332,17 @@ static bool better_first(const struct exchange_peer *a, const struct exchange_pe
     return a->rtt && (!b->rtt || a->rtt < b->rtt);
 }
 
+static bool many_asks(const struct exchange *x, const struct item *i)
+{
+    return x->ask_count > (i->priority == WANT_NOW ? ASKS_MANY_NOW : ASKS_MANY);
+}
+
 /* Asks the network for one item; how many peers were asked. */
 static unsigned broadcast(struct exchange *x, struct item *i)
 {
     struct exchange_peer *list[BROADCAST_MAX];
     unsigned count = 0, others = 0, best = 0;
-    const unsigned most = x->ask_count > ASKS_MANY ? BROADCAST_FEW : BROADCAST_MAX;
+    const unsigned most = many_asks(x, i) ? BROADCAST_FEW : BROADCAST_MAX;
     struct exchange_peer *p;
     for (int pass = 0; pass < 2; pass++)
         TAILQ_FOREACH(p, &x->peers, link)
@@ -382,6 +366,12 @@ static void seek_or_lose(struct exchange *x, struct item *i)
     item_place(x, i, asked ? ITEM_SOUGHT : ITEM_LOST);
 }
 
+/* Where an item goes that all who were asked have not, or do not answer for: to those who were not */
+unsigned after_answers(const struct exchange *x, const struct item *i)
+{
+    return item_had(i) || !many_asks(x, i) ? ITEM_NEED : ITEM_LOST;
+}
+
 /* Others may have it by now: ask a few that are not of the session for something it needs. */
 static void probe(struct exchange *x, struct session *s, struct item *i)
 {
@@ -403,6 +393,34 @@ static void probe(struct exchange *x, struct session *s, struct item *i)
         TAILQ_REMOVE(&x->peers, p, link);
         TAILQ_INSERT_TAIL(&x->peers, p, link);
     }
+}
+
+/* For what others were asked for, and are not asked again */
+static void ask_newcomer(struct exchange *x, struct items *list, struct exchange_peer *p)
+{
+    unsigned most = SOUGHT_MAX;
+    struct item *i;
+    TAILQ_FOREACH(i, list, link)
+    {
+        if (!most-- || many_asks(x, i))
+            return;
+        if (!ask_of(i, p))
+            ask_send(x, i, p, !i->asked && has_room(p, i));
+    }
+}
+
+void sessions_peer_added(struct exchange *x, struct exchange_peer *p)
+{
+    struct session *s;
+    TAILQ_FOREACH(s, &x->sessions, link)
+    {
+        ask_newcomer(x, &s->sought, p);
+        ask_newcomer(x, &s->lost, p);
+        s->probe_at = x->now;
+        if (!timer_is_set(&s->timer))
+            timer_set(&x->timers, &s->timer, x->now);
+    }
+    x->schedule = true;
 }
 
 /* ---- the round ---- */
@@ -477,10 +495,10 @@ void session_expire(struct exchange *x, struct session *s)
     while (i) {
         struct item *next = TAILQ_NEXT(i, link);
         if (i->retry_at <= x->now)
-            item_place(x, i, i->asked ? ITEM_ASKED : item_had(i) ? ITEM_NEED : ITEM_LOST);
+            item_place(x, i, i->asked ? ITEM_ASKED : after_answers(x, i));
         i = next;
     }
-    retry_lost(x, s, SOUGHT_MAX, true);
+    retry_lost(x, s);
     if (starving(s)) {
         session_hungry(x, s);
         x->schedule = true;

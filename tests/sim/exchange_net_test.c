@@ -346,6 +346,35 @@ Test(exchange_net, provider_that_connects_while_another_is_asked)
     }
 }
 
+/* Many who have nothing, more than are asked at a time, and the last one has it. `after`: it comes when all others were asked. */
+static void one_of_many(unsigned flags, int others, bool after)
+{
+    const struct sim_link_options link = {.delay = 20 * MONO_MS, .rate = 25u << 20, .flags = flags};
+    struct simnet *n = simnet_new(132);
+    int a = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct cid cid = simnet_put(n, a, CODEC_RAW, span_str("hello"));
+    for (int i = 0; i < others; i++)
+        simnet_link(n, simnet_node(n, NULL), b, &link);
+    if (!after)
+        simnet_link(n, a, b, &link);
+    simnet_run(n, MONO_S);
+    struct sim_want *w = simnet_want(n, b, WANT_BLOCK, WANT_NOW, &cid, NULL, MONO_NEVER);
+    if (after) {
+        simnet_run(n, 15 * MONO_S);
+        simnet_link(n, a, b, &link);
+    }
+    cr_assert(simnet_run_until(n, w, MONO_S), "one of %d with flags %u has it, and is not asked", others + 1, flags);
+    simnet_free(n);
+}
+
+Test(exchange_net, everybody_is_asked)
+{
+    for (int after = 0; after < 2; after++) {
+        one_of_many(0, 40, after);
+        one_of_many(EXCHANGE_LAN, 90, after);
+    }
+}
+
 Test(exchange_net, deadlines_cancels_and_offline)
 {
     struct simnet *n = simnet_new(14);

@@ -12,7 +12,7 @@
 #include "net/exchange/exchange.h"
 #include "store/base/rng.h"
 
-#define SIM_NODES_MAX 64
+#define SIM_NODES_MAX 128
 
 struct simnet;
 
