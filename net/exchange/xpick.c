@@ -132,9 +132,23 @@ static void member_leave(struct session *s, struct session_peer *m)
     *m = s->peers[--s->peer_count];
 }
 
+/* Who delivers goes before those who say that they would */
+static void make_place(struct session *s)
+{
+    for (unsigned n = 0; n < s->peer_count; n++)
+        if (!proven(s->peers[n].peer)) {
+            member_leave(s, &s->peers[n]);
+            return;
+        }
+}
+
 void session_add_peer(struct exchange *x, struct session *s, struct exchange_peer *p)
 {
-    if (!peer_usable(p) || member(s, p) || s->peer_count >= SESSION_PEERS_MAX)
+    if (!peer_usable(p) || member(s, p))
+        return;
+    if (s->peer_count == SESSION_PEERS_MAX && proven(p))
+        make_place(s);
+    if (s->peer_count == SESSION_PEERS_MAX)
         return;
     if (s->peer_count == s->peer_cap) {
         s->peer_cap = s->peer_cap ? s->peer_cap * 2 : 4;
@@ -289,10 +303,21 @@ static void consider(const struct exchange *x, const struct item *i, struct exch
     double time = expected_time(p, i->session->estimate, c->assumed);
     if (a && a->state == ASK_HAS)
         time /= 2; /* it surely has it */
+    if (!good)
+        time *= 1 + (double)p->ledger.timeouts; /* or says so, again and again */
     if (!c->best[good].peer || time < c->best[good].time) {
         c->best[good].peer = p;
         c->best[good].time = time;
     }
+}
+
+/* Those who said Have and found no place in the session */
+static void consider_others(const struct exchange *x, struct session *s, const struct item *i, struct candidates *c)
+{
+    const struct ask *a;
+    TAILQ_FOREACH(a, &i->asks, by_item)
+    if (a->state == ASK_HAS && !member(s, a->peer))
+        consider(x, i, a->peer, c);
 }
 
 static enum picked pick(struct exchange *x, struct session *s, struct item *i)
@@ -300,6 +325,8 @@ static enum picked pick(struct exchange *x, struct session *s, struct item *i)
     struct candidates c = {.assumed = assumed_rate(s)};
     for (unsigned n = 0; n < s->peer_count; n++)
         consider(x, i, s->peers[n].peer, &c);
+    if (s->peer_count == SESSION_PEERS_MAX)
+        consider_others(x, s, i, &c);
     struct exchange_peer *best = c.best[true].peer, *fresh = c.best[false].peer;
     if (fresh && c.known && (x->now < x->trial_at || c.trials >= TRIALS_MAX)) {
         fresh = NULL;
