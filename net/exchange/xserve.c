@@ -31,7 +31,8 @@
 #define MISSED_MANY       64 /* who asked for so many that are not here, one after the other, has each looked up first */
 #define PRIORITY_WALK     32 /* steps that sorting one want in may cost */
 #define OFFERED_FOR       (500 * MONO_MS)
-#define SAME_BLOCK_MAX    4 /* wants of a peer for one block, by several CIDs: for each of them all peers' are looked at */
+#define WANTS_ANYWAY      16 /* that each peer may have when there is no memory for more */
+#define SAME_BLOCK_MAX    4  /* wants of a peer for one block, by several CIDs: for each of them all peers' are looked at */
 
 static struct their_wants *list_of(struct their_want *t)
 {
@@ -156,7 +157,9 @@ static struct their_want *add(struct exchange *x, struct exchange_peer *p, const
             return NULL;
         serve_free(x, oldest);
     }
-    if (!budget_take(x->budget, BUDGET_TABLE, THEIRS_COST))
+    if (p->want_count < WANTS_ANYWAY)
+        budget_take_always(x->budget, BUDGET_TABLE, THEIRS_COST); /* others may have all of it, for as long as they like */
+    else if (!budget_take(x->budget, BUDGET_TABLE, THEIRS_COST))
         return NULL;
     struct their_want *t = CIDNODE_NEW(&x->theirs, struct their_want, cid);
     t->peer = p;

@@ -406,6 +406,33 @@ Test(exchange, want_flood_is_bounded)
 }
 
 /* A peer that asks for everything and reads nothing costs a bounded number of blocks. */
+/* Others hold all that tables may have, and go on to. */
+Test(exchange, a_few_wants_are_taken_without_memory_for_tables)
+{
+    enum { WANTS = 20, SURE = 16 };
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    size_t taken = 0;
+    for (size_t piece = 1 << 20; piece; piece /= 2)
+        for (; budget_take(l.budget, BUDGET_TABLE, piece); taken += piece)
+            ;
+    struct cid cid[WANTS];
+    struct bitswap_entry e[WANTS];
+    for (unsigned i = 0; i < WANTS; i++) {
+        cid[i] = cid_number(i);
+        e[i] = (struct bitswap_entry){&cid[i], 1, BITSWAP_WANT_BLOCK, false, true};
+    }
+    say_wants(&l, e, WANTS, false);
+    cr_assert_eq(hear(&l).dont_haves, SURE);
+    unsigned last = SURE - 1;
+    hold(&l, span_of(&last, sizeof last));
+    exchange_have_block(l.x, &cid[last], l.now);
+    pump(&l);
+    cr_assert_eq(hear(&l).blocks, 1);
+    budget_give(l.budget, BUDGET_TABLE, taken);
+    teardown(&l);
+}
+
 /* One block by many CIDs: whoever asks for it next has all of them looked at. */
 Test(exchange, wants_for_one_block_are_bounded)
 {
