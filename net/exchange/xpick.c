@@ -186,14 +186,16 @@ void sessions_forget_peer(struct exchange *x, struct exchange_peer *p)
     }
 }
 
+/* Our store first: not all that comes to be here is told */
 static void retry_lost(struct exchange *x, struct session *s)
 {
     unsigned most = SOUGHT_MAX;
     struct item *i = TAILQ_FIRST(&s->lost);
     while (i && most) {
         struct item *next = TAILQ_NEXT(i, link);
-        if (i->retry_at <= x->now) {
-            item_place(x, i, ITEM_NEED);
+        if (i->retry_at <= x->now && !i->check.load && !i->check.answered) {
+            item_place(x, i, ITEM_CHECK);
+            item_check(x, i);
             most--;
         }
         i = next;

@@ -1223,6 +1223,23 @@ Test(exchange, what_appears_while_the_store_is_shut_is_found)
     teardown(&l);
 }
 
+/* Nobody has it, and it comes to be here without a word: a folder's node, which is made when its CID is asked for. */
+Test(exchange, what_is_lost_is_looked_for_here_too)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid cid = cid_number(1);
+    struct want w = {.kind = WANT_BLOCK, .priority = WANT_NOW, .cid = cid, .root = cid, .deadline = MONO_NEVER};
+    cr_assert_eq(exchange_want(l.x, &w, l.now), 0);
+    pump(&l);
+    unsigned one = 1;
+    hold(&l, span_of(&one, sizeof one));
+    for (unsigned i = 0; i < 30; i++)
+        later(&l, MONO_S);
+    cr_assert(l.settled == 1 && w.result == 0, "%u", l.settled);
+    teardown(&l);
+}
+
 /* It waits for the store, appears meanwhile, and the time to ask again comes before the answer. */
 Test(exchange, what_appears_while_it_waits_for_the_store_is_read_once)
 {
