@@ -499,6 +499,11 @@ unsigned conn_streams(const struct conn *c)
     return c->yamux ? yamux_streams(c->yamux) : 0;
 }
 
+size_t conn_grown(const struct conn *c)
+{
+    return c->yamux ? yamux_grown(c->yamux) : 0;
+}
+
 size_t conn_memory(const struct conn *c)
 {
     size_t streams = c->stream_count * sizeof(struct conn_stream);

@@ -151,6 +151,7 @@ bool conn_is_ready(const struct conn *c);
 bool conn_is_dead(const struct conn *c);
 mono_ns conn_rtt(const struct conn *c);      /* 0: not measured yet */
 unsigned conn_streams(const struct conn *c); /* open ones, both directions */
+size_t conn_grown(const struct conn *c);     /* by which the receive windows have grown */
 size_t conn_memory(const struct conn *c);    /* bytes held in its buffers, queues and stream records, for the budget */
 
 #endif

@@ -15,6 +15,9 @@
 #include <stdlib.h>
 
 #define STARVED_PAUSE (50 * MONO_MS)
+#define REST_MOST     ((size_t)1 << 20)
+#define REST_LEAST    ((size_t)64 << 10)
+#define REST_PART     16                                                           /* of the budget */
 #define CONN_BESIDE   (sizeof(struct host_conn) + sizeof(struct host_peer) + 3072) /* the exchange's part, the socket's */
 
 /* The eldest handshake that has had its time, of that address or (0) of an unknown one */
@@ -133,9 +136,18 @@ uint8_t *host_input_reserve(struct host *h, struct host_conn *c, size_t *ret_roo
     return conn_input_reserve(c->conn, ret_room);
 }
 
+/* What streams wait to be taken of is bounded by their windows, which are many. A connection that has more than a few full
+ * windows, or more than some messages while all together have more than their part, is not read until some was taken. */
+static bool rests(const struct host_conn *c)
+{
+    size_t held = c->rest_held, grown = conn_grown(c->conn);
+    return held > REST_MOST + grown ||
+           (held > REST_LEAST + grown && c->host->rest_held > budget_room(c->host->config.budget) / REST_PART);
+}
+
 static bool takes_input(const struct host_conn *c)
 {
-    return !c->closing && !c->starved && conn_wants_input(c->conn);
+    return !c->closing && !c->starved && conn_wants_input(c->conn) && !rests(c);
 }
 
 /* It lives. What waited for that goes on. */
@@ -292,7 +304,7 @@ void hconn_expire(struct host_conn *c)
 static void charge(struct host_conn *c)
 {
     struct budget *b = c->host->config.budget;
-    size_t held = conn_memory(c->conn) + c->raw_held + CONN_BESIDE;
+    size_t held = conn_memory(c->conn) + c->raw_held + c->rest_held + CONN_BESIDE;
     if (held < c->charged)
         budget_give(b, BUDGET_NET, c->charged - held);
     if (held > c->charged && !budget_take(b, BUDGET_NET, held - c->charged)) {

@@ -35,8 +35,8 @@ static int give(struct host_stream *s, struct span in)
 void bitswap_in_bytes(struct host_stream *s, struct span in)
 {
     int n = buf_len(&s->rest) ? 0 : give(s, in); /* straight into their block: it is all that is copied of them */
-    if (n >= 0 && !buf_try_add(&s->rest, span_from(in, (size_t)n)))
-        stream_short(s);
+    if (n >= 0)
+        (void)stream_keep(s, span_from(in, (size_t)n)); /* or it is gone */
 }
 
 void bitswap_in_data(struct host_stream *s)
@@ -45,11 +45,10 @@ void bitswap_in_data(struct host_stream *s)
         int n = give(s, buf_span(&s->rest));
         if (n < 0)
             return;
-        buf_consume(&s->rest, (size_t)n);
+        stream_took(s, (size_t)n);
         if (buf_len(&s->rest))
             return;
     }
-    buf_done(&s->rest);
     if (s->fin_came)
         stream_finish(s); /* the end of the stream tells the exchange */
 }

@@ -76,8 +76,8 @@ struct host_conn {
     struct multiaddr observed;       /* counted in host->observed; len 0: none */
     struct conn_protocols protocols; /* what this peer may open */
     char *protocol_memory;
-    int open_err;    /* why stream_open could not, the last time */
-    size_t raw_held; /* bytes of raw streams that their readers did not take yet */
+    int open_err;               /* why stream_open could not, the last time */
+    size_t raw_held, rest_held; /* bytes that readers did not take yet: of raw streams; of others, in their `rest` */
 };
 
 /* ---- peers ---- */
@@ -132,6 +132,7 @@ struct host {
     struct mdns *mdns;                    /* NULL: off */
     struct chain raw_ready;               /* to be told HOST_STREAM_READY */
     size_t raw_kept;                      /* bytes of raw streams that were reset after they had finished, not taken yet */
+    size_t rest_held;                     /* of all connections */
     struct buf raw_spare;                 /* memory for the next stream that has something to hold */
     struct host_call *opens, **opens_end; /* that wait until a stream may be opened; */
     mono_ns short_told_at;                /* that a stream ended for want of memory: not again before */

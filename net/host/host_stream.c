@@ -63,13 +63,33 @@ struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, cons
     return s;
 }
 
+bool stream_keep(struct host_stream *s, struct span in)
+{
+    if (!buf_try_add(&s->rest, in)) {
+        stream_short(s);
+        return false;
+    }
+    s->conn->rest_held += in.len;
+    s->conn->host->rest_held += in.len;
+    return true;
+}
+
+void stream_took(struct host_stream *s, size_t n)
+{
+    buf_consume(&s->rest, n);
+    s->conn->rest_held -= n;
+    s->conn->host->rest_held -= n;
+    if (!buf_len(&s->rest))
+        buf_done(&s->rest);
+}
+
 static void stream_free(struct host_stream *s)
 {
+    stream_took(s, buf_len(&s->rest));
     chain_remove(&s->conn->streams, &s->link);
     timer_clear(&s->conn->host->timers, &s->timer);
     (void)conn_set_user(s->conn->conn, s->number, NULL); /* gone already: nothing to unset */
     buf_done(&s->out);
-    buf_done(&s->rest);
     free(s);
 }
 
@@ -174,7 +194,7 @@ static void ping_answer(struct host_stream *s)
     struct host *h = s->conn->host;
     if (buf_len(&s->out) == 0 && buf_len(&s->rest)) {
         size_t n = ping_responder_input(&s->u.responder, buf_span(&s->rest), &s->out, h->now);
-        buf_consume(&s->rest, n);
+        stream_took(s, n);
         give_back(s, n);
         (void)stream_pump(s);
     }
@@ -186,10 +206,8 @@ static void ping_answer(struct host_stream *s)
 
 static void ping_data(struct host_stream *s, struct span in)
 {
-    if (buf_try_add(&s->rest, in)) /* bounded by the stream's window */
+    if (stream_keep(s, in))
         ping_answer(s);
-    else
-        stream_short(s);
 }
 
 static void ping_fin(struct host_stream *s)

@@ -48,11 +48,13 @@ struct host_stream *stream_open(struct host_conn *c, enum stream_kind kind, cons
                                 unsigned count); /* NULL: not now, for c->open_err */
 void stream_event(struct host_stream *s, const struct conn_event *ev);
 void stream_send(struct host_stream *s, struct span bytes);
-void stream_finish(struct host_stream *s);       /* our FIN, after what was sent */
-bool stream_pump(struct host_stream *s);         /* writes what waits; true: all is written */
-void stream_reset(struct host_stream *s);        /* and frees it, with its end told to its protocol */
-void stream_short(struct host_stream *s);        /* the same, for want of memory: what came cannot be kept */
-void stream_end(struct host_stream *s, int err); /* it is gone from the connection: tell and free */
+void stream_finish(struct host_stream *s);               /* our FIN, after what was sent */
+bool stream_pump(struct host_stream *s);                 /* writes what waits; true: all is written */
+bool stream_keep(struct host_stream *s, struct span in); /* at the end of `rest`; false: no memory, the stream is gone */
+void stream_took(struct host_stream *s, size_t n);       /* so many bytes of `rest` */
+void stream_reset(struct host_stream *s);                /* and frees it, with its end told to its protocol */
+void stream_short(struct host_stream *s);                /* the same, for want of memory: what came cannot be kept */
+void stream_end(struct host_stream *s, int err);         /* it is gone from the connection: tell and free */
 void stream_expire(struct host_stream *s);
 const struct conn_protocols *stream_protocols(void); /* that any peer may open */
 

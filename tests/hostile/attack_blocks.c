@@ -298,6 +298,61 @@ static void empty_messages(struct hostile *h)
     flood(h, &honest, fill_empty, 2000000);
 }
 
+/* ---- as many streams as there may be, each as full as its window ---- */
+
+#define WIDE_PEERS   24
+#define WIDE_STREAMS EXCHANGE_STREAMS_MAX
+
+struct wide {
+    struct session *all[WIDE_PEERS];
+    uint32_t streams[WIDE_PEERS][WIDE_STREAMS];
+    size_t told[WIDE_PEERS][WIDE_STREAMS];
+};
+
+static void wide_open(struct wide *w, unsigned i)
+{
+    for (unsigned k = 0; k < WIDE_STREAMS && conn_is_ready(w->all[i]->conn) && !w->streams[i][k]; k++)
+        w->streams[i][k] = session_open(w->all[i], EXCHANGE_PROTOCOL);
+}
+
+/* The same message again and again */
+static size_t wide_write(struct wide *w, unsigned i, struct span message)
+{
+    size_t sum = 0;
+    for (unsigned k = 0; k < WIDE_STREAMS && w->streams[i][k]; k++) {
+        struct span rest = span_from(message, w->told[i][k] % message.len);
+        int n = conn_write(w->all[i]->conn, w->streams[i][k], rest);
+        sum += n > 0 ? (size_t)n : 0;
+        w->told[i][k] += n > 0 ? (size_t)n : 0;
+    }
+    return sum;
+}
+
+static void want_flood_wide(struct hostile *h)
+{
+    struct wide *w = MEM_NEW(struct wide);
+    struct buf message = BUF_INIT;
+    fill_plain(h, &message);
+    unsigned count = 0;
+    while (count < WIDE_PEERS && (w->all[count] = session_new(h, &honest)))
+        count++;
+    while (count && !hostile_over(h)) {
+        for (unsigned i = 0; i < count; i++) {
+            wide_open(w, i);
+            h->tally.units += wide_write(w, i, buf_span(&message)) / 46;
+        }
+        session_turn(w->all, count, 5 * MONO_MS);
+    }
+    if (!count)
+        hostile_note(h, GOT_REFUSED);
+    else
+        session_verdict(w->all[0]);
+    while (count > 1)
+        session_free(w->all[--count]);
+    buf_done(&message);
+    free(w);
+}
+
 /* ---- readers that do not read ---- */
 
 #define READERS    12
@@ -396,6 +451,7 @@ static const struct attack blocks_table[] = {
     {"bitswap-odd-cids", "bitswap", 0, odd_cids, "wants of CIDs that are none"},
     {"bitswap-odd-prefixes", "bitswap", 0, odd_prefixes, "blocks whose prefix lies, and blocks of version 1.0"},
     {"want-flood", "want-flood", 0, want_flood, "10^6 wants"},
+    {"want-flood-wide", "want-flood-wide", 0, want_flood_wide, "24 peers, each with 32 streams full of wants"},
     {"want-flood-deaf", "want-flood-deaf", 0, want_flood_deaf, "10^6 wants, the answers not read"},
     {"cancel-flood", "cancel-flood", 0, cancel_flood, "10^6 wants, each cancelled at once"},
     {"full-flood", "full-flood", 0, full_flood, "1,000 want-lists of 1,000, each replacing the one before"},

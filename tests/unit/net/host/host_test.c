@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Whole hosts on the simulated network (tests/sim/hostsim.h). */
+#include "net/exchange/bitswap_codec.h"
 #include "net/host/host_state.h"
 #include "tests/sim/hostsim.h"
 
@@ -267,6 +268,117 @@ Test(host, limits_refuse_floods)
     struct host_stats stats;
     host_stats(h, &stats);
     cr_assert_eq(stats.pending + stats.connections, 0);
+    net_free(s);
+}
+
+struct flood {
+    struct host *h;
+    struct identity who;
+    struct rng rng;
+    struct conn *conn;
+    struct host_conn *hc;
+    bool held;
+    uint32_t streams[EXCHANGE_STREAMS_MAX];
+    size_t told[EXCHANGE_STREAMS_MAX];
+};
+
+/* A thousand wants, 46 bytes each */
+static struct buf many_wants(void)
+{
+    struct buf list = BUF_INIT, message = BUF_INIT, out = BUF_INIT;
+    for (unsigned i = 0; i < 1000; i++) {
+        struct cid cid;
+        cid_of(&cid, CODEC_RAW, span_of(&i, sizeof i));
+        bitswap_add_entry(&list, &(struct bitswap_entry){.cid = &cid, .priority = 1});
+    }
+    bitswap_add_wantlist(&message, buf_span(&list), false);
+    bitswap_add_message(&out, buf_span(&message));
+    buf_done(&list);
+    buf_done(&message);
+    return out;
+}
+
+/* All that can move at this moment, between the peer and the host */
+static void flood_move(struct flood *f, mono_ns now)
+{
+    struct buf out = BUF_INIT;
+    struct conn_event ev;
+    struct host_action a;
+    for (bool more = true; more;) {
+        while (conn_next(f->conn, &ev) > 0)
+            if (ev.type == CONN_DATA)
+                (void)conn_consume(f->conn, ev.stream, ev.data.len);
+        while (host_next(f->h, &a, now))
+            if (a.type == HOST_HOLD || a.type == HOST_RESUME)
+                f->held = a.type == HOST_HOLD;
+        more = !f->held && conn_output(f->conn, &out, 65537);
+        if (more)
+            f->held = !host_input(f->h, f->hc, buf_span(&out), now);
+        buf_clear(&out);
+        while (host_output(f->h, f->hc, &out, 65537, now))
+            more = true;
+        conn_input(f->conn, buf_span(&out), now);
+        buf_clear(&out);
+    }
+    buf_done(&out);
+}
+
+static void flood_begin(struct flood *f, struct hostsim *s, mono_ns now)
+{
+    struct multiaddr local = hostsim_address(0), remote;
+    static int marker;
+    *f = (struct flood){.h = hostsim_host(s, hostsim_add(s, &(struct hostsim_node){.line.delay = DELAY}))};
+    new_stranger(1, &remote);
+    rng_init_seed(&f->rng, 2);
+    identity_new(&f->who, &f->rng);
+    f->conn = conn_new(&(struct conn_config){.role = CONN_DIALER, .identity = &f->who, .rng = &f->rng}, now);
+    f->hc = host_accepted(f->h, &marker, &remote, &local, now);
+}
+
+static void flood_end(struct flood *f, mono_ns now)
+{
+    host_input_end(f->h, f->hc, 0, now);
+    flood_move(f, now);
+    conn_free(f->conn);
+}
+
+static size_t waiting(const struct host_conn *c)
+{
+    size_t sum = 0;
+    for (const struct link *l = c->streams.first; l; l = l->next)
+        sum += buf_len(&LINK_OF(l, const struct host_stream, link)->rest);
+    return sum;
+}
+
+/* One peer fills as many streams as it may have, each up to its window. What is not looked at yet is not kept. */
+Test(host, wants_that_wait_are_bounded)
+{
+    static const char *const ids[] = {EXCHANGE_PROTOCOL};
+    struct hostsim *s = hostsim_new(1);
+    struct flood f;
+    mono_ns now = hostsim_now(s);
+    flood_begin(&f, s, now);
+    struct buf wants = many_wants();
+    size_t most = 0;
+    uint64_t half = 0;
+    for (unsigned round = 0; round < 400; round++, now += MONO_MS) {
+        host_expire(f.h, now);
+        flood_move(&f, now);
+        for (unsigned i = 0; i < EXCHANGE_STREAMS_MAX && conn_is_ready(f.conn); i++) {
+            if (!f.streams[i])
+                (void)conn_open(f.conn, ids, 1, now, &f.streams[i]);
+            struct span rest = span_from(buf_span(&wants), f.told[i] % buf_len(&wants));
+            int n = conn_write(f.conn, f.streams[i], rest);
+            cr_assert_geq(n, 0);
+            f.told[i] += (size_t)n;
+        }
+        most = waiting(f.hc) > most ? waiting(f.hc) : most;
+        half = round == 200 ? f.hc->bytes_in : half;
+    }
+    cr_assert(most > 0 && most < 1400 << 10, "%zu bytes wait", most);
+    cr_assert_gt(f.hc->bytes_in, half + (100 << 10), "it goes on, as fast as it may");
+    flood_end(&f, now);
+    buf_done(&wants);
     net_free(s);
 }
 
