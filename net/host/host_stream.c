@@ -142,6 +142,20 @@ static void reader_data(struct host_stream *s, struct span in)
         stream_reset(s);
 }
 
+static void identify_opened(struct host_stream *s)
+{
+    if (s->conn->identifies_in > IDENTIFY_INBOUND_MAX)
+        stream_reset(s); /* it keeps answers without reading them, or streams without ending them */
+    else
+        identify_answer(s);
+}
+
+static void identify_in_end(struct host_stream *s, int err)
+{
+    (void)err;
+    s->conn->identifies_in--;
+}
+
 static void identify_fin(struct host_stream *s)
 {
     identify_came(s, false);
@@ -259,7 +273,7 @@ static const struct {
     void (*end)(struct host_stream *s, int err);         /* 0: well */
     void (*timer)(struct host_stream *s);                /* NULL: reset */
 } kinds[STREAM_KINDS] = {
-    [STREAM_IDENTIFY_IN] = {.opened = identify_answer, .data = ignore_data},
+    [STREAM_IDENTIFY_IN] = {.opened = identify_opened, .data = ignore_data, .end = identify_in_end},
     [STREAM_IDENTIFY_OUT] = {.data = reader_data, .fin = identify_fin, .end = reader_end},
     [STREAM_PUSH_IN] = {.opened = push_opened, .data = reader_data, .fin = push_fin, .end = reader_end},
     [STREAM_PUSH_OUT] = {.data = ignore_data},
@@ -283,8 +297,8 @@ void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protoc
         return;
     }
     struct host_stream *s = stream_new(c, number, protocol_kinds[protocol]);
-    if (s->kind == STREAM_PING_IN)
-        c->pings_in++;
+    c->pings_in += s->kind == STREAM_PING_IN;
+    c->identifies_in += s->kind == STREAM_IDENTIFY_IN;
     kinds[s->kind].opened(s);
 }
 

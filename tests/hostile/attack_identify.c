@@ -218,6 +218,32 @@ static void ask_flood(struct hostile *h)
     again_and_again(h, ask_ready);
 }
 
+#define DEAF_PEERS   24
+#define DEAF_STREAMS 2000
+
+/* Streams that are left open, and not read: what is the answer kept in? */
+static void ask_deaf(struct hostile *h)
+{
+    static struct link all[DEAF_PEERS];
+    unsigned count = 0;
+    while (count < DEAF_PEERS && link_dial(&all[count], h) && link_secure(&all[count], h))
+        count++;
+    for (unsigned i = 0; i < count && !hostile_over(h); i++) {
+        all[i].deaf = true;
+        for (unsigned k = 0; k < DEAF_STREAMS; k++) {
+            mux_open(&all[i], 2 * k + 1, IDENTIFY_PROTOCOL);
+            if (!mux_flush_some(&all[i]))
+                break;
+            h->tally.units++;
+        }
+        (void)mux_flush(&all[i]);
+    }
+    hostile_sleep(h, h->until);
+    hostile_note(h, count ? GOT_ANSWERED : GOT_REFUSED);
+    while (count)
+        link_end(&all[--count]);
+}
+
 static const struct attack identify_table[] = {
     {"identify-other-key", "identify", GETS_CLOSED, other_key, "a key that is not theirs"},
     {"identify-huge", "identify", GETS(GOT_RESET) | GETS_CLOSED, huge, "a message of 1 TiB is announced"},
@@ -228,6 +254,7 @@ static const struct attack identify_table[] = {
     {"identify-record", "identify", 0, record, "somebody else's signed record"},
     {"identify-inside", "identify", 0, inside, "addresses of the node's own machine and net"},
     {"push-flood", "push-flood", 0, push_flood, "pushes as fast as they go"},
+    {"identify-deaf", "identify-deaf", 0, ask_deaf, "24 peers ask on 2,000 streams each, and read nothing"},
     {"identify-flood", "identify-flood", 0, ask_flood, "the question as fast as it goes"},
 };
 const struct attack_table attacks_identify = {identify_table, sizeof identify_table / sizeof *identify_table};

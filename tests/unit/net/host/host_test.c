@@ -382,6 +382,28 @@ Test(host, wants_that_wait_are_bounded)
     net_free(s);
 }
 
+/* A peer asks who we are on many streams, and ends none of them */
+Test(host, questions_that_stay_open_are_bounded)
+{
+    static const char *const ids[] = {IDENTIFY_PROTOCOL};
+    struct hostsim *s = hostsim_new(1);
+    struct flood f;
+    mono_ns now = hostsim_now(s);
+    flood_begin(&f, s, now);
+    unsigned opened = 0;
+    for (unsigned round = 0; round < 40; round++, now += MONO_MS) {
+        uint32_t stream;
+        flood_move(&f, now);
+        for (unsigned i = 0; i < 10 && conn_is_ready(f.conn); i++)
+            opened += conn_open(f.conn, ids, 1, now, &stream) == 0;
+    }
+    flood_move(&f, now);
+    cr_assert_gt(opened, 200);
+    cr_assert_leq(f.hc->streams.count, IDENTIFY_INBOUND_MAX + 1, "%u streams are open", f.hc->streams.count);
+    flood_end(&f, now);
+    net_free(s);
+}
+
 /* Half-open ones hold all places that strangers have: after a while each that comes finds one, the eldest goes for it */
 Test(host, half_open_ones_give_way)
 {
