@@ -337,8 +337,10 @@ static void flood_begin(struct flood *f, struct hostsim *s, mono_ns now)
 
 static void flood_end(struct flood *f, mono_ns now)
 {
+    struct host_action a;
     host_input_end(f->h, f->hc, 0, now);
-    flood_move(f, now);
+    while (host_next(f->h, &a, now))
+        ; /* HOST_CLOSE is among them: it is gone */
     conn_free(f->conn);
 }
 
