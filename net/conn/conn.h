@@ -47,6 +47,7 @@ enum conn_role { CONN_DIALER, CONN_LISTENER };
 struct conn_protocols {
     const char *const *ids;
     unsigned count;
+    unsigned negotiating_max; /* streams of theirs at a time, others are reset; 0: any number */
 };
 
 struct conn_limits {      /* 0 in a field: the default */

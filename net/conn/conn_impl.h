@@ -55,6 +55,7 @@ struct conn {
     struct yamux *yamux;
     struct conn_stream_list negotiating; /* the oldest first: all have the same time */
     size_t stream_count;
+    unsigned negotiating_in; /* of `negotiating`, those that the peer opened */
     /* bytes behind a negotiation, still to be told */
     uint32_t left_stream;
     struct span left;

@@ -21,6 +21,7 @@ static struct conn_stream *stream_make(struct conn *c, uint32_t id, bool inbound
     s->negotiating = true;
     s->deadline = mono_after(c->now, c->cfg.limits.negotiation);
     TAILQ_INSERT_TAIL(&c->negotiating, s, link);
+    c->negotiating_in += inbound;
     c->stream_count++;
     (void)yamux_set_user(c->yamux, id, s); /* it was opened just now */
     return s;
@@ -31,6 +32,7 @@ static void negotiation_end(struct conn *c, struct conn_stream *s)
     if (!s->negotiating)
         return;
     s->negotiating = false;
+    c->negotiating_in -= s->inbound;
     TAILQ_REMOVE(&c->negotiating, s, link);
     multistream_done(&s->ms);
     free(s->proposals);
@@ -115,8 +117,12 @@ static int on_negotiation(struct conn *c, struct conn_stream *s, struct span dat
 
 static int on_opened(struct conn *c, uint32_t id)
 {
-    struct conn_stream *s = stream_make(c, id, true);
     const struct conn_protocols *p = c->cfg.protocols;
+    if (p && p->negotiating_max && c->negotiating_in >= p->negotiating_max) {
+        (void)yamux_refuse(c->yamux, id); /* if that ends the session, it is told next */
+        return 0;
+    }
+    struct conn_stream *s = stream_make(c, id, true);
     struct multistream_table table = {p ? p->ids : NULL, p ? p->count : 0};
     multistream_init_listener(&s->ms, table);
     negotiation_flush(c, s); /* our header waits for nobody */

@@ -10,9 +10,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define STUCK_AFTER (1 * MONO_S)       /* without a byte consumed */
-#define STUCK_LEAST ((size_t)64 << 10) /* held: less frees nothing */
-#define SPARE_MAX   ((size_t)1 << 20)
+#define STUCK_AFTER          (1 * MONO_S)       /* without a byte consumed */
+#define STUCK_LEAST          ((size_t)64 << 10) /* held: less frees nothing */
+#define SPARE_MAX            ((size_t)1 << 20)
+#define NEGOTIATING_MAX      64  /* streams of a peer; more than it has any use for */
+#define NEGOTIATING_SERVICES 512 /* the same when it may open some of services: twice what a peer opens at once */
 
 struct host_raw {
     struct link ready; /* host->raw_ready */
@@ -500,7 +502,7 @@ void raw_set_protocols(struct host_conn *c)
     }
     free(c->protocol_memory);
     c->protocol_memory = memory;
-    c->protocols = (struct conn_protocols){ids, base->count + count};
+    c->protocols = (struct conn_protocols){ids, base->count + count, count ? NEGOTIATING_SERVICES : NEGOTIATING_MAX};
 }
 
 void host_services_changed(struct host *h, mono_ns now)

@@ -23,7 +23,7 @@ _Static_assert(PROTOCOL_COUNT == sizeof protocol_kinds / sizeof *protocol_kinds,
 
 const struct conn_protocols *stream_protocols(void)
 {
-    static const struct conn_protocols protocols = {protocol_ids, PROTOCOL_COUNT};
+    static const struct conn_protocols protocols = {protocol_ids, PROTOCOL_COUNT, 0};
     return &protocols;
 }
 

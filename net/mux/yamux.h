@@ -117,6 +117,8 @@ size_t yamux_unsent(const struct yamux *y, uint32_t stream);
 int yamux_consume(struct yamux *y, uint32_t stream, size_t n); /* n bytes of DATA events are done with */
 int yamux_close_write(struct yamux *y, uint32_t stream);
 int yamux_reset(struct yamux *y, uint32_t stream); /* gone at once, without an event */
+/* The same with one that the peer has just opened and that is too many. ERR_LIMIT: so were too many before, the session ends */
+int yamux_refuse(struct yamux *y, uint32_t stream);
 int yamux_set_user(struct yamux *y, uint32_t stream, void *user);
 void *yamux_user(const struct yamux *y, uint32_t stream);
 /* Streams with the same key (compared, never followed) take turns for one turn of the others; NULL: of those that have none. */

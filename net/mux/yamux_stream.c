@@ -412,6 +412,13 @@ int yamux_reset(struct yamux *y, uint32_t stream)
     return 0;
 }
 
+int yamux_refuse(struct yamux *y, uint32_t stream)
+{
+    if (++y->vain > YAMUX_VAIN_MAX)
+        return yamux_fail(y, ERR_LIMIT, YAMUX_GOAWAY_PROTOCOL); /* told by yamux_next */
+    return yamux_reset(y, stream);
+}
+
 int yamux_set_user(struct yamux *y, uint32_t stream, void *user)
 {
     struct stream *s = stream_find(y, stream);

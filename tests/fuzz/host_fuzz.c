@@ -139,7 +139,7 @@ static void talk(struct world *w, struct span in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static const struct conn_protocols speaks = {protocols, 5};
+    static const struct conn_protocols speaks = {protocols, 5, 0};
     struct world w = {.now = 1000 * MONO_S};
     struct identity ours, theirs;
     struct budget *budget = budget_new(BUDGET_DEFAULT);

@@ -306,6 +306,32 @@ static void silent_streams(struct hostile *h)
     link_verdict(&l);
 }
 
+#define DEAF_PEERS   24
+#define DEAF_STREAMS 2000
+
+/* The same by many, who do not read either */
+static void silent_deaf(struct hostile *h)
+{
+    static struct link all[DEAF_PEERS];
+    unsigned count = 0;
+    while (count < DEAF_PEERS && link_dial(&all[count], h) && link_secure(&all[count], h))
+        count++;
+    for (unsigned i = 0; i < count && !hostile_over(h); i++) {
+        all[i].deaf = true;
+        for (uint32_t k = 0; k < DEAF_STREAMS; k++) {
+            mux_data(&all[i], MUX_SYN, 2 * k + 1, span_str("\x13/multis"));
+            if (!mux_flush_some(&all[i]))
+                break;
+            h->tally.units++;
+        }
+        (void)mux_flush(&all[i]);
+    }
+    hostile_sleep(h, mono_min(h->until, mono_after(mono_now(), 12 * MONO_S)));
+    hostile_note(h, count ? GOT_ANSWERED : GOT_REFUSED);
+    while (count)
+        link_end(&all[--count]);
+}
+
 /* Ping, the protocol: many echoes are asked for, none is read */
 static void ping_flood(struct hostile *h)
 {
@@ -378,6 +404,7 @@ static const struct attack mux_table[] = {
     {"empty-data", "tiny-frames", 0, empty_data, "10^6 data frames without data"},
     {"empty-windows", "tiny-frames", 0, empty_windows, "10^6 window updates of 0"},
     {"silent-streams", "silent-streams", 0, silent_streams, "256 streams that never name a protocol"},
+    {"silent-deaf", "silent-deaf", 0, silent_deaf, "24 peers with 2,000 such streams each, who read nothing"},
     {"ping-flood", "ping-flood", 0, ping_flood, "20 ping streams of 7,000 pings each"},
 };
 const struct attack_table attacks_mux = {mux_table, sizeof mux_table / sizeof *mux_table};

@@ -17,7 +17,7 @@
 #define SESSIONS_MAX 1024
 
 static const char *const spoken[] = {IDENTIFY_PROTOCOL, EXCHANGE_PROTOCOL, PING_PROTOCOL};
-static const struct conn_protocols protocols = {spoken, 3};
+static const struct conn_protocols protocols = {spoken, 3, 0};
 
 struct session *session_new(struct hostile *h, const struct session_plan *plan)
 {

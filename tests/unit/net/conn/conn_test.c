@@ -142,7 +142,7 @@ static void start(struct pair *p, struct conn_config *cd, struct conn_config *cl
     cd->rng = cl->rng = &p->rng;
     cd->identity = &p->d.id;
     cl->identity = &p->l.id;
-    p->d.protocols = p->l.protocols = (struct conn_protocols){spoken, 3};
+    p->d.protocols = p->l.protocols = (struct conn_protocols){spoken, 3, 0};
     cd->protocols = &p->d.protocols;
     cl->protocols = &p->l.protocols;
     p->d.c = conn_new(cd, p->now);
@@ -289,6 +289,32 @@ Test(conn, negotiation_of_a_stream_times_out)
     done(&p);
 }
 
+/* All of them are opened before the first says what it is for. */
+Test(conn, streams_that_negotiate_are_bounded)
+{
+    struct pair p;
+    ready(&p);
+    p.l.protocols.negotiating_max = 2;
+    uint32_t id;
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(conn_open(p.d.c, echo, 1, p.now, &id), 0);
+    run(&p, SIZE_MAX);
+    expect(&p.l, "stream(1,1,/echo) stream(3,1,/echo) ");
+    expect(&p.d, "reset(5,ERR_RESET) reset(7,ERR_RESET) agreed(1,0) agreed(3,0) ");
+    cr_assert_eq(conn_open(p.d.c, echo, 1, p.now, &id), 0);
+    run(&p, SIZE_MAX);
+    expect(&p.l, "stream(9,1,/echo) ");
+    expect(&p.d, "agreed(9,0) ");
+    cr_assert_eq(conn_streams(p.l.c), 3);
+    for (int i = 0; i < 2000 && !conn_is_dead(p.l.c); i++) {
+        for (int k = 0; k < 40; k++)
+            (void)conn_open(p.d.c, echo, 1, p.now, &id);
+        run(&p, SIZE_MAX);
+    }
+    cr_assert_eq(p.l.err, ERR_LIMIT, "who goes on and on is not spoken with");
+    done(&p);
+}
+
 Test(conn, upgrade_times_out)
 {
     struct pair p;
@@ -415,7 +441,7 @@ Test(conn, protocol_table_may_change)
     uint32_t id;
     static const char *const more[] = {"/new", "/echo"};
     ready(&p);
-    p.l.protocols = (struct conn_protocols){more, 2};
+    p.l.protocols = (struct conn_protocols){more, 2, 0};
     cr_assert_eq(conn_open(p.d.c, (const char *const[]){"/new"}, 1, p.now, &id), 0);
     run(&p, SIZE_MAX);
     expect(&p.l, "stream(1,0,/new) ");
