@@ -247,6 +247,7 @@ static void tick(struct host *h)
 {
     timer_set(&h->timers, &h->tick, mono_after(h->now, TICK));
     peers_tidy(h);
+    identify_ask_again(h);
     if (h->now < h->next_expire)
         return;
     h->next_expire = mono_after(h->now, 60 * MONO_S);

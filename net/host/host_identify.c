@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 #define PUSH_DELAY (500 * MONO_MS) /* interfaces change in bursts */
+#define ASK_TRIES  5
+#define ASK_AGAIN  (5 * MONO_S) /* doubles */
 
 /* ---- what we say ---- */
 
@@ -90,7 +92,26 @@ void identify_answer(struct host_stream *s)
 void identify_ask(struct host_conn *c)
 {
     static const char *const ids[] = {IDENTIFY_PROTOCOL};
-    (void)stream_open(c, STREAM_IDENTIFY_OUT, ids, 1); /* a fresh connection has room for a stream, or is dying */
+    c->identify_at = 0;
+    if (!stream_open(c, STREAM_IDENTIFY_OUT, ids, 1))
+        identify_failed(c);
+}
+
+/* Nobody is asked for blocks before it has said that it speaks bitswap: a peer that had no memory or no time, once, is asked
+ * again */
+void identify_failed(struct host_conn *c)
+{
+    if (c->identify_tries < ASK_TRIES)
+        c->identify_at = mono_after(c->host->now, ASK_AGAIN << c->identify_tries++);
+}
+
+void identify_ask_again(struct host *h)
+{
+    for (struct link *l = h->conns.first; l; l = l->next) {
+        struct host_conn *c = LINK_OF(l, struct host_conn, link);
+        if (c->identify_at && c->identify_at <= h->now && !c->closing && !c->doom)
+            identify_ask(c);
+    }
 }
 
 void identify_push_soon(struct host *h)

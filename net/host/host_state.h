@@ -63,14 +63,13 @@ struct host_conn {
     struct multiaddr remote, local;
     ip_group group;
     bool inbound, ready, closing, told_close, told_send, told_hold, starved, pulling;
-    int doom; /* a handler found a reason to close: done after it returned; 0: none */
-    int close_err;
     bool doubted;                         /* probed, and nothing has come since: whatever can wait is not given to it */
-    mono_ns push_debt;                    /* each push that came costs a second */
+    int doom, close_err;                  /* doom: a handler found a reason to close: done after it returned; 0: none */
+    mono_ns push_debt, identify_at;       /* each push that came costs a second; 0: it is not asked again */
     mono_ns opened_at, ready_at, used_at; /* used_at: it last had streams */
     struct timer timer;
     struct chain streams;
-    unsigned pings_in, identifies_in;
+    unsigned pings_in, identifies_in, identify_tries;
     size_t charged; /* to BUDGET_NET */
     uint64_t bytes_in, bytes_out;
     struct multiaddr observed;       /* counted in host->observed; len 0: none */
@@ -138,9 +137,8 @@ struct host {
     mono_ns short_told_at;                /* that a stream ended for want of memory: not again before */
     mono_ns opens_at;                     /* the earliest of their deadlines */
 
-    unsigned flying; /* dials on their way */
+    unsigned flying, call_count; /* dials on their way; calls */
     uint64_t dial_number;
-    unsigned call_count;
     bool stopped;
     mono_ns next_expire; /* of the peerstore */
 
@@ -179,6 +177,8 @@ void hconn_starved_again(struct host *h); /* the budget may have room */
 
 /* host_identify.c */
 void identify_ask(struct host_conn *c);
+void identify_failed(struct host_conn *c);
+void identify_ask_again(struct host *h);
 void identify_answer(struct host_stream *s);
 void identify_came(struct host_stream *s, bool push);
 void identify_changed(struct host *h); /* our addresses changed: push soon */

@@ -170,8 +170,9 @@ static void push_fin(struct host_stream *s)
 
 static void reader_end(struct host_stream *s, int err)
 {
-    (void)err; /* whatever it was: identify is asked once, and what came was used at FIN */
     identify_reader_done(&s->u.reader);
+    if (s->kind == STREAM_IDENTIFY_OUT && err < 0 && err != ERR_UNSUPPORTED && !s->fin_came)
+        identify_failed(s->conn); /* else what came was used at FIN */
 }
 
 static void push_opened(struct host_stream *s)

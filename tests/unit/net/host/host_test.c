@@ -278,6 +278,7 @@ struct flood {
     struct conn *conn;
     struct host_conn *hc;
     bool held;
+    unsigned asked;
     uint32_t streams[EXCHANGE_STREAMS_MAX];
     size_t told[EXCHANGE_STREAMS_MAX];
 };
@@ -298,6 +299,30 @@ static struct buf many_wants(void)
     return out;
 }
 
+static const char *const speaks[] = {IDENTIFY_PROTOCOL, EXCHANGE_PROTOCOL};
+static const struct conn_protocols flood_protocols = {speaks, 2, 0};
+
+/* Says who it is, at the third time */
+static void flood_asked(struct flood *f, uint32_t stream)
+{
+    struct buf key = BUF_INIT, out = BUF_INIT;
+    struct pubkey k;
+    if (++f->asked < 3) {
+        (void)conn_reset(f->conn, stream);
+        return;
+    }
+    identity_pubkey(&f->who, &k);
+    pubkey_encode(&k, &key);
+    struct identify own = {.public_key = buf_span(&key), .version = span_str(IDENTIFY_VERSION), .protocol_count = 2};
+    own.protocols[0] = span_str(speaks[0]);
+    own.protocols[1] = span_str(speaks[1]);
+    (void)identify_build(&own, &out);
+    (void)conn_write(f->conn, stream, buf_span(&out));
+    (void)conn_close_write(f->conn, stream);
+    buf_done(&key);
+    buf_done(&out);
+}
+
 /* All that can move at this moment, between the peer and the host */
 static void flood_move(struct flood *f, mono_ns now)
 {
@@ -308,6 +333,8 @@ static void flood_move(struct flood *f, mono_ns now)
         while (conn_next(f->conn, &ev) > 0)
             if (ev.type == CONN_DATA)
                 (void)conn_consume(f->conn, ev.stream, ev.data.len);
+            else if (ev.type == CONN_STREAM)
+                flood_asked(f, ev.stream);
         while (host_next(f->h, &a, now))
             if (a.type == HOST_HOLD || a.type == HOST_RESUME)
                 f->held = a.type == HOST_HOLD;
@@ -331,7 +358,8 @@ static void flood_begin(struct flood *f, struct hostsim *s, mono_ns now)
     new_stranger(1, &remote);
     rng_init_seed(&f->rng, 2);
     identity_new(&f->who, &f->rng);
-    f->conn = conn_new(&(struct conn_config){.role = CONN_DIALER, .identity = &f->who, .rng = &f->rng}, now);
+    f->conn = conn_new(
+        &(struct conn_config){.role = CONN_DIALER, .identity = &f->who, .protocols = &flood_protocols, .rng = &f->rng}, now);
     f->hc = host_accepted(f->h, &marker, &remote, &local, now);
 }
 
@@ -381,6 +409,24 @@ Test(host, wants_that_wait_are_bounded)
     cr_assert_gt(f.hc->bytes_in, half + (100 << 10), "it goes on, as fast as it may");
     flood_end(&f, now);
     buf_done(&wants);
+    net_free(s);
+}
+
+/* Without an answer it would not be asked for blocks, for as long as it is connected. */
+Test(host, who_did_not_say_who_it_is_is_asked_again)
+{
+    struct hostsim *s = hostsim_new(1);
+    struct flood f;
+    mono_ns now = hostsim_now(s);
+    flood_begin(&f, s, now);
+    for (unsigned i = 0; i < 30; i++, now += MONO_S) {
+        host_expire(f.h, now);
+        conn_expire(f.conn, now);
+        flood_move(&f, now);
+    }
+    cr_assert_eq(f.asked, 3, "%u", f.asked);
+    cr_assert(f.hc->ready && peer_speaks(f.hc->peer, EXCHANGE_PROTOCOL));
+    flood_end(&f, now);
     net_free(s);
 }
 
