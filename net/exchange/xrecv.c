@@ -171,7 +171,7 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
         return true;
     }
     bool first = p->partial == 0; /* one block per peer always may, else a crowd of slow ones could shut out the rest */
-    if (!first && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_room(x->budget) / PARTIAL_PART))
+    if (!first && size && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_room(x->budget) / PARTIAL_PART))
         return false;
     struct block *b = block_new(size ? x->budget : NULL, BUDGET_NET, size); /* an empty one has no byte to wait for */
     if (!b)

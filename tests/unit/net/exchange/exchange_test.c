@@ -5,6 +5,7 @@
 #include "net/exchange/bitswap_codec.h"
 #include "store/base/tokens.h"
 
+#include "store/base/uvarint.h"
 #include "store/codec/dagpb.h"
 #include "tests/lib/short_memory.h"
 
@@ -1111,6 +1112,42 @@ Test(exchange, one_block_comes_when_the_class_is_full)
     budget_give(l.budget, BUDGET_NET, taken);
     buf_done(&body);
     buf_done(&stream);
+    teardown(&l);
+}
+
+static void begin_big(struct lone *l, struct exchange_stream *s, const struct cid *cid)
+{
+    struct buf head = BUF_INIT, stream = BUF_INIT;
+    bitswap_add_block_head(&head, cid, BLOCK_MAX);
+    buf_add_uvarint(&stream, buf_len(&head) + BLOCK_MAX);
+    buf_add_span(&stream, buf_span(&head));
+    buf_add_u8(&stream, 1);
+    cr_assert_eq(exchange_stream_data(l->x, s, buf_span(&stream), l->now), (int)buf_len(&stream));
+    buf_done(&head);
+    buf_done(&stream);
+}
+
+/* Blocks that are begun have all that these may have. An empty one needs nothing, and no byte comes behind it. */
+Test(exchange, an_empty_block_waits_for_no_memory)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct exchange_peer *other = exchange_peer_added(l.x, &l, EXCHANGE_CAPABLE, l.now);
+    struct exchange_stream *others = exchange_stream_opened(l.x, other, &l), *second = exchange_stream_opened(l.x, l.p, &l);
+    struct cid cid[3] = {cid_number(1), cid_number(2)};
+    struct want w[3];
+    cid_of(&cid[2], CODEC_RAW, SPAN_NONE);
+    for (unsigned i = 0; i < 3; i++)
+        want(&l, &w[i], &cid[i]);
+    begin_big(&l, l.s, &cid[0]);
+    begin_big(&l, others, &cid[1]);
+    l.s = second;
+    cr_assert_gt(say_block(&l, &cid[2], SPAN_NONE), 0);
+    cr_assert(l.settled == 1 && l.last == &w[2] && w[2].result == 0, "%u", l.settled);
+    (void)block_unref(w[2].block);
+    exchange_cancel(l.x, &w[0], l.now);
+    exchange_cancel(l.x, &w[1], l.now);
+    pump(&l);
     teardown(&l);
 }
 
