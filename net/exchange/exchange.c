@@ -199,6 +199,11 @@ void exchange_peer_rtt(struct exchange *x, struct exchange_peer *p, mono_ns rtt)
     p->rtt = rtt;
 }
 
+bool exchange_peer_owes(const struct exchange_peer *p)
+{
+    return p->partial || p->asked_count || (p->credit && p->ledger.blocks_received);
+}
+
 void exchange_peer_back(struct exchange *x, struct exchange_peer *p, mono_ns now)
 {
     x->now = now;

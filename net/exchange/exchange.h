@@ -73,6 +73,7 @@ void exchange_peer_flags(struct exchange *x, struct exchange_peer *p, unsigned f
 void exchange_peer_rtt(struct exchange *x, struct exchange_peer *p, mono_ns rtt); /* from ping; optional */
 /* Forgets its wants, re-queues ours, frees p and its streams. No later action names it. */
 void exchange_peer_removed(struct exchange *x, struct exchange_peer *p, mono_ns now);
+bool exchange_peer_owes(const struct exchange_peer *p); /* blocks that it was asked for, or delivered before and may again */
 /* A connection of its broke and others go on: it may have been without any, and forgot us. Our wants are sent anew. */
 void exchange_peer_back(struct exchange *x, struct exchange_peer *p, mono_ns now);
 /* A provider of `cid` was found (DHT, HTTP …) and is connected: ask it. */

@@ -17,7 +17,9 @@
 #define STARVED_PAUSE (50 * MONO_MS)
 #define REST_MOST     ((size_t)1 << 20)
 #define REST_LEAST    ((size_t)64 << 10)
-#define REST_PART     16                                                           /* of the budget */
+#define REST_TURN     (100 * MONO_MS)
+#define REST_TOP      ((size_t)3 << 20) /* of one that has turns: Kubo opens eight streams, of 256 KiB each */
+#define REST_PART     16                /* of the budget */
 #define CONN_BESIDE   (sizeof(struct host_conn) + sizeof(struct host_peer) + 3072) /* the exchange's part, the socket's */
 
 /* The eldest handshake that has had its time, of that address or (0) of an unknown one */
@@ -138,11 +140,34 @@ uint8_t *host_input_reserve(struct host *h, struct host_conn *c, size_t *ret_roo
 
 /* What streams wait to be taken of is bounded by their windows, which are many. A connection that has more than a few full
  * windows, or more than some messages while all together have more than their part, is not read until some was taken. */
-static bool rests(const struct host_conn *c)
+static bool has_much(const struct host_conn *c)
 {
     size_t held = c->rest_held, grown = conn_grown(c->conn);
     return held > REST_MOST + grown ||
            (held > REST_LEAST + grown && c->host->rest_held > budget_room(c->host->config.budget) / REST_PART);
+}
+
+static bool owes(const struct host_conn *c)
+{
+    return c->peer && c->peer->xp && exchange_peer_owes(c->peer->xp) && c->rest_held <= REST_TOP + conn_grown(c->conn);
+}
+
+/* What it waits for may be in its own socket: the end of a block that others stand behind, window updates that give memory
+ * back; and its pings want an answer. So of those that owe us blocks one goes on, in turn. */
+static bool has_turn(const struct host_conn *c)
+{
+    unsigned count = 0, at = 0;
+    for (const struct link *l = c->host->conns.first; owes(c) && l; l = l->next) {
+        const struct host_conn *other = LINK_OF(l, const struct host_conn, link);
+        at = other == c ? count : at;
+        count += !other->closing && has_much(other) && owes(other);
+    }
+    return count && c->host->now / REST_TURN % count == at;
+}
+
+static bool rests(const struct host_conn *c)
+{
+    return has_much(c) && !has_turn(c);
 }
 
 static bool takes_input(const struct host_conn *c)
@@ -364,7 +389,10 @@ static void settle(struct host_conn *c)
         c->told_hold = !take;
         tell(c, take ? HOST_RESUME : HOST_HOLD);
     }
-    mono_ns look = !take && c->raw_held ? mono_after(h->now, MONO_S) : MONO_NEVER; /* again for readers that stand still */
+    mono_ns look = take          ? MONO_NEVER
+                   : has_much(c) ? mono_after(h->now, REST_TURN) /* it may have its turn */
+                   : c->raw_held ? mono_after(h->now, MONO_S)    /* readers may stand still */
+                                 : MONO_NEVER;
     timer_set(&h->timers, &c->timer, mono_min(conn_deadline(c->conn), look));
 }
 

@@ -62,8 +62,7 @@ struct host_conn {
     struct host_dial *dial; /* whose attempt it is, until READY or the dial ends */
     struct multiaddr remote, local;
     ip_group group;
-    bool inbound, ready, closing, told_close, told_send, told_hold, starved, pulling;
-    bool doubted;                         /* probed, and nothing has come since: whatever can wait is not given to it */
+    bool inbound, ready, closing, told_close, told_send, told_hold, starved, pulling, doubted;
     int doom, close_err;                  /* doom: a handler found a reason to close: done after it returned; 0: none */
     mono_ns push_debt, identify_at;       /* each push that came costs a second; 0: it is not asked again */
     mono_ns opened_at, ready_at, used_at; /* used_at: it last had streams */
@@ -130,8 +129,7 @@ struct host {
     struct host_sources *sources;
     struct mdns *mdns;                    /* NULL: off */
     struct chain raw_ready;               /* to be told HOST_STREAM_READY */
-    size_t raw_kept;                      /* bytes of raw streams that were reset after they had finished, not taken yet */
-    size_t rest_held;                     /* of all connections */
+    size_t raw_kept, rest_held;           /* bytes not taken yet: of raw streams that had ended; in all `rest` */
     struct buf raw_spare;                 /* memory for the next stream that has something to hold */
     struct host_call *opens, **opens_end; /* that wait until a stream may be opened; */
     mono_ns short_told_at;                /* that a stream ended for want of memory: not again before */
