@@ -159,6 +159,7 @@ static void on_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, str
     r.handle = fi->fh;
     r.offset = (uint64_t)off;
     r.size = size;
+    r.from_cache = fi->lock_owner == 0; /* read(2) past the page cache has its program's */
     r.flags = (unsigned)fi->flags;
     go(req, &r);
 }

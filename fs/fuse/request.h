@@ -92,7 +92,7 @@ struct request {
     void *poll;     /* POLL: to be told by request_poll_tell once, or NULL; whoever takes it sets it to NULL */
     unsigned mode, set;
     bool plus;        /* READDIR: with attributes */
-    bool from_cache;  /* WRITE: pages of a shared mapping, by whatever handle */
+    bool from_cache;  /* WRITE: pages of a shared mapping, by whatever handle; READ: pages, as those of any mapping */
     struct span data; /* WRITE, SETXATTR */
     uint64_t set_size;
     uid_t set_uid; /* (uid_t)-1: not set */

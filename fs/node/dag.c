@@ -218,8 +218,8 @@ int dag_reply_spans(struct mount *m, struct request *r, struct handle *h)
     struct span spans[REQUEST_SPANS_MAX];
     struct read_spans out = {.spans = spans, .max = REQUEST_SPANS_MAX};
     int rc = unixfs_read(h->file, m->source, r->offset, r->size, &out);
-    if (rc == ERR_MISSING && h->direct && out.bytes > 0)
-        rc = 0; /* a short read is allowed without page cache: what is here is not kept back */
+    if (rc == ERR_MISSING && h->direct && !r->from_cache && out.bytes > 0)
+        rc = 0; /* a short read is allowed without page cache: what is here is not kept back. With it it is the file's end */
     if (rc < 0)
         return rc;
     if (out.count == REQUEST_SPANS_MAX && out.bytes < r->size)

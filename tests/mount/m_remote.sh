@@ -59,6 +59,21 @@ start=$(date +%s%N)
 cmp "$TMP_DIR/big" "$M/ipfs/$big" || fail "reading ahead"
 took=$((($(date +%s%N) - start) / 1000000))
 [ $took -lt 2500 ] || fail "20 leaves took $took ms with 200 ms for each: not 8 at a time"
+# what a mapping asks for lies across leaves of which one may be here: half of it would be the end of the file to the kernel
+stop
+rm -rf "$STATE"
+again -p "$STATE.peer" -d 10 || fail "start for mappings"
+python3 - "$TMP_DIR/big" "$M/ipfs/$big" <<'END' || fail "mapped: what is not here reads wrong"
+import mmap, os, random, sys
+expected, fd = open(sys.argv[1], "rb").read(), os.open(sys.argv[2], os.O_RDONLY)
+size = os.fstat(fd).st_size
+places = [place for leaf in range(0, size, 1 << 20) for place in (leaf + 5000, max(0, leaf - 5000))]
+random.Random(1).shuffle(places)
+with mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ) as m:
+    for at in places:
+        assert m[at:at + 100] == expected[at:at + 100], at
+assert os.fstat(fd).st_size == size == len(expected)
+END
 stop
 rm -rf "$STATE"
 again -p "$STATE.peer" -o || fail "fifth start"
