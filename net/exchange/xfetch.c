@@ -185,7 +185,7 @@ static void item_held(struct exchange *x, struct item *i, struct block *b, bool 
     struct cid cid;
     cidnode_cid(&i->node, &cid);
     struct stash *s = stashed ? stash_find(x, &cid) : NULL;
-    settle_waiters(x, i, b);
+    settle_waiters(x, i, s ? s->block : b); /* the store does not show it yet: without it they would ask again, and again */
     struct dag_use *u;
     while ((u = TAILQ_FIRST(&i->uses))) {
         TAILQ_REMOVE(&i->uses, u, by_owner);
@@ -216,12 +216,20 @@ static bool block_missing_for_walks(const struct item *i, const struct load_user
     return false;
 }
 
+/* It was being stored when it was looked for, and is not any more: it may have been refused. */
+static bool stash_is_gone(struct exchange *x, const struct item *i, const struct load_user *u)
+{
+    struct cid cid;
+    cidnode_cid(&i->node, &cid);
+    return u->stashed && !stash_find(x, &cid);
+}
+
 void item_checked(struct exchange *x, struct load_user *u)
 {
     struct item *i = XCONTAINER(u, struct item, check);
     struct block *b = u->block;
     u->block = NULL;
-    if (u->result == 0 && block_missing_for_walks(i, u)) {
+    if (u->result == 0 && (block_missing_for_walks(i, u) || stash_is_gone(x, i, u))) {
         item_check(x, i);
     } else if (u->result == 0) {
         item_held(x, i, b, u->stashed);

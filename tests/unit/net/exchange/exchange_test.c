@@ -827,6 +827,25 @@ Test(exchange, who_may_have_forgotten_us_is_asked_anew)
     teardown(&l);
 }
 
+Test(exchange, what_is_being_stored_is_given_to_who_asks_next)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    unsigned one = 1;
+    struct cid a = cid_number(one);
+    struct want w, v;
+    l.slow = true;
+    want(&l, &w, &a);
+    cr_assert_gt(say_block(&l, &a, span_of(&one, sizeof one)), 0);
+    cr_assert(l.settled == 1 && w.result == 0 && w.block && l.stored == 1);
+    want(&l, &v, &a);
+    cr_assert(l.settled == 2 && v.result == 0 && v.block, "the store would not show it, and it would be asked for again");
+    exchange_stored(l.x, &a, 0, l.now);
+    (void)block_unref(w.block);
+    (void)block_unref(v.block);
+    teardown(&l);
+}
+
 Test(exchange, have_leads_to_a_want_block)
 {
     struct lone l;
@@ -1452,5 +1471,32 @@ Test(exchange, a_walk_asks_on_while_small_blocks_are_being_stored)
     pump(&l);
     cr_assert_eq(answer_wants(&l, told), LINKS);
     cr_assert(l.settled == 1 && dag.result == 0 && atomic_load(&dag.blocks) == LINKS);
+    teardown(&l);
+}
+
+/* The read was answered while it was being stored, and then it was refused. */
+Test(exchange, what_could_not_be_stored_is_not_passed_over)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a[2] = {cid_number(0), cid_number(1)};
+    struct want w[2], again[2], dag = walk_of(&a[1]);
+    l.slow = true;
+    for (unsigned i = 0; i < 2; i++) {
+        want(&l, &w[i], &a[i]);
+        cr_assert_gt(say_block(&l, &a[i], span_of(&i, sizeof i)), 0);
+        again[i] = (struct want){.kind = WANT_BLOCK, .cid = a[i], .root = a[i], .deadline = MONO_NEVER};
+    }
+    cr_assert(l.settled == 2 && l.stored == 2);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(exchange_want(l.x, &again[i], l.now), 0);
+    cr_assert_eq(exchange_want(l.x, &dag, l.now), 0);
+    exchange_stored(l.x, &a[1], ERR_NO_SPACE, l.now);
+    pump(&l);
+    cr_assert_eq(hear(&l).wants, 3, "it is asked for again");
+    cr_assert_eq(l.settled, 3);
+    for (unsigned i = 0; i < 2; i++)
+        (void)block_unref(w[i].block);
+    (void)block_unref(again[0].block);
     teardown(&l);
 }
