@@ -290,6 +290,20 @@ static int open_share(struct mount *m, struct why *why)
     return tree_open(&m->share, &t, why);
 }
 
+static void kept_still(void *arg, const struct cid *cid)
+{
+    on_kept(arg, cid, true);
+}
+
+/* After a start links keep what they kept before, and it may not all be here. */
+static void keep_on(struct mount *m)
+{
+    struct blockstore_stats s;
+    blockstore_stats(m->o.store, &s);
+    if (s.wanted_blocks > 0 || s.pending > 0)
+        (void)tree_each_kept(m->share, kept_still, m); /* those behind a damaged record are not told: p2p verify */
+}
+
 static void start_thread(struct mount *m)
 {
     sigset_t all, old;
@@ -334,6 +348,7 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
     watch(m, session_fd(m->session), SOURCE_FUSE);
     watch(m, mailbox_fd(m->mailbox), SOURCE_MAIL);
     watch(m, m->room_fd, SOURCE_ROOM);
+    keep_on(m);
     start_thread(m);
     *ret = m;
     return 0;
