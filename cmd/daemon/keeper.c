@@ -17,6 +17,7 @@ struct keep {
     struct cid cid;
     bool pinned;
     unsigned links;
+    bool again; /* the last walk may have passed over what is gone */
     enum keep_state state;
     int failure;
     mono_ns retry_at;       /* KEEP_FAILED */
@@ -31,7 +32,8 @@ struct keep_want {
     struct keeper *keeper;
     struct keep *keep; /* NULL: nobody cares any more */
     mono_ns since;
-    bool gives_way; /* it stalled */
+    uint64_t evicted, damaged; /* blocks that the store had dropped then */
+    bool gives_way;            /* it stalled */
 };
 
 struct keeper {
@@ -117,6 +119,17 @@ static void completed(void *arg, int result)
     (void)result; /* unpinned meanwhile, or marked at the next start */
 }
 
+/* What is passed over because it is held is kept by the block that links to it only when that is stored: until then it may be
+ * evicted, and a walk that fetches makes room for what it fetches. So it is walked again: where all links were here from the
+ * beginning nothing goes any more. What was found damaged may be gone in any case. */
+static bool may_be_gone(const struct keeper *k, const struct keep_want *w)
+{
+    struct blockstore_stats s;
+    blockstore_stats(k->d->store, &s);
+    bool fetched = atomic_load_explicit(&w->want.blocks, memory_order_relaxed) > 0;
+    return s.damaged != w->damaged || (s.evicted_blocks != w->evicted && (fetched || !w->keep->again));
+}
+
 static void on_settled(struct mail *mail, void *owner)
 {
     struct keep_want *w = (struct keep_want *)mail;
@@ -124,7 +137,7 @@ static void on_settled(struct mail *mail, void *owner)
     struct keep *e = w->keep;
     (void)owner;
     int result = w->want.result;
-    bool gives_way = w->gives_way;
+    bool gives_way = w->gives_way, again = e && result == 0 && may_be_gone(k, w);
     free(w);
     k->flying--;
     if (!e)
@@ -138,8 +151,14 @@ static void on_settled(struct mail *mail, void *owner)
         keeper_tick(k, mono_now());
         return;
     }
-    char text[CID_TEXT_SIZE];
     e->failure = 0;
+    e->again = again;
+    if (again) {
+        move(k, e, KEEP_NEW);
+        keeper_tick(k, mono_now());
+        return;
+    }
+    char text[CID_TEXT_SIZE];
     daemon_event(k->d, "kept", "%s", cid_text(&e->cid, text));
     if (e->pinned)
         blockstore_pin_complete(k->d->store, &e->cid, k->d->mail, completed, NULL);
@@ -153,9 +172,13 @@ static void on_settled(struct mail *mail, void *owner)
 static bool fetch(struct keeper *k, struct keep *e)
 {
     struct keep_want *w = MEM_NEW(struct keep_want);
+    struct blockstore_stats s;
+    blockstore_stats(k->d->store, &s);
     w->keeper = k;
     w->keep = e;
     w->since = mono_now();
+    w->evicted = s.evicted_blocks;
+    w->damaged = s.damaged;
     w->want = (struct want){.mail.run = on_settled,
                             .reply = k->d->mail,
                             .kind = WANT_DAG,
@@ -210,12 +233,9 @@ void keeper_add_pin(struct keeper *k, const struct cid *cid)
 {
     struct keep *e = get(k, cid);
     e->pinned = true;
-    if (e->state == KEEP_FAILED || e->state == KEEP_PUT_OFF) /* somebody asks again */
+    e->again = false;
+    if (e->state != KEEP_FETCHING) /* somebody asks again; and of what a link has something may be damaged by now */
         move(k, e, KEEP_NEW);
-    if (e->state == KEEP_HELD) { /* a link has it already */
-        e->pinned = false;
-        blockstore_pin_complete(k->d->store, cid, k->d->mail, completed, NULL);
-    }
     keeper_tick(k, mono_now());
 }
 

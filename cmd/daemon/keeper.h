@@ -10,7 +10,9 @@
  *           │    └─► stalled, and others wait: PUT_OFF ─┐
  *           └───────────────────────────────────────────┘
  *
- * What nobody has would else take all places for ever. The newest NEW one is next, then who failed or was put off longest ago.
+ * Who has fetched while the store dropped something is NEW again: perhaps it had passed over that. So is what a link HELD when
+ * somebody pins it. What nobody has would else take all places for ever. The newest NEW one is next, then who failed or was put
+ * off longest ago.
  */
 #ifndef CMD_DAEMON_KEEPER_H
 #define CMD_DAEMON_KEEPER_H

@@ -218,17 +218,6 @@ static void use_links(struct dag_use *u, struct block *b)
     take_links(u->dag, &cid, block_span(b), 0);
 }
 
-void dag_use_held(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash)
-{
-    (void)x;
-    u->dag->held++;
-    use_links(u, b);
-    if (stash)
-        use_wait_stored(u, stash);
-    else
-        use_free(u);
-}
-
 void dag_use_arrived(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash)
 {
     (void)x;
@@ -237,6 +226,17 @@ void dag_use_arrived(struct exchange *x, struct dag_use *u, struct block *b, str
     atomic_fetch_add_explicit(&w->bytes, b->len, memory_order_relaxed);
     use_links(u, b);
     use_wait_stored(u, stash);
+}
+
+void dag_use_held(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash)
+{
+    if (stash) { /* it came for somebody else, and is not kept by what links to it before it is stored */
+        dag_use_arrived(x, u, stash->block, stash);
+        return;
+    }
+    u->dag->held++;
+    use_links(u, b);
+    use_free(u);
 }
 
 void dag_use_stored(struct exchange *x, struct dag_use *u, int result)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What is kept is fetched, also after a start."""
+"""What is kept is fetched, also after a start. A pin that is said to be complete is: also when what was here already goes while the
+rest is fetched, or was found damaged."""
 import os, pathlib, sys, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -8,12 +9,50 @@ from lab import Loopback, need, wait_for
 
 CONFIG = "listen = /ip4/127.0.0.1/tcp/0\nmdns = no\ndns-port = 0\ntimeout-read = 3s\n"
 MIB = 1 << 20
+QUOTA = 16 * MIB
+FILES = 400
+ABSENT = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 
 
 class Keeping(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         need()
+
+    def pin_state(self, node, cid):
+        return next(p["state"] for p in node.json_lines("pin") if p["cid"] == cid)
+
+    def fill(self, node):
+        """With what may be evicted, up to a few bytes below the quota"""
+        while (left := QUOTA - node.json("status")["store_used"]) > 2000:
+            with open(node.mount / "share/filler", "wb") as f:
+                f.write(os.urandom(min(left - 1000, MIB - 1)))
+                f.flush()
+                os.fsync(f.fileno())
+            (node.mount / "share/filler").unlink()
+            folder = os.open(node.mount / "share", os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+
+    def test_what_is_here_goes_for_what_comes(self):
+        """The oldest half of what is evicted are files of a folder, which is pinned: its own block has no room without."""
+        with Loopback(1) as lab:
+            a, b = lab.node(1, config=CONFIG + "quota = 16M\n"), lab.node(2, config=CONFIG)
+            a.run("connect", b.address())
+            for turn in range(5):
+                folder = b.mount / f"share/folder{turn}"
+                folder.mkdir()
+                for i in range(FILES):
+                    (folder / str(i)).write_bytes(os.urandom(5000))
+                cid = b.cid(folder)
+                for i in range(0, FILES, 2):
+                    (a.mount / "ipfs" / b.cid(folder / str(i))).read_bytes()
+                self.fill(a)
+                a.run("pin", cid)
+                self.assertEqual(self.pin_state(a, cid), "complete")
+                self.assertEqual(a.json("status")["store_wanted"], 0, "it is complete")
+                a.run("unpin", cid)
+                a.run("gc")
 
     def test_a_link_after_a_start(self):
         """What it keeps and nobody had goes on being fetched."""
@@ -28,6 +67,35 @@ class Keeping(unittest.TestCase):
             a.run("connect", b.address())
             wait_for("it is kept", lambda: cid in (a.mount / ".p2p/events").read_text())
             b.stop()
+            self.assertEqual((a.mount / "share/link").read_bytes(), content)
+
+    def test_what_a_link_had(self):
+        """A link keeps a file, of which a block is found damaged then: a pin of it misses the block."""
+        with Loopback(1) as lab:
+            a, b = lab.node(1, config=CONFIG), lab.node(2, config=CONFIG)
+            a.run("connect", b.address())
+            content = os.urandom(2 * MIB)
+            (b.mount / "share/file").write_bytes(content)
+            cid = b.cid(b.mount / "share/file")
+            os.symlink(f"../ipfs/{cid}", a.mount / "share/link")
+            wait_for("it is kept", lambda: cid in (a.mount / ".p2p/events").read_text())
+            os.symlink(f"../ipfs/{ABSENT}", a.mount / "share/absent")  # so that all links are looked at after a start
+            a.stop()
+            b.stop()
+            segment = next(p for p in a.home.rglob("segment-*") if content[:MIB] in p.read_bytes())
+            with open(segment, "r+b") as f:
+                f.seek(f.read().index(content[:MIB]) + 777)
+                f.write(bytes([content[777] ^ 0x20]))
+            a.start()
+            wait_for("it is looked at", lambda: cid in (a.mount / ".p2p/events").read_text())
+            with self.assertRaises(OSError):
+                (a.mount / "share/link").read_bytes()
+            wait_for("the block is dropped", lambda: a.json("status")["store_wanted"] == 2)
+            a.run("pin", "--background", cid)
+            self.assertEqual(self.pin_state(a, cid), "incomplete")
+            b.start()
+            a.run("connect", b.address())
+            wait_for("it is mended", lambda: self.pin_state(a, cid) == "complete", 60)
             self.assertEqual((a.mount / "share/link").read_bytes(), content)
 
 
