@@ -23,7 +23,8 @@ struct pending {
 
 struct pending_table {
     struct pending_options o;
-    struct pending list; /* ring */
+    struct pending list;    /* ring */
+    struct pending *keeper; /* it keeps the blocks that it was given; NULL: nobody */
     unsigned count;
     mono_ns next; /* no deadline is earlier */
     bool any_interrupted, offline;
@@ -84,8 +85,17 @@ static void charge(struct pending_table *t, struct pending *p)
         budget_take_always(t->o.budget, BUDGET_TABLE, p->charged);
 }
 
+static void let_go(struct pending_table *t, const struct pending *p)
+{
+    if (t->keeper != p)
+        return;
+    t->keeper = NULL;
+    t->o.let_go(t->o.owner);
+}
+
 static void remove_pending(struct pending_table *t, struct pending *p)
 {
+    let_go(t, p);
     wants_drop(t->o.wants, &p->waiter);
     p->prev->next = p->next;
     p->next->prev = p->prev;
@@ -164,8 +174,11 @@ static int arm(struct pending_table *t, struct pending *p, int rc, mono_ns now)
             p->for_blocks = false; /* the port is full: in a moment */
         else if (err < 0)
             return err == ERR_AGAIN ? ERR_TIMEOUT : err;
+        if (!t->keeper && t->o.keep && !p->r->background)
+            t->keeper = p;
     } else {
         wants_drop(t->o.wants, &p->waiter);
+        let_go(t, p); /* whoever has what this waits for may need the memory */
     }
     set_deadline(t, p, now);
     return 0;
@@ -217,7 +230,12 @@ static void rerun(struct pending_table *t, struct pending *p)
     p->running = true;
     p->r->wait_on = NULL;
     p->r->look_at = 0;
+    bool keeps = t->keeper == p;
+    if (keeps)
+        t->o.keep(t->o.owner, true);
     int rc = t->o.run(t->o.owner, p->r);
+    if (keeps)
+        t->o.keep(t->o.owner, false);
     p->running = false;
     if (rc == 0) {
         remove_pending(t, p);

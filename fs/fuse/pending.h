@@ -12,6 +12,9 @@
  * block that came. Neither runs while what is waited for is known to be coming (want.heard): a slow line is no reason to fail.
  * Waits for our own disk and memory have none: they end by themselves and must not fail (back-pressure). Where the kernel ends
  * a mount over one slow request (fs.fuse.max_request_timeout), each ends before that.
+ * What a request needs must be here all at once, and the store cannot take blocks while the disk is full. So one of those that
+ * wait for blocks, the first, keeps those that it was given: else several, or one that reads across two big blocks, would lose
+ * them to each other for ever.
  * A quiet program's request, or any while we are offline, is not parked for blocks: it gets its error at once.
  *
  * One thread.
@@ -35,6 +38,8 @@ struct pending_options {
     void *owner;
     int (*run)(void *owner, struct request *r);        /* 0: answered (or given away); else ERR_* */
     void (*parked)(void *owner, struct request *kept); /* a kernel's request was kept: watch for its interruption */
+    void (*keep)(void *owner, bool on);                /* what the source gives from now on stays until let_go; NULL: neither */
+    void (*let_go)(void *owner);
     void (*describe)(void *owner, const struct request *r, struct buf *out); /* appends the path */
     mono_ns timeout_metadata, timeout_read;
     mono_ns timeout_most; /* of any request of the kernel, whatever it waits for; 0: none */

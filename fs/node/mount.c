@@ -19,12 +19,13 @@
 #define REQUESTS_A_TURN 32 /* then mail and timers get theirs */
 #define MAIL_A_TURN     256
 #define CACHE_MOST      (UINT32_C(16) << 20) /* blocks that came and are not committed yet: two windows of read-ahead */
-#define CACHE_SHARE     8             /* and no more than so much of the budget; it is charged to those who made the blocks */
-#define CACHE_REST      (2 * MONO_S)  /* after which the store shows them all */
-#define READ_AHEAD_KIB  1024          /* the kernel's own, in the page cache */
-#define DRAIN_MOST      (30 * MONO_S) /* at the end, for the disk */
-#define DRAIN_FAULTY    (2 * MONO_S)  /* for one that fails, or has no room */
-#define DETACH_MOST     MONO_S        /* for programs that have files open, after the mount was taken away */
+#define CACHE_SHARE     8               /* and no more than so much of the budget; it is charged to those who made the blocks */
+#define CACHE_REST      (2 * MONO_S)    /* after which the store shows them all */
+#define CACHE_STALL     (250 * MONO_MS) /* memory is short and none came for so long: it is what they have no room for */
+#define READ_AHEAD_KIB  1024            /* the kernel's own, in the page cache */
+#define DRAIN_MOST      (30 * MONO_S)   /* at the end, for the disk */
+#define DRAIN_FAULTY    (2 * MONO_S)    /* for one that fails, or has no room */
+#define DETACH_MOST     MONO_S          /* for programs that have files open, after the mount was taken away */
 
 /* ---- callbacks of the parts ---- */
 
@@ -60,7 +61,19 @@ static void on_settled(void *owner, struct waiter *w, int result)
 
 static void on_arrived(void *owner, struct block *b)
 {
-    blockcache_add(((struct mount *)owner)->cache, b);
+    struct mount *m = owner;
+    blockcache_add(m->cache, b);
+    m->cache_due = MONO_NEVER;
+}
+
+static void keep_blocks(void *owner, bool on)
+{
+    blockcache_keep(((struct mount *)owner)->cache, on);
+}
+
+static void let_blocks_go(void *owner)
+{
+    blockcache_let_go(((struct mount *)owner)->cache);
 }
 
 static void on_kept(void *arg, const struct cid *cid, bool kept)
@@ -125,10 +138,11 @@ static void take_room(struct mount *m)
 /* While nobody waits for blocks those that came are the store's: their memory is for others. */
 static void cache_tick(struct mount *m, mono_ns now)
 {
+    bool tight = budget_class_tight(m->o.budget, BUDGET_NET);
     if (blockcache_bytes(m->cache) == 0) {
         m->cache_due = MONO_NEVER;
-    } else if (wants_open(m->wants) > 0 || m->cache_due == MONO_NEVER) {
-        m->cache_due = mono_after(now, CACHE_REST);
+    } else if ((wants_open(m->wants) > 0 && !tight) || m->cache_due == MONO_NEVER) {
+        m->cache_due = mono_after(now, wants_open(m->wants) > 0 && tight ? CACHE_STALL : CACHE_REST);
     } else if (now >= m->cache_due) {
         blockcache_trim(m->cache, 0);
         m->cache_due = MONO_NEVER;
@@ -237,6 +251,8 @@ static void make_parts(struct mount *m)
                                 .owner = m,
                                 .run = node_run,
                                 .parked = on_parked,
+                                .keep = keep_blocks,
+                                .let_go = let_blocks_go,
                                 .describe = node_describe,
                                 .timeout_metadata = m->o.timeout_metadata ? m->o.timeout_metadata : 10 * MONO_S,
                                 .timeout_read = m->o.timeout_read ? m->o.timeout_read : 20 * MONO_S,

@@ -14,6 +14,8 @@ struct entry {
     struct block *block;
     uint64_t mix;
     unsigned pins;
+    bool kept; /* is one of the pins */
+    struct entry *next_kept;
 };
 
 struct blockcache {
@@ -22,6 +24,9 @@ struct blockcache {
     struct budget *budget;
     size_t limit, bytes; /* bytes: of the list, pinned ones excluded */
     struct entry *newest, *oldest;
+    bool keeps;
+    struct entry *kept;
+    size_t kept_bytes;
     struct entry **buckets;
     size_t bucket_count, count;
 };
@@ -141,6 +146,7 @@ static void keep_within(struct blockcache *c)
     bool tight =
         c->budget && (budget_tight(c->budget) || (c->newest && budget_class_tight(c->budget, c->newest->block->budget_class)));
     size_t limit = tight ? c->limit / 2 : c->limit, newest = c->newest ? c->newest->block->cap : 0;
+    limit = limit > c->kept_bytes ? limit - c->kept_bytes : 0;
     /* A big one must not drive out those above it, without which nobody can use it. */
     blockcache_trim(c, newest > limit / 2 ? limit + newest : limit);
 }
@@ -194,11 +200,40 @@ void blockcache_unpin(struct blockcache *c, const struct cid *cid)
     }
 }
 
+static void keep(struct blockcache *c, struct entry *e)
+{
+    if (e->pins++ == 0)
+        unlink_entry(c, e);
+    e->kept = true;
+    c->kept_bytes += e->block->cap;
+    e->next_kept = c->kept;
+    c->kept = e;
+}
+
+void blockcache_keep(struct blockcache *c, bool on)
+{
+    c->keeps = on;
+}
+
+void blockcache_let_go(struct blockcache *c)
+{
+    for (struct entry *e = c->kept; e; e = e->next_kept) {
+        e->kept = false;
+        if (--e->pins == 0)
+            link_newest(c, e);
+    }
+    c->kept = NULL;
+    c->kept_bytes = 0;
+    keep_within(c);
+}
+
 struct block *blockcache_get(struct blockcache *c, const struct cid *cid)
 {
     struct entry *e = *find(c, cid);
     if (!e)
         return NULL;
+    if (c->keeps && !e->kept)
+        keep(c, e);
     if (e->pins == 0 && c->newest != e) {
         unlink_entry(c, e);
         link_newest(c, e);

@@ -47,9 +47,25 @@ static void arrived(void *owner, struct block *b)
     (void)b;
 }
 
+static bool keeping;
+static unsigned kept_runs, let_goes;
+
+static void keep(void *owner, bool on)
+{
+    (void)owner;
+    keeping = on;
+}
+
+static void let_go(void *owner)
+{
+    (void)owner;
+    let_goes++;
+}
+
 static int run(void *owner, struct request *r)
 {
     runs++;
+    kept_runs += keeping;
     source.missing_count = 0;
     if (answer_of_run == ERR_MISSING)
         source.missing[source.missing_count++] = missing;
@@ -91,6 +107,8 @@ static struct wants *start(void)
                                 .source = &source,
                                 .budget = budget,
                                 .run = run,
+                                .keep = keep,
+                                .let_go = let_go,
                                 .describe = describe,
                                 .timeout_metadata = 10 * MONO_S,
                                 .timeout_read = 20 * MONO_S};
@@ -279,5 +297,27 @@ Test(pending, many_are_cancelled)
     cr_assert_eq(ends, 200);
     cr_assert_eq(pending_count(table), 0);
     settle(0, ERR_CANCELLED);
+    stop(w);
+}
+
+/* The first of those that wait for blocks keeps what it is given, until it is answered or waits for something else. */
+Test(pending, one_at_a_time_keeps_its_blocks)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    begin(true);
+    cid_of(&missing, CODEC_RAW, span_str("other"));
+    begin(true);
+    cr_assert(runs == 2 && kept_runs == 0 && posted_count == 2);
+    settle(1, 0);
+    cr_assert(runs == 3 && kept_runs == 0, "it is another's turn");
+    settle(0, 0);
+    cr_assert(runs == 4 && kept_runs == 1 && !keeping && let_goes == 0);
+    answer_of_run = ERR_AGAIN;
+    settle(posted_count - 1, 0);
+    cr_assert_eq(let_goes, 1, "what it waits for now may need the memory");
+    answer_of_run = 0;
+    pending_cancel(table, NULL, NULL, ERR_CANCELLED);
+    cr_assert_eq(let_goes, 1);
     stop(w);
 }

@@ -105,6 +105,36 @@ Test(blockcache, pinned_blocks_stay)
     block_unref(kept);
 }
 
+Test(blockcache, what_is_kept_stays_until_it_is_let_go_of)
+{
+    struct blockcache *c = blockcache_new(NULL, 4000, NULL);
+    struct block *b[5];
+    for (unsigned i = 0; i < 5; i++)
+        b[i] = numbered(NULL, i, 1000);
+    for (unsigned i = 0; i < 3; i++)
+        blockcache_add(c, b[i]);
+    blockcache_keep(c, true);
+    for (unsigned again = 0; again < 2; again++)
+        cr_assert(blockcache_get(c, &b[0]->cid) && blockcache_get(c, &b[1]->cid));
+    blockcache_keep(c, false);
+    cr_assert_eq(blockcache_get(c, &b[2]->cid), b[2]);
+    blockcache_add(c, b[3]);
+    blockcache_add(c, b[4]);
+    cr_assert(blockcache_get(c, &b[4]->cid) && !blockcache_get(c, &b[2]->cid), "there is room for two beside them");
+    blockcache_trim(c, 0);
+    cr_assert(blockcache_get(c, &b[0]->cid) && blockcache_get(c, &b[1]->cid));
+    blockcache_let_go(c);
+    cr_assert_eq(blockcache_bytes(c), 2000);
+    for (unsigned i = 2; i < 5; i++)
+        blockcache_add(c, b[i]);
+    cr_assert(blockcache_get(c, &b[4]->cid) && blockcache_bytes(c) == 4000);
+    blockcache_keep(c, true);
+    cr_assert(blockcache_get(c, &b[4]->cid));
+    blockcache_free(c); /* also what is kept */
+    for (unsigned i = 0; i < 5; i++)
+        block_unref(b[i]);
+}
+
 Test(blockcache, gives_up_half_when_the_budget_is_tight)
 {
     struct budget *budget = budget_new(BUDGET_MIN);
