@@ -398,7 +398,7 @@ static int empty_root(struct mount *m, struct unixfs_root *ret)
     ret->size = ret->tsize = 0;
     if (source_has(m->source, &ret->cid))
         return 0;
-    return emit_known(dirs_sink(m), BUDGET_WRITE, &ret->cid, SPAN_NONE);
+    return share_not_again(m, emit_known(dirs_sink(m), BUDGET_WRITE, &ret->cid, SPAN_NONE));
 }
 
 int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_root *ret)
