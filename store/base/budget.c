@@ -25,6 +25,7 @@ static const struct {
 
 #define RESERVE_PART 8            /* of the limit: what may come beside the charges between two looks */
 #define LOOK_PART    64           /* of the limit: so much is charged between two looks */
+#define LOOK_REST    MONO_MS      /* between two while somebody is refused: a thousand may ask again at once */
 #define BESIDE_KEPT  (5 * MONO_S) /* until the most that was seen is forgotten, little by little */
 
 struct budget {
@@ -33,7 +34,7 @@ struct budget {
     _Atomic uint64_t beside;   /* private memory that nobody charged: the most that was seen lately */
     _Atomic uint64_t unlooked; /* charged since the last look */
     atomic_flag looking;
-    mono_ns looked_at; /* of who looks */
+    _Atomic mono_ns looked_at; /* written by who looks */
     _Atomic uint64_t used;
     _Atomic uint64_t peak;
     _Atomic uint64_t by_class[BUDGET_CLASSES];
@@ -137,8 +138,11 @@ void budget_look(struct budget *b, mono_ns now)
 
 static void look_at_times(struct budget *b, size_t bytes)
 {
-    if (b->private_bytes && atomic_fetch_add(&b->unlooked, bytes) + bytes >= budget_limit(b) / LOOK_PART)
-        look(b, mono_now());
+    if (!b->private_bytes || atomic_fetch_add(&b->unlooked, bytes) + bytes < budget_limit(b) / LOOK_PART)
+        return;
+    mono_ns now = mono_now();
+    if (!atomic_load(&b->refused) || now >= mono_after(atomic_load(&b->looked_at), LOOK_REST))
+        look(b, now);
 }
 
 bool budget_take(struct budget *b, enum budget_class c, size_t bytes)

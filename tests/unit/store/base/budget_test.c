@@ -66,8 +66,11 @@ Test(budget, a_lower_limit_takes_effect)
 
 static _Atomic uint64_t private_now;
 
+static _Atomic unsigned looks;
+
 static uint64_t gauge(void)
 {
+    looks++;
     return private_now;
 }
 
@@ -174,5 +177,24 @@ Test(budget, wakes_who_was_refused_when_there_is_more_room)
     cr_assert(budget_take(b, BUDGET_WRITE, 10 * MIB));
     give_all(b);
     close(fd);
+    budget_free(b);
+}
+
+Test(budget, who_asks_again_and_again_does_not_look_each_time)
+{
+    enum { TIMES = 100000 };
+    struct budget *b = gauged(16 * MIB, 10 * MIB);
+    mono_ns begun = mono_now();
+    looks = 0;
+    for (unsigned i = 0; i < TIMES; i++)
+        cr_assert(!budget_take(b, BUDGET_WRITE, 16 * MIB));
+    cr_assert_leq(looks, 2 + (unsigned)((mono_now() - begun) / MONO_MS), "%u", looks);
+    looks = 0;
+    budget_take_always(b, BUDGET_TABLE, MIB);
+    budget_give(b, BUDGET_TABLE, MIB); /* nobody waits any more */
+    budget_take_always(b, BUDGET_TABLE, MIB);
+    budget_take_always(b, BUDGET_TABLE, MIB);
+    cr_assert_geq(looks, 2, "as before");
+    budget_give(b, BUDGET_TABLE, 2 * MIB);
     budget_free(b);
 }
