@@ -338,6 +338,8 @@ static void flood_move(struct flood *f, mono_ns now)
         while (host_next(f->h, &a, now))
             if (a.type == HOST_HOLD || a.type == HOST_RESUME)
                 f->held = a.type == HOST_HOLD;
+            else if (a.type == HOST_LOAD)
+                host_loaded(f->h, a.tag, ERR_MISSING, 0, NULL, now);
         more = !f->held && conn_output(f->conn, &out, 65537);
         if (more)
             f->held = !host_input(f->h, f->hc, buf_span(&out), now);
@@ -380,35 +382,71 @@ static size_t waiting(const struct host_conn *c)
     return sum;
 }
 
-/* One peer fills as many streams as it may have, each up to its window. What is not looked at yet is not kept. */
-Test(host, wants_that_wait_are_bounded)
+/* Fills as many streams as a peer may have, each up to its window, for 400 ms. The most bytes that wait; *ret_late: how many came in
+ * the second half. */
+static size_t flood_with_wants(struct flood *f, mono_ns now, uint64_t *ret_late)
 {
     static const char *const ids[] = {EXCHANGE_PROTOCOL};
-    struct hostsim *s = hostsim_new(1);
-    struct flood f;
-    mono_ns now = hostsim_now(s);
-    flood_begin(&f, s, now);
     struct buf wants = many_wants();
     size_t most = 0;
     uint64_t half = 0;
     for (unsigned round = 0; round < 400; round++, now += MONO_MS) {
-        host_expire(f.h, now);
-        flood_move(&f, now);
-        for (unsigned i = 0; i < EXCHANGE_STREAMS_MAX && conn_is_ready(f.conn); i++) {
-            if (!f.streams[i])
-                (void)conn_open(f.conn, ids, 1, now, &f.streams[i]);
-            struct span rest = span_from(buf_span(&wants), f.told[i] % buf_len(&wants));
-            int n = conn_write(f.conn, f.streams[i], rest);
+        host_expire(f->h, now);
+        flood_move(f, now);
+        for (unsigned i = 0; i < EXCHANGE_STREAMS_MAX && conn_is_ready(f->conn); i++) {
+            if (!f->streams[i])
+                (void)conn_open(f->conn, ids, 1, now, &f->streams[i]);
+            struct span rest = span_from(buf_span(&wants), f->told[i] % buf_len(&wants));
+            int n = conn_write(f->conn, f->streams[i], rest);
             cr_assert_geq(n, 0);
-            f.told[i] += (size_t)n;
+            f->told[i] += (size_t)n;
         }
-        most = waiting(f.hc) > most ? waiting(f.hc) : most;
-        half = round == 200 ? f.hc->bytes_in : half;
+        most = waiting(f->hc) > most ? waiting(f->hc) : most;
+        half = round == 200 ? f->hc->bytes_in : half;
     }
-    cr_assert(most > 0 && most < 1400 << 10, "%zu bytes wait", most);
-    cr_assert_gt(f.hc->bytes_in, half + (100 << 10), "it goes on, as fast as it may");
-    flood_end(&f, now);
+    *ret_late = f->hc->bytes_in - half;
     buf_done(&wants);
+    return most;
+}
+
+/* What is not looked at yet is not kept. */
+Test(host, wants_that_wait_are_bounded)
+{
+    struct hostsim *s = hostsim_new(1);
+    struct flood f;
+    mono_ns now = hostsim_now(s);
+    flood_begin(&f, s, now);
+    uint64_t late;
+    size_t most = flood_with_wants(&f, now, &late);
+    cr_assert(most > 0 && most < 1400 << 10, "%zu bytes wait", most);
+    cr_assert_gt(late, 100 << 10, "it goes on, as fast as it may");
+    flood_end(&f, now + MONO_S);
+    net_free(s);
+}
+
+/* What its streams wait for may be behind what they wait with: the end of a block. So it is read on, up to what a few streams
+ * may have, though others are not. */
+Test(host, who_owes_us_blocks_is_read_on)
+{
+    struct hostsim *s = hostsim_new(1);
+    struct flood f;
+    mono_ns now = hostsim_now(s);
+    flood_begin(&f, s, now);
+    for (unsigned i = 0; i < 30; i++, now += MONO_S) {
+        host_expire(f.h, now);
+        conn_expire(f.conn, now);
+        flood_move(&f, now);
+    }
+    struct want w = {.kind = WANT_BLOCK, .priority = WANT_NOW, .deadline = MONO_NEVER};
+    cid_of(&w.cid, CODEC_RAW, span_str("a block"));
+    cr_assert_eq(host_want(f.h, &w, now), 0);
+    flood_move(&f, now);
+    cr_assert(exchange_peer_owes(f.hc->peer->xp));
+    uint64_t late;
+    size_t most = flood_with_wants(&f, now, &late);
+    cr_assert(most > 2 << 20 && most < 3400 << 10, "%zu bytes wait", most);
+    host_cancel(f.h, &w, now + MONO_S);
+    flood_end(&f, now + MONO_S);
     net_free(s);
 }
 
