@@ -68,7 +68,7 @@ struct host_conn {
     mono_ns opened_at, ready_at, used_at; /* used_at: it last had streams */
     struct timer timer;
     struct chain streams;
-    unsigned pings_in, identifies_in, identify_tries;
+    unsigned pings_in, identifies_in, pushes_in, identify_tries;
     size_t charged; /* to BUDGET_NET */
     uint64_t bytes_in, bytes_out;
     struct multiaddr observed;       /* counted in host->observed; len 0: none */

@@ -182,8 +182,14 @@ static void push_opened(struct host_stream *s)
     identify_reader_init(&s->u.reader);
     stream_timeout(s, mono_after(now, EXCHANGE_TIMEOUT));
     c->push_debt = (c->push_debt > now ? c->push_debt : now) + MONO_S;
-    if (c->push_debt > now + 10 * MONO_S)
-        stream_reset(s); /* more than ten at once, one a second: somebody plays */
+    if (c->push_debt > now + 10 * MONO_S || c->pushes_in > IDENTIFY_PUSHES_MAX)
+        stream_reset(s); /* more than ten at once, one a second, or none of them ends: somebody plays */
+}
+
+static void push_end(struct host_stream *s, int err)
+{
+    s->conn->pushes_in--;
+    reader_end(s, err);
 }
 
 /* Protocols on which the peer has nothing to say to us: bytes are dropped */
@@ -276,7 +282,7 @@ static const struct {
 } kinds[STREAM_KINDS] = {
     [STREAM_IDENTIFY_IN] = {.opened = identify_opened, .data = ignore_data, .end = identify_in_end},
     [STREAM_IDENTIFY_OUT] = {.data = reader_data, .fin = identify_fin, .end = reader_end},
-    [STREAM_PUSH_IN] = {.opened = push_opened, .data = reader_data, .fin = push_fin, .end = reader_end},
+    [STREAM_PUSH_IN] = {.opened = push_opened, .data = reader_data, .fin = push_fin, .end = push_end},
     [STREAM_PUSH_OUT] = {.data = ignore_data},
     [STREAM_PING_IN] = {.opened = ping_opened,
                         .data = ping_data,
@@ -300,6 +306,7 @@ void stream_opened_by_peer(struct host_conn *c, uint32_t number, unsigned protoc
     struct host_stream *s = stream_new(c, number, protocol_kinds[protocol]);
     c->pings_in += s->kind == STREAM_PING_IN;
     c->identifies_in += s->kind == STREAM_IDENTIFY_IN;
+    c->pushes_in += s->kind == STREAM_PUSH_IN;
     kinds[s->kind].opened(s);
 }
 

@@ -25,6 +25,7 @@
 #define IDENTIFY_ADDRS_MAX     64   /* more are ignored */
 #define IDENTIFY_PROTOCOLS_MAX 256  /* more are ignored */
 #define IDENTIFY_INBOUND_MAX   8    /* streams a peer may have open to ask us: others are reset */
+#define IDENTIFY_PUSHES_MAX    3    /* the same to tell us: each may hold a message */
 #define IDENTIFY_NAME_MAX      256  /* a protocol id or version text; longer ones are ignored */
 #define IDENTIFY_KEY_MAX       1024 /* RSA-4096 is about 560 bytes */
 #define IDENTIFY_OUTPUT_FIRST  2048 /* our first message stays below */

@@ -468,26 +468,31 @@ Test(host, who_did_not_say_who_it_is_is_asked_again)
     net_free(s);
 }
 
-/* A peer asks who we are on many streams, and ends none of them */
+/* A peer asks who we are on many streams, or tells who it is, and ends none of them */
 Test(host, questions_that_stay_open_are_bounded)
 {
-    static const char *const ids[] = {IDENTIFY_PROTOCOL};
-    struct hostsim *s = hostsim_new(1);
-    struct flood f;
-    mono_ns now = hostsim_now(s);
-    flood_begin(&f, s, now);
-    unsigned opened = 0;
-    for (unsigned round = 0; round < 40; round++, now += MONO_MS) {
-        uint32_t stream;
+    static const struct {
+        const char *protocol;
+        unsigned most;
+    } kinds[] = {{IDENTIFY_PROTOCOL, IDENTIFY_INBOUND_MAX}, {IDENTIFY_PUSH_PROTOCOL, IDENTIFY_PUSHES_MAX}};
+    for (unsigned k = 0; k < 2; k++) {
+        struct hostsim *s = hostsim_new(1);
+        struct flood f;
+        mono_ns now = hostsim_now(s);
+        flood_begin(&f, s, now);
+        unsigned opened = 0;
+        for (unsigned round = 0; round < 40; round++, now += MONO_MS) {
+            uint32_t stream;
+            flood_move(&f, now);
+            for (unsigned i = 0; i < 10 && conn_is_ready(f.conn); i++)
+                opened += conn_open(f.conn, &kinds[k].protocol, 1, now, &stream) == 0;
+        }
         flood_move(&f, now);
-        for (unsigned i = 0; i < 10 && conn_is_ready(f.conn); i++)
-            opened += conn_open(f.conn, ids, 1, now, &stream) == 0;
+        cr_assert_gt(opened, 200);
+        cr_assert_leq(f.hc->streams.count, kinds[k].most + 1, "%u streams are open", f.hc->streams.count);
+        flood_end(&f, now);
+        net_free(s);
     }
-    flood_move(&f, now);
-    cr_assert_gt(opened, 200);
-    cr_assert_leq(f.hc->streams.count, IDENTIFY_INBOUND_MAX + 1, "%u streams are open", f.hc->streams.count);
-    flood_end(&f, now);
-    net_free(s);
 }
 
 /* Half-open ones hold all places that strangers have: after a while each that comes finds one, the eldest goes for it */
