@@ -17,6 +17,7 @@ static void init_lists(struct exchange *x)
     TAILQ_INIT(&x->ready);
     TAILQ_INIT(&x->close);
     TAILQ_INIT(&x->drop);
+    TAILQ_INIT(&x->silent);
     TAILQ_INIT(&x->throttled);
     TAILQ_INIT(&x->serve);
     TAILQ_INIT(&x->paused);
@@ -243,6 +244,8 @@ void exchange_peer_removed(struct exchange *x, struct exchange_peer *p, mono_ns 
     asks_forget_peer(x, p);
     if (p->drop && !p->drop_told)
         TAILQ_REMOVE(&x->drop, p, drop_link);
+    if (p->silent_queued)
+        TAILQ_REMOVE(&x->silent, p, silent_link);
     timer_clear(&x->timers, &p->timer);
     TAILQ_REMOVE(&x->peers, p, link);
     x->peer_count--;
@@ -437,10 +440,22 @@ static bool next_seek(struct exchange *x, struct exchange_action *ret)
     return true;
 }
 
+static bool next_silent(struct exchange *x, struct exchange_action *ret)
+{
+    struct exchange_peer *p = TAILQ_FIRST(&x->silent);
+    if (!p)
+        return false;
+    TAILQ_REMOVE(&x->silent, p, silent_link);
+    p->silent_queued = false;
+    *ret = (struct exchange_action){.type = EXCHANGE_SILENT, .peer = p, .owner = p->owner};
+    return true;
+}
+
 bool exchange_next(struct exchange *x, struct exchange_action *ret)
 {
     static bool (*const next[])(struct exchange *, struct exchange_action *) = {
-        next_settled, next_drop, next_close, next_verify, next_store, next_resume, next_load, next_open, next_ready, next_seek,
+        next_settled, next_drop, next_close, next_verify, next_store,  next_resume,
+        next_load,    next_open, next_ready, next_seek,   next_silent,
     };
     pump(x);
     for (size_t i = 0; i < sizeof next / sizeof *next; i++)

@@ -147,12 +147,13 @@ enum exchange_action_type {
     /* block, prefix, tag: exchange_verify_block on a worker, then exchange_verified. The reference is the host's until
      * then */
     EXCHANGE_VERIFY,
-    EXCHANGE_STORE, /* block: one reference, for blockstore_put; then exchange_stored with its CID */
-    EXCHANGE_LOAD,  /* cid, tag, most: read it on a worker into BUDGET_NET, then exchange_loaded. Comes in batches */
-    EXCHANGE_OPEN,  /* peer: open a stream of EXCHANGE_PROTOCOL, then exchange_opened */
-    EXCHANGE_READY, /* peer: exchange_output has bytes */
-    EXCHANGE_CLOSE, /* peer: end our outgoing stream with FIN; the next message asks for a new one */
-    EXCHANGE_SEEK,  /* cid: no connected peer has it: find providers (may be ignored) */
+    EXCHANGE_STORE,  /* block: one reference, for blockstore_put; then exchange_stored with its CID */
+    EXCHANGE_LOAD,   /* cid, tag, most: read it on a worker into BUDGET_NET, then exchange_loaded. Comes in batches */
+    EXCHANGE_OPEN,   /* peer: open a stream of EXCHANGE_PROTOCOL, then exchange_opened */
+    EXCHANGE_READY,  /* peer: exchange_output has bytes */
+    EXCHANGE_CLOSE,  /* peer: end our outgoing stream with FIN; the next message asks for a new one */
+    EXCHANGE_SEEK,   /* cid: no connected peer has it: find providers (may be ignored) */
+    EXCHANGE_SILENT, /* peer: nothing comes of what it was asked for: see whether its connections live (may be ignored) */
 };
 
 struct exchange_action {

@@ -301,6 +301,9 @@ void ask_expire(struct exchange *x, struct exchange_peer *p)
         mono_ns next = stall_after(p) * 2;
         p->stall = next > STALL_MAX ? STALL_MAX : next;
         p->stalled = true;
+        if (!p->silent_queued)
+            TAILQ_INSERT_TAIL(&x->silent, p, silent_link);
+        p->silent_queued = true;
         asks_distrust(x, p);
         return;
     }

@@ -81,7 +81,7 @@ struct exchange_stream {
 TAILQ_HEAD(streams, exchange_stream);
 
 struct exchange_peer {
-    TAILQ_ENTRY(exchange_peer) link, open_link, ready_link, close_link, drop_link, serve_link;
+    TAILQ_ENTRY(exchange_peer) link, open_link, ready_link, close_link, drop_link, serve_link, silent_link;
     void *owner;
     unsigned flags;
     struct exchange_ledger ledger;
@@ -107,7 +107,7 @@ struct exchange_peer {
     size_t heard;              /* bytes since */
     uint64_t came;             /* bytes of blocks in all */
     uint64_t part;             /* of them since a block was whole last: of the next one */
-    bool stalled;
+    bool stalled, silent_queued;
     bool resync, told_wants; /* its list of ours must be sent whole; it has one */
 
     /* server */
@@ -144,7 +144,7 @@ struct exchange {
     struct cidmap items, theirs, loads, stashes, sessions_by_root;
     uint64_t recent[RECENT_SIZE]; /* hashes of items that ended: late blocks of these are duplicates, not lies */
 
-    struct peers peers, open, ready, close, drop, throttled, serve;
+    struct peers peers, open, ready, close, drop, throttled, serve, silent;
     unsigned peer_count;
     struct streams paused, resume;
     struct streams sharing; /* wait for their turn of x->shared */

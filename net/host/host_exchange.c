@@ -9,7 +9,8 @@
 
 #include <stdlib.h>
 
-#define LEND_MIN 8192 /* smaller parts are copied: a loan costs as much as that */
+#define SILENT_PATIENCE (10 * MONO_S) /* as for a keepalive: its turn may be 30 s away, when readers have given up */
+#define LEND_MIN        8192          /* smaller parts are copied: a loan costs as much as that */
 
 /* ---- bytes in ---- */
 
@@ -150,6 +151,15 @@ static void drop_peer(struct host_peer *p, int err)
         hconn_close(LINK_OF(p->conns.first, struct host_conn, of_peer), err);
 }
 
+static void look_at(struct host_peer *p)
+{
+    for (struct link *l = p->conns.first; l; l = l->next) {
+        struct host_conn *c = LINK_OF(l, struct host_conn, of_peer);
+        if (!c->closing && conn_ping(c->conn, SILENT_PATIENCE, p->host->now) == 0)
+            hconn_touch(c);
+    }
+}
+
 static void close_output(struct host_peer *p)
 {
     struct host_stream *s = p->out;
@@ -195,6 +205,9 @@ static void work_on(struct host *h, const struct exchange_action *a)
         return;
     case EXCHANGE_CLOSE:
         close_output(p);
+        return;
+    case EXCHANGE_SILENT:
+        look_at(p);
         return;
     default:
         return; /* EXCHANGE_SEEK: provider lookup is not there */

@@ -350,6 +350,7 @@ static void act(struct simnet *n, int node, struct exchange_action *a)
     case EXCHANGE_SEEK:
         n->counts.seeks++;
         break;
+    case EXCHANGE_SILENT: /* here connections do not die unheard */
     case EXCHANGE_NONE:
         break;
     }

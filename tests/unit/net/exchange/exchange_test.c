@@ -24,7 +24,7 @@ struct lone {
     struct block *held[8]; /* our store */
     unsigned held_count;
     struct buf sent; /* what the peer got */
-    unsigned opens, closes, drops, settled, stored, loads, resumes, seeks;
+    unsigned opens, closes, drops, settled, stored, loads, resumes, seeks, silent;
     int drop_err;
     struct want *last;
     bool hold_output;
@@ -95,6 +95,9 @@ static void act(struct lone *l, struct exchange_action *a)
         break;
     case EXCHANGE_SEEK:
         l->seeks++;
+        break;
+    case EXCHANGE_SILENT:
+        l->silent++;
         break;
     case EXCHANGE_NONE:
         break;
@@ -801,6 +804,24 @@ Test(exchange, client_asks_and_cancels)
     cr_assert(l.settled == 2 && w.result == 0 && w.block && l.stored == 1);
     cr_assert_eq(hear(&l).messages, 0, "whoever delivered needs no cancel");
     (void)block_unref(w.block);
+    teardown(&l);
+}
+
+Test(exchange, who_owes_and_is_silent_is_looked_at)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid a = cid_number(1);
+    struct want w;
+    want(&l, &w, &a);
+    for (unsigned i = 0; i < 100; i++) { /* ten seconds; each stall is twice as long as the one before */
+        l.now += 100 * MONO_MS;
+        exchange_expire(l.x, l.now);
+        pump(&l);
+    }
+    cr_assert(l.silent >= 1 && l.silent <= 3, "%u", l.silent);
+    exchange_cancel(l.x, &w, l.now);
+    pump(&l);
     teardown(&l);
 }
 
