@@ -14,7 +14,7 @@ struct entry {
     struct block *block;
     uint64_t mix;
     unsigned pins;
-    bool kept; /* is one of the pins */
+    bool kept, got; /* it is one of the pins; got since the last `on` */
     struct entry *next_kept;
 };
 
@@ -210,21 +210,37 @@ static void keep(struct blockcache *c, struct entry *e)
     c->kept = e;
 }
 
+static void let_go(struct blockcache *c, bool all)
+{
+    struct entry *e = c->kept, *next;
+    c->kept = NULL;
+    for (; e; e = next) {
+        next = e->next_kept;
+        if (e->got && !all) {
+            e->next_kept = c->kept;
+            c->kept = e;
+            continue;
+        }
+        e->kept = false;
+        c->kept_bytes -= e->block->cap;
+        if (--e->pins == 0)
+            link_newest(c, e);
+    }
+    keep_within(c);
+}
+
 void blockcache_keep(struct blockcache *c, bool on)
 {
     c->keeps = on;
+    for (struct entry *e = c->kept; on && e; e = e->next_kept)
+        e->got = false;
+    if (!on)
+        let_go(c, false);
 }
 
 void blockcache_let_go(struct blockcache *c)
 {
-    for (struct entry *e = c->kept; e; e = e->next_kept) {
-        e->kept = false;
-        if (--e->pins == 0)
-            link_newest(c, e);
-    }
-    c->kept = NULL;
-    c->kept_bytes = 0;
-    keep_within(c);
+    let_go(c, true);
 }
 
 struct block *blockcache_get(struct blockcache *c, const struct cid *cid)
@@ -234,6 +250,7 @@ struct block *blockcache_get(struct blockcache *c, const struct cid *cid)
         return NULL;
     if (c->keeps && !e->kept)
         keep(c, e);
+    e->got = c->keeps;
     if (e->pins == 0 && c->newest != e) {
         unlink_entry(c, e);
         link_newest(c, e);

@@ -24,8 +24,9 @@ void blockcache_add(struct blockcache *c, struct block *b); /* takes a reference
 void blockcache_pin(struct blockcache *c, struct block *b);
 void blockcache_unpin(struct blockcache *c, const struct cid *cid);
 struct block *blockcache_get(struct blockcache *c, const struct cid *cid); /* borrowed; NULL: not here */
-/* From `on` until it is off, what is got stays, as if pinned, until all of it is let go of: for one that runs again and again
- * until what it needs is here at once, though the store may not be able to take it. It counts against the limit of the rest. */
+/* From `on` until it is off, what is got stays, as if pinned, until all of it is let go of or a later `on` did not get it:
+ * for one that runs again and again until what it needs is here at once, though the store may not be able to take it. One that
+ * goes on from where it was keeps only what is new. It counts against the limit of the rest. */
 void blockcache_keep(struct blockcache *c, bool on);
 void blockcache_let_go(struct blockcache *c);
 void blockcache_drop(struct blockcache *c, const struct cid *cid);

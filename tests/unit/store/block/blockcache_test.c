@@ -135,6 +135,31 @@ Test(blockcache, what_is_kept_stays_until_it_is_let_go_of)
         block_unref(b[i]);
 }
 
+/* As a walk that goes on from where it was: it would keep all that it has seen, and the memory for what it waits for. */
+Test(blockcache, what_is_not_got_again_is_not_kept)
+{
+    struct blockcache *c = blockcache_new(NULL, 4000, NULL);
+    struct block *b[3];
+    for (unsigned i = 0; i < 3; i++) {
+        b[i] = numbered(NULL, i, 1000);
+        blockcache_add(c, b[i]);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        blockcache_keep(c, true);
+        cr_assert(blockcache_get(c, &b[i]->cid));
+        blockcache_keep(c, false);
+        cr_assert_eq(blockcache_bytes(c), 2000, "one is kept");
+    }
+    blockcache_trim(c, 0);
+    cr_assert(blockcache_get(c, &b[2]->cid) && !blockcache_get(c, &b[0]->cid) && !blockcache_get(c, &b[1]->cid));
+    blockcache_let_go(c);
+    blockcache_trim(c, 0);
+    cr_assert(!blockcache_get(c, &b[2]->cid));
+    blockcache_free(c);
+    for (unsigned i = 0; i < 3; i++)
+        block_unref(b[i]);
+}
+
 Test(blockcache, gives_up_half_when_the_budget_is_tight)
 {
     struct budget *budget = budget_new(BUDGET_MIN);
