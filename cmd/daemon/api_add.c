@@ -287,12 +287,18 @@ struct finishing {
     struct ctl_request *q;
     struct upload *upload;
     struct unixfs_root root;
+    unsigned waits;
+    int result;
 };
 
 static void finished(void *arg, int result)
 {
     struct finishing *f = arg;
     char cid[CID_TEXT_SIZE];
+    f->result = result < 0 ? result : f->result;
+    if (--f->waits)
+        return;
+    result = f->result < 0 ? f->result : f->upload->failure; /* the puts were answered before */
     if (result < 0)
         ctl_fail(f->q, result, result == ERR_NO_SPACE || result == ERR_QUOTA ? "p2p gc" : NULL, "cannot keep %s: %s",
                  cid_text(&f->root.cid, cid), err_text(result));
@@ -315,15 +321,18 @@ static void finish(struct ctl_request *q, struct add *a)
         return;
     }
     struct finishing *f = MEM_NEW(struct finishing);
-    *f = (struct finishing){ctl_ref(q), s, a->root};
+    *f = (struct finishing){ctl_ref(q), s, a->root, 1, 0};
     s->busy = true;
     const char *name = ctl_param(q, "name");
-    if (s->failure < 0)
+    if (s->failure < 0) {
         finished(f, s->failure);
-    else if (ctl_flag(q, "pin"))
-        blockstore_pin(s->d->store, &a->root.cid, name ? name : "", s->d->mail, finished, f);
-    else
-        blockstore_sync(s->d->store, s->d->mail, finished, f);
+        return;
+    }
+    if (ctl_flag(q, "pin")) {
+        f->waits++;
+        blockstore_pin_guarded(s->d->store, &a->root.cid, name ? name : "", s->guard, s->d->mail, finished, f);
+    }
+    blockstore_sync(s->d->store, s->d->mail, finished, f);
 }
 
 static int op_step(struct task *t)

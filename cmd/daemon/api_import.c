@@ -154,6 +154,8 @@ static void finished(void *arg, int result)
         f->result = result;
     if (--f->waits)
         return;
+    if (f->result == 0) /* the puts were answered before */
+        f->result = f->import->upload.failure;
     answer(f);
     upload_end(&f->import->upload);
     ctl_unref(f->q);
@@ -179,7 +181,7 @@ static void finish(struct ctl_request *q, struct import *im)
     im->upload.busy = true;
     for (size_t i = 0; ctl_flag(q, "pin") && f->result == 0 && i < im->root_count; i++) {
         f->waits++;
-        blockstore_pin(d->store, &im->roots[i], "import", d->mail, finished, f);
+        blockstore_pin_guarded(d->store, &im->roots[i], "import", im->upload.guard, d->mail, finished, f);
     }
     blockstore_sync(d->store, d->mail, finished, f);
 }

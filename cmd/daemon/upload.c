@@ -33,6 +33,7 @@ static void destroy(struct upload *s)
     upload_unhold_to(s, 0);
     if (s->process >= 0)
         close(s->process);
+    store_guard_unref(s->guard);
     s->kind->free(s);
 }
 
@@ -59,7 +60,7 @@ static int put(struct block_sink *self, struct block *take_b)
         return ERR_AGAIN;
     s->putting++;
     upload_hold(s, &take_b->cid);
-    blockstore_put(s->d->store, take_b, s->d->mail, on_put, s);
+    blockstore_put_guarded(s->d->store, take_b, s->guard, s->d->mail, on_put, s);
     return 0;
 }
 
@@ -142,7 +143,7 @@ void upload_start(struct upload *take_s, struct ctl_request *q, const struct upl
 {
     struct daemon *d = q->d;
     struct upload *s = take_s;
-    *s = (struct upload){.d = d, .kind = kind, .process = -1};
+    *s = (struct upload){.d = d, .kind = kind, .process = -1, .guard = store_guard_new()};
     if (!d->uploads)
         d->uploads = MEM_NEW(struct uploads);
     struct uploads *all = d->uploads;

@@ -30,15 +30,16 @@ struct upload {
     uint64_t id; /* 0: it waits for its turn */
     const struct upload_kind *kind;
     mono_ns used;
-    pid_t pid;                /* whose request was the last */
-    int process;              /* pidfd_open(2) of it; -1: it cannot be seen */
-    bool busy;                /* a request works on it */
-    struct block_sink sink;   /* puts into the store */
-    unsigned putting;         /* puts that were not answered */
-    int failure;              /* of a put */
-    bool ended;               /* freed when the last put is answered */
-    struct task *task;        /* woken by answers, or when its turn may have come */
-    struct upload_held *held; /* leaves and roots nothing refers to yet, the newest on top */
+    pid_t pid;                 /* whose request was the last */
+    int process;               /* pidfd_open(2) of it; -1: it cannot be seen */
+    bool busy;                 /* a request works on it */
+    struct block_sink sink;    /* puts into the store */
+    unsigned putting;          /* puts that were not answered */
+    int failure;               /* of a put that was answered */
+    struct store_guard *guard; /* counts those that were refused */
+    bool ended;                /* freed when the last put is answered */
+    struct task *task;         /* woken by answers, or when its turn may have come */
+    struct upload_held *held;  /* leaves and roots nothing refers to yet, the newest on top */
     size_t held_count;
     struct upload *prev, *next;
 };

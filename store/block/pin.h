@@ -25,6 +25,9 @@ struct pin {
 typedef void (*pin_done)(void *arg, int result);
 void blockstore_pin(struct blockstore *bs, const struct cid *cid, const char *name, struct mailbox *reply, pin_done done,
                     void *arg);
+/* Once the puts that `g` counts are stored; else the error of one that was refused, and nothing is pinned. */
+void blockstore_pin_guarded(struct blockstore *bs, const struct cid *cid, const char *name, struct store_guard *g,
+                            struct mailbox *reply, pin_done done, void *arg);
 void blockstore_unpin(struct blockstore *bs, const struct cid *cid, struct mailbox *reply, pin_done done, void *arg);
 void blockstore_pin_complete(struct blockstore *bs, const struct cid *cid, struct mailbox *reply, pin_done done, void *arg);
 /* The same inside an operation's apply() */

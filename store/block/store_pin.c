@@ -127,13 +127,15 @@ struct pin_op {
     struct cid cid;
     pin_done done;
     void *arg;
+    struct store_guard *guard; /* a reference; not the operation's own, which would count it */
     char name[PIN_NAME_MAX + 1];
 };
 
 static int apply_pin(struct store_op *op, struct store_txn *txn)
 {
     struct pin_op *p = (struct pin_op *)op;
-    return store_txn_pin(txn, &p->cid, p->name);
+    int refused = store_guard_check(p->guard);
+    return refused ? refused : store_txn_pin(txn, &p->cid, p->name);
 }
 
 static int apply_unpin(struct store_op *op, struct store_txn *txn)
@@ -152,6 +154,7 @@ static void pin_finish(struct mail *m, void *owner)
     struct pin_op *p = (struct pin_op *)m;
     if (p->done)
         p->done(p->arg, p->op.result);
+    store_guard_unref(p->guard);
     free(p);
 }
 
@@ -170,8 +173,15 @@ static struct pin_op *pin_op_new(const struct cid *cid, struct mailbox *reply, p
 void blockstore_pin(struct blockstore *bs, const struct cid *cid, const char *name, struct mailbox *reply, pin_done done,
                     void *arg)
 {
+    blockstore_pin_guarded(bs, cid, name, NULL, reply, done, arg);
+}
+
+void blockstore_pin_guarded(struct blockstore *bs, const struct cid *cid, const char *name, struct store_guard *g,
+                            struct mailbox *reply, pin_done done, void *arg)
+{
     struct pin_op *p = pin_op_new(cid, reply, done, arg);
     p->op.apply = apply_pin;
+    p->guard = store_guard_ref(g);
     if (name)
         memcpy(p->name, name, strnlen(name, PIN_NAME_MAX));
     blockstore_submit(bs, &p->op);
