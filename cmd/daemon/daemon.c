@@ -387,6 +387,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     arm_tick(d); /* a task may ask for an earlier one below */
     tasks_tick(d, now);
     uploads_tick(d, now);
+    keeper_look(d->keeper);
     keeper_tick(d->keeper, now);
     socks_seen(d, now);
     dnsd_tick(d->dnsd, now);

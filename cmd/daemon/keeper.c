@@ -41,7 +41,8 @@ struct keeper {
     struct keep *all;
     struct keeps in[KEEP_STATES];
     unsigned count[KEEP_STATES];
-    unsigned flying; /* wants that have not come back */
+    unsigned flying;              /* wants that have not come back */
+    uint64_t incomplete, damaged; /* of the store's figures, when the pins were read */
     bool stopped;
 };
 
@@ -260,7 +261,7 @@ void keeper_keep(struct keeper *k, const struct cid *cid, bool kept)
         forget_unless_needed(k, e);
 }
 
-int keeper_load_pins(struct keeper *k)
+static int load_pins(struct keeper *k, bool all)
 {
     struct store_reader *reader = k->d->reader;
     struct cid at = {.len = 0};
@@ -268,11 +269,37 @@ int keeper_load_pins(struct keeper *k)
     int r = store_read_begin(reader);
     if (r < 0)
         return r;
-    while ((r = store_pin_next(reader, &at, &pin)) == 1)
-        if (!pin.complete)
-            get(k, &pin.cid)->pinned = true;
+    while ((r = store_pin_next(reader, &at, &pin)) == 1) {
+        if (pin.complete && !all)
+            continue;
+        struct keep *e = get(k, &pin.cid);
+        e->pinned = true;
+        if (e->state == KEEP_HELD)
+            move(k, e, KEEP_NEW);
+    }
     store_read_end(reader);
     return r;
+}
+
+int keeper_load_pins(struct keeper *k)
+{
+    struct blockstore_stats s;
+    blockstore_stats(k->d->store, &s);
+    k->incomplete = s.pins_incomplete;
+    return load_pins(k, s.pending > 0 || s.wanted_blocks > 0);
+}
+
+void keeper_look(struct keeper *k)
+{
+    struct blockstore_stats s;
+    blockstore_stats(k->d->store, &s);
+    bool more = s.pins_incomplete > k->incomplete, damaged = s.damaged != k->damaged;
+    if ((more || damaged) && load_pins(k, false) < 0)
+        return; /* the next time */
+    k->incomplete = s.pins_incomplete;
+    k->damaged = s.damaged;
+    while (damaged && s.wanted_blocks > 0 && k->count[KEEP_HELD] > 0)
+        move(k, TAILQ_FIRST(&k->in[KEEP_HELD]), KEEP_NEW);
 }
 
 bool keeper_progress(const struct keeper *k, const struct cid *cid, struct keep_progress *ret)

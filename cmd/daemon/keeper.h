@@ -11,8 +11,10 @@
  *           └───────────────────────────────────────────┘
  *
  * Who has fetched while the store dropped something is NEW again: perhaps it had passed over that. So is what a link HELD when
- * somebody pins it. What nobody has would else take all places for ever. The newest NEW one is next, then who failed or was put
- * off longest ago.
+ * somebody pins it, or when a block was found damaged. Pins that are not told of (an import's, those that miss a damaged block)
+ * are seen because the store counts more that are incomplete.
+ *
+ * What nobody has would else take all places for ever. The newest NEW one is next, then who failed or was put off longest ago.
  */
 #ifndef CMD_DAEMON_KEEPER_H
 #define CMD_DAEMON_KEEPER_H
@@ -29,8 +31,10 @@ struct keeper *keeper_new(struct daemon *d);
 void keeper_stop(struct keeper *k);
 struct keeper *keeper_free(struct keeper *k); /* NULL accepted */
 
-/* Reads the incomplete pins; for the start. 0 or a store's error. */
+/* Reads the incomplete pins, and all when anything is wanted: former builds marked some complete too early. For the start. 0 or
+ * a store's error. */
 int keeper_load_pins(struct keeper *k);
+void keeper_look(struct keeper *k); /* Is there more to do than is known? */
 void keeper_add_pin(struct keeper *k, const struct cid *cid);
 void keeper_drop_pin(struct keeper *k, const struct cid *cid);
 void keeper_keep(struct keeper *k, const struct cid *cid, bool kept); /* by links: counts */

@@ -110,10 +110,14 @@ struct repair_op {
     struct totals totals;
 };
 
+static int apply_drop(struct store_op *op, struct store_txn *txn);
+
 static void repair_finish(struct mail *m, void *owner)
 {
     (void)owner;
     struct repair_op *p = (struct repair_op *)m;
+    if (p->op.apply == apply_drop && p->op.result == 0)
+        atomic_fetch_add(&p->v->bs->stats.damaged, 1);
     atomic_fetch_sub(&p->v->repairs, 1);
     free(p);
 }

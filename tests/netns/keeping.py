@@ -22,6 +22,13 @@ class Keeping(unittest.TestCase):
     def pin_state(self, node, cid):
         return next(p["state"] for p in node.json_lines("pin") if p["cid"] == cid)
 
+    def damage(self, node, content):
+        """A block of the node, which does not run, that begins like this"""
+        segment = next(p for p in node.home.rglob("segment-*") if content[:MIB] in p.read_bytes())
+        with open(segment, "r+b") as f:
+            f.seek(f.read().index(content[:MIB]) + 777)
+            f.write(bytes([content[777] ^ 0x20]))
+
     def fill(self, node):
         """With what may be evicted, up to a few bytes below the quota"""
         while (left := QUOTA - node.json("status")["store_used"]) > 2000:
@@ -82,10 +89,7 @@ class Keeping(unittest.TestCase):
             os.symlink(f"../ipfs/{ABSENT}", a.mount / "share/absent")  # so that all links are looked at after a start
             a.stop()
             b.stop()
-            segment = next(p for p in a.home.rglob("segment-*") if content[:MIB] in p.read_bytes())
-            with open(segment, "r+b") as f:
-                f.seek(f.read().index(content[:MIB]) + 777)
-                f.write(bytes([content[777] ^ 0x20]))
+            self.damage(a, content)
             a.start()
             wait_for("it is looked at", lambda: cid in (a.mount / ".p2p/events").read_text())
             with self.assertRaises(OSError):
@@ -97,6 +101,46 @@ class Keeping(unittest.TestCase):
             a.run("connect", b.address())
             wait_for("it is mended", lambda: self.pin_state(a, cid) == "complete", 60)
             self.assertEqual((a.mount / "share/link").read_bytes(), content)
+
+    def test_what_is_found_damaged(self):
+        """What a pin and a link had is fetched again, though nobody reads it."""
+        with Loopback(1) as lab:
+            a, b = lab.node(1, config=CONFIG), lab.node(2, config=CONFIG)
+            a.run("connect", b.address())
+            contents = [os.urandom(2 * MIB) for _ in range(2)]
+            cids = []
+            for i, content in enumerate(contents):
+                (b.mount / f"share/{i}").write_bytes(content)
+                cids.append(b.cid(b.mount / f"share/{i}"))
+            a.run("pin", cids[0])
+            os.symlink(f"../ipfs/{ABSENT}", a.mount / "share/absent")  # so that all links are looked at after a start
+            os.symlink(f"../ipfs/{cids[1]}", a.mount / "share/link")
+            wait_for("it is kept", lambda: cids[1] in (a.mount / ".p2p/events").read_text())
+            a.stop()
+            for content in contents:
+                self.damage(a, content)
+            a.start()
+            wait_for("it is looked at", lambda: cids[1] in (a.mount / ".p2p/events").read_text())
+            a.run("connect", b.address())
+            self.assertEqual(a.run("verify", "--repair", check=False).stdout.count("is damaged"), 2)
+            wait_for("all is here", lambda: self.pin_state(a, cids[0]) == "complete" and a.json("status")["store_wanted"] == 1)
+            b.stop()
+            self.assertEqual((a.mount / "share/link").read_bytes(), contents[1])
+
+    def test_an_import_of_a_part(self):
+        """Its root is pinned: what the CAR does not have is fetched."""
+        with Loopback(1) as lab:
+            a, b = lab.node(1, config=CONFIG), lab.node(2, config=CONFIG)
+            a.run("connect", b.address())
+            (b.mount / "share/file").write_bytes(os.urandom(4 * MIB))
+            cid = b.cid(b.mount / "share/file")
+            car = (b.mount / f"ipfs/{cid}.car").read_bytes()
+            part = a.home / "part.car"
+            root = 1 + car[0]  # behind the header; both are short
+            length = (car[root] & 127) + (car[root + 1] << 7) + 2
+            part.write_bytes(car[:root + length])
+            a.run("import", str(part))
+            wait_for("it is complete", lambda: self.pin_state(a, cid) == "complete")
 
 
 if __name__ == "__main__":
