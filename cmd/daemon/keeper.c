@@ -235,6 +235,7 @@ void keeper_add_pin(struct keeper *k, const struct cid *cid)
     struct keep *e = get(k, cid);
     e->pinned = true;
     e->again = false;
+    e->failure = 0;                /* whoever asks now waits for this try */
     if (e->state != KEEP_FETCHING) /* somebody asks again; and of what a link has something may be damaged by now */
         move(k, e, KEEP_NEW);
     keeper_tick(k, mono_now());

@@ -127,6 +127,18 @@ class Keeping(unittest.TestCase):
             b.stop()
             self.assertEqual((a.mount / "share/link").read_bytes(), contents[1])
 
+    def test_a_pin_again(self):
+        """It failed; with what it lacked, the same command works at once."""
+        with Loopback(1) as lab:
+            a, b = lab.node(1, config=CONFIG + "quota = 2M\n"), lab.node(2, config=CONFIG)
+            a.run("connect", b.address())
+            (b.mount / "share/file").write_bytes(os.urandom(8 * MIB))
+            cid = b.cid(b.mount / "share/file")
+            self.assertEqual(a.run("pin", cid, check=False).returncode, 8)
+            a.run("limits", "quota", "64M")
+            a.run("pin", cid)
+            self.assertEqual(self.pin_state(a, cid), "complete")
+
     def test_an_import_of_a_part(self):
         """Its root is pinned: what the CAR does not have is fetched."""
         with Loopback(1) as lab:
