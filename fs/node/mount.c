@@ -185,10 +185,9 @@ static void drain(struct mount *m)
     for (;;) {
         m->next_tick = 0;
         mono_ns now = mono_now();
-        share_finish_all(m);
+        bool finished = share_finish_all(m);
         share_tick(m, now);
-        bool idle =
-            m->files == NULL && m->flights == 0 && tree_pending(m->share) == 0 && !m->sync_running && m->holds.count == 0;
+        bool idle = finished && m->flights == 0 && tree_pending(m->share) == 0 && !m->sync_running && m->holds.count == 0;
         struct blockstore_stats s;
         blockstore_stats(m->o.store, &s);
         bool refuses = s.fault || m->put_error < 0 || tree_fault(m->share);

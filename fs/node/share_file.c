@@ -444,8 +444,9 @@ int share_resolve(struct mount *m, struct span path, struct tree_node *ret)
 
 /* ---- the end ---- */
 
-void share_finish_all(struct mount *m)
+bool share_finish_all(struct mount *m)
 {
+    bool done = true;
     for (struct share_file *f = m->files, *next; f; f = next) {
         next = f->next;
         if (share_file_dirty(f))
@@ -453,6 +454,9 @@ void share_finish_all(struct mount *m)
         else
             share_file_let_go(f);
     }
+    for (const struct share_file *f = m->files; f && done; f = f->next)
+        done = share_file_is_gone(f);
+    return done;
 }
 
 void share_free(struct mount *m)

@@ -235,6 +235,19 @@ class Hang(unittest.TestCase):
         note(what, f"all free after {ms(free)}, the node gone after {ms(time.monotonic() - start)}")
         self.assertLess(time.monotonic() - start, 5 * SLOWER, what)
 
+    def test_12_temporary_file(self):
+        """p2p down while a program has a file open that it wrote and removed."""
+        with Lab(1) as lab:
+            a = lab.node(1, config=CONFIG)
+            with open(a.mount / "share/temporary", "wb", buffering=0) as f:
+                f.write(b"nobody will see it")
+                os.unlink(f.name)
+                begun = time.monotonic()
+                a.run("down", timeout=60)
+                self.assertLess(time.monotonic() - begun, 10)
+                with contextlib.suppress(OSError):  # the mount is gone
+                    f.close()
+
     def test_4_stopped_peer(self):
         """SIGSTOP of a peer in the middle of a transfer: it is in `waiting`, lets go, and goes on when the peer does or another has it."""
         with Lab(3) as lab:
