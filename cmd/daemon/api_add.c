@@ -237,7 +237,8 @@ static int feed_builder(struct open_dir *d, struct unixfs_dir_builder *b)
     char name[UNIXFS_NAME_MAX + 1];
     uint8_t bytes[CID_MAX];
     struct cid cid;
-    rewind(d->entries);
+    if (fseek(d->entries, 0, SEEK_SET) != 0) /* what was not written out yet */
+        return err_from_errno(errno);
     while (fread(&rec, sizeof rec, 1, d->entries) == 1) {
         if (rec.name_len > UNIXFS_NAME_MAX || rec.cid_len > CID_MAX || fread(name, rec.name_len, 1, d->entries) != 1 ||
             fread(bytes, rec.cid_len, 1, d->entries) != 1 || cid_parse(span_of(bytes, rec.cid_len), &cid) < 0)
