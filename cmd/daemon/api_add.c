@@ -306,7 +306,7 @@ static void finished(void *arg, int result)
     else
         ctl_json(f->q, json_pack("{ss sI sI}", "cid", cid_text(&f->root.cid, cid), "size", (json_int_t)f->root.size, "dag_size",
                                  (json_int_t)f->root.tsize));
-    upload_end(f->upload);
+    upload_finished(f->upload);
     ctl_unref(f->q);
     free(f);
 }
@@ -323,7 +323,7 @@ static void finish(struct ctl_request *q, struct add *a)
     }
     struct finishing *f = MEM_NEW(struct finishing);
     *f = (struct finishing){ctl_ref(q), s, a->root, 1, 0};
-    s->busy = true;
+    upload_finishing(s);
     const char *name = ctl_param(q, "name");
     if (s->failure < 0) {
         finished(f, s->failure);

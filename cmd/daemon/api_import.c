@@ -157,7 +157,7 @@ static void finished(void *arg, int result)
     if (f->result == 0) /* the puts were answered before */
         f->result = f->import->upload.failure;
     answer(f);
-    upload_end(&f->import->upload);
+    upload_finished(&f->import->upload);
     ctl_unref(f->q);
     free(f);
 }
@@ -178,7 +178,7 @@ static void finish(struct ctl_request *q, struct import *im)
     }
     struct finishing *f = MEM_NEW(struct finishing);
     *f = (struct finishing){ctl_ref(q), im, 1, im->upload.failure};
-    im->upload.busy = true;
+    upload_finishing(&im->upload);
     for (size_t i = 0; ctl_flag(q, "pin") && f->result == 0 && i < im->root_count; i++) {
         f->waits++;
         blockstore_pin_guarded(d->store, &im->roots[i], "import", im->upload.guard, d->mail, finished, f);

@@ -198,6 +198,21 @@ void upload_end(struct upload *s)
         destroy(s);
 }
 
+void upload_finishing(struct upload *s)
+{
+    s->busy = true;
+    s->putting++;
+}
+
+void upload_finished(struct upload *s)
+{
+    s->putting--;
+    if (!s->ended)
+        upload_end(s);
+    else if (s->putting == 0)
+        destroy(s);
+}
+
 void uploads_tick(struct daemon *d, mono_ns now)
 {
     struct upload *next, *waits;

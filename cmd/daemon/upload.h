@@ -34,10 +34,10 @@ struct upload {
     int process;               /* pidfd_open(2) of it; -1: it cannot be seen */
     bool busy;                 /* a request works on it */
     struct block_sink sink;    /* puts into the store */
-    unsigned putting;          /* puts that were not answered */
+    unsigned putting;          /* puts that were not answered; and its finish */
     int failure;               /* of a put that was answered */
     struct store_guard *guard; /* counts those that were refused */
-    bool ended;                /* freed when the last put is answered */
+    bool ended;                /* freed when the last of them is answered */
     struct task *task;         /* woken by answers, or when its turn may have come */
     struct upload_held *held;  /* leaves and roots nothing refers to yet, the newest on top */
     size_t held_count;
@@ -49,6 +49,9 @@ void upload_start(struct upload *take_s, struct ctl_request *q, const struct upl
 /* The upload in q->rest ("17/data" → 17, *ret_op "data"); NULL: none such or busy, which was answered. */
 struct upload *upload_find(struct ctl_request *q, const struct upload_kind *kind, const char **ret_op);
 void upload_end(struct upload *s);
+/* It is kept until upload_finished, which ends it, even when the node stops meanwhile. */
+void upload_finishing(struct upload *s);
+void upload_finished(struct upload *s);
 void uploads_tick(struct daemon *d, mono_ns now);
 void uploads_end_all(struct daemon *d);
 
