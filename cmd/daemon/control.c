@@ -508,11 +508,11 @@ int control_accept(int listening)
     socklen_t len = sizeof who;
     int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ? ERR_NO_FILES : ERR_AGAIN;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && (who.uid == geteuid() || who.uid == 0))
         return fd;
     close(fd);
-    return -1;
+    return ERR_AGAIN;
 }
 
 int control_open(struct control **ret, struct daemon *d, struct why *why)
@@ -554,6 +554,11 @@ struct control *control_close(struct control *c)
         json_decref(c->failures[i].error);
     free(c);
     return NULL;
+}
+
+void control_tick(struct control *c)
+{
+    ctl_bodies_tick(c->bodies);
 }
 
 struct ctl_request *control_requests(struct control *c)

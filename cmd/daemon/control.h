@@ -19,10 +19,10 @@
 #include <event2/keyvalq_struct.h>
 #include <sys/types.h>
 
-#define CTL_BODY_MAX     (UINT32_C(4) << 20)
-#define CTL_HEAD_MAX     (UINT32_C(64) << 10)
-#define CTL_WHAT_SIZE    256
-#define CTL_JSON         (JSON_COMPACT | JSON_REAL_PRECISION(15)) /* 0.1, not 0.10000000000000001 */
+#define CTL_BODY_MAX  (UINT32_C(4) << 20)
+#define CTL_HEAD_MAX  (UINT32_C(64) << 10)
+#define CTL_WHAT_SIZE 256
+#define CTL_JSON      (JSON_COMPACT | JSON_REAL_PRECISION(15)) /* 0.1, not 0.10000000000000001 */
 
 struct ctl_request {
     struct evhttp_request *http; /* NULL: answered, or the client has gone */
@@ -51,7 +51,9 @@ struct control *control_close(struct control *c); /* breaks off what is open; NU
 /* A listening socket `name` of `type` in the run folder, for the user alone; its path in `path`. The descriptor, or ERR_*. */
 #define CTL_PATH_SIZE 108 /* sun_path */
 int control_bind(const struct daemon *d, const char *name, int type, char path[CTL_PATH_SIZE], struct why *why);
-/* Takes a connection of the user who runs the node or of root; -1: there is none, or a stranger's, which is closed. */
+void control_tick(struct control *c);
+/* Takes a connection of the user who runs the node or of root. ERR_AGAIN: there is none, or a stranger's, which is closed;
+ * ERR_NO_FILES: it waits for a descriptor, and `listening` is ready all the time: to be looked at again with the next tick. */
 int control_accept(int listening);
 struct ctl_request *control_requests(struct control *c); /* the first of the open ones */
 

@@ -67,14 +67,19 @@ static void whole(struct body *body)
     body->paused = false;
 }
 
+void ctl_bodies_tick(struct ctl_bodies *b)
+{
+    if (b->listener && b->count < connections_max(b) + CTL_BEYOND_MAX)
+        (void)evconnlistener_enable(b->listener);
+}
+
 static void drop(struct body *body)
 {
     struct ctl_bodies *b = body->all;
     whole(body);
     TAILQ_REMOVE(&b->list, body, link);
-    if (b->listener && b->count <= connections_max(b) + CTL_BEYOND_MAX)
-        (void)evconnlistener_enable(b->listener);
     b->count--;
+    ctl_bodies_tick(b);
     bufferevent_decref(body->bev);
     free(body);
 }
@@ -222,9 +227,17 @@ struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, 
     return b;
 }
 
+/* Out of descriptors, mostly: looked at again with the next tick, instead of at once and for ever. `arg` is evhttp's. */
+static void on_fault(struct evconnlistener *listener, void *arg)
+{
+    (void)arg;
+    (void)evconnlistener_disable(listener);
+}
+
 void ctl_bodies_listen(struct ctl_bodies *b, struct evconnlistener *listener)
 {
     b->listener = listener;
+    evconnlistener_set_error_cb(listener, on_fault);
 }
 
 struct ctl_bodies *ctl_bodies_free(struct ctl_bodies *b)

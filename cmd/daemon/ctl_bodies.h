@@ -31,6 +31,7 @@ struct ctl_bodies;
 /* `most`: bytes of one request. Sets the bevcb of `http`, whose connections come from `listener`. */
 struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, struct budget *budget, size_t most);
 void ctl_bodies_listen(struct ctl_bodies *b, struct evconnlistener *listener);
+void ctl_bodies_tick(struct ctl_bodies *b);               /* a listener that found no descriptor tries again */
 struct ctl_bodies *ctl_bodies_free(struct ctl_bodies *b); /* after evhttp_free */
 /* The request of this connection is whole: from now on it is charged by who has it. 0; the number of connections: too many. */
 unsigned ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev);

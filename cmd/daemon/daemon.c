@@ -390,6 +390,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     keeper_look(d->keeper);
     keeper_tick(d->keeper, now);
     socks_seen(d, now);
+    socks_tick(d->socks);
+    handover_tick(d->handover);
+    control_tick(d->control);
     dnsd_tick(d->dnsd, now);
     if (!d->tasks)
         blockcache_trim(d->cache, 0); /* the store shows them now */

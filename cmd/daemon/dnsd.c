@@ -281,6 +281,8 @@ struct dnsd *dnsd_close(struct dnsd *o)
 void dnsd_tick(struct dnsd *o, mono_ns now)
 {
     lease_sockets_tick(o->sockets, now);
+    if (o->server)
+        dns_server_tick(o->server);
     if (!o->server && o->why.text[0] && now >= o->retry_at)
         open_server(o, now);
 }

@@ -220,6 +220,8 @@ static void on_accept(evutil_socket_t listening, short what, void *arg)
     struct handover *h = arg;
     (void)what;
     int fd = control_accept(listening);
+    if (fd == ERR_NO_FILES)
+        event_del(h->ev);
     if (fd >= 0 && h->count == HANDOVER_MOST) {
         close(fd);
         fd = -1;
@@ -254,6 +256,12 @@ int handover_open(struct handover **ret, struct daemon *d, struct why *why)
     event_add(h->ev, NULL);
     *ret = h;
     return 0;
+}
+
+void handover_tick(struct handover *h)
+{
+    if (h)
+        event_add(h->ev, NULL); /* it may not be looked at: on_accept */
 }
 
 struct handover *handover_close(struct handover *h)

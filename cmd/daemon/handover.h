@@ -20,6 +20,7 @@ struct handover;
 #define HANDOVER_MOST     4096 /* askers at once */
 
 int handover_open(struct handover **ret, struct daemon *d, struct why *why);
+void handover_tick(struct handover *h);              /* NULL accepted */
 struct handover *handover_close(struct handover *h); /* NULL accepted; before the engine stops */
 
 #endif

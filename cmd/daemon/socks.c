@@ -27,6 +27,7 @@ struct socks {
     struct sock *first; /* the newest */
     unsigned count;
     unsigned names; /* that were given */
+    bool paused;    /* some are not looked at until the next tick */
     struct look *looks;
 };
 
@@ -91,12 +92,24 @@ static void on_connection(evutil_socket_t listening, short what, void *arg)
     struct daemon *d = k->owner->d;
     (void)what;
     int fd = control_accept(listening);
+    if (fd == ERR_NO_FILES) {
+        event_del(k->ev);
+        k->owner->paused = true;
+    }
     if (fd < 0)
         return;
     struct engine_dial *dial = MEM_NEW(struct engine_dial);
     *dial = (struct engine_dial){.mail.run = on_dialed, .reply = d->mail, .peer = k->peer, .datagrams = k->datagrams, .fd = fd};
     memcpy(dial->service, k->service, sizeof dial->service);
     engine_dial_service(d->engine, dial);
+}
+
+void socks_tick(struct socks *s)
+{
+    for (struct sock *k = s && s->paused ? s->first : NULL; k; k = k->next)
+        event_add(k->ev, NULL);
+    if (s)
+        s->paused = false;
 }
 
 /* ---- the order ---- */

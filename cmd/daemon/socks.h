@@ -16,6 +16,7 @@
 
 struct socks *socks_new(struct daemon *d);
 struct socks *socks_free(struct socks *s); /* closes and unlinks; NULL accepted */
+void socks_tick(struct socks *s);          /* NULL accepted */
 
 bool sock_order_is(const char *line);
 void sock_order_run(struct order *o);           /* answer: the path; answered by order_finish */

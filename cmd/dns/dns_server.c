@@ -138,6 +138,18 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
     bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
 
+/* Out of descriptors, mostly: looked at again with the next tick, instead of at once and for ever. */
+static void on_fault(struct evconnlistener *l, void *arg)
+{
+    (void)arg;
+    (void)evconnlistener_disable(l);
+}
+
+void dns_server_tick(struct dns_server *s)
+{
+    (void)evconnlistener_enable(s->listener);
+}
+
 /* ---- life ---- */
 
 /* Binds both; the errno. */
@@ -153,7 +165,10 @@ static int bind_both(struct dns_server *s, uint16_t port)
     s->listener =
         evconnlistener_new_bind(s->o.base, on_accept, s, LEV_OPT_REUSEABLE | LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
                                 TCP_BACKLOG, (struct sockaddr *)&a, sizeof a);
-    return s->listener ? 0 : errno;
+    if (!s->listener)
+        return errno;
+    evconnlistener_set_error_cb(s->listener, on_fault);
+    return 0;
 }
 
 static void close_sockets(struct dns_server *s)

@@ -28,6 +28,7 @@ struct dns_server_options {
 /* 0; ERR_BUSY: the port is taken; ERR_* with a sentence. */
 int dns_server_open(struct dns_server **ret, const struct dns_server_options *o, struct why *why);
 struct dns_server *dns_server_close(struct dns_server *s); /* NULL accepted */
+void dns_server_tick(struct dns_server *s);
 uint16_t dns_server_port(const struct dns_server *s);
 
 #endif
