@@ -131,7 +131,10 @@ int exec_start(struct engine *e, struct bridge *b); /* our end of its standard i
 /* Its output has ended. 0: the program has, too, or nothing is known of it; ERR_RESET: by a signal; ERR_AGAIN: it is about to
  * end, and the bridge is woken when it has. */
 int exec_fate(struct bridge *b);
-void exec_left(struct bridge *b);                 /* its stream has ended */
+void exec_left(struct bridge *b); /* its stream has ended */
+void exec_forget_offer(struct engine *e, const struct service_offer *o);
+/* Are there too many programs for one more of this peer? Those that outlive their streams count as streams, too. */
+bool exec_full(const struct engine *e, const struct service_offer *o, const struct peer_id *peer);
 mono_ns exec_turn(struct engine *e, mono_ns now); /* signals to those that outlive their streams */
 void exec_stop_all(struct engine *e);
 

@@ -232,6 +232,7 @@ void offer_close(struct engine *e, struct service_offer *o)
         if (b->offer == o)
             bridge_end(b, ERR_CLOSED);
     }
+    exec_forget_offer(e, o);
     struct offer_state *s = o->runtime;
     if (!s)
         return;

@@ -7,6 +7,9 @@
  *
  * SIGHUP comes at once when the stream broke, and after GRACE when the program itself said that it was through. A program that
  * has ended is waited for only when its stream has, too: until then its number, and so its group's, is nobody else's.
+ *
+ * Who dials and breaks off again and again would have a program for each time, for as long as they are let live: so these
+ * count against the offer's limit, and where it has none a peer has OUTLIVE_MOST of them.
  */
 #include "net/engine/engine_bridge.h"
 
@@ -22,7 +25,8 @@
 
 extern char **environ;
 
-#define GRACE (5 * MONO_S)
+#define GRACE        (5 * MONO_S)
+#define OUTLIVE_MOST 32
 
 struct child { /* until it has been waited for */
     struct child *prev, *next;
@@ -30,9 +34,11 @@ struct child { /* until it has been waited for */
     pid_t pid;
     int fd; /* tells when it has ended */
     struct loop_fd *watch;
-    bool ended, left;     /* the program has; its stream has */
-    struct bridge *waits; /* for it to end */
-    int signal;           /* the next one, at: */
+    bool ended, left;                  /* the program has; its stream has */
+    struct bridge *waits;              /* for it to end */
+    const struct service_offer *offer; /* NULL: closed meanwhile */
+    struct peer_id peer;
+    int signal; /* the next one, at: */
     mono_ns signal_at;
 };
 
@@ -104,6 +110,24 @@ void exec_left(struct bridge *b)
     if (!b->eof)
         child_signal(c, now);
     b->e->exec_at = engine_min(b->e->exec_at, c->signal_at);
+}
+
+void exec_forget_offer(struct engine *e, const struct service_offer *o)
+{
+    for (struct child *c = e->children; c; c = c->next)
+        if (c->offer == o)
+            c->offer = NULL;
+}
+
+bool exec_full(const struct engine *e, const struct service_offer *o, const struct peer_id *peer)
+{
+    uint64_t of_offer = 0, of_peer = 0;
+    for (const struct child *c = e->children; c; c = c->next) {
+        of_offer += c->left && c->offer == o;
+        of_peer += c->left && peer_id_eq(&c->peer, peer);
+    }
+    return o->kind == SERVICE_EXEC &&
+           (of_peer >= OUTLIVE_MOST || (o->connections_max && o->count.open + of_offer >= o->connections_max));
 }
 
 mono_ns exec_turn(struct engine *e, mono_ns now)
@@ -186,13 +210,15 @@ static int spawn(const struct bridge *b, int end, pid_t *ret)
     return number;
 }
 
-static struct child *child_new(struct engine *e, pid_t pid)
+static struct child *child_new(struct engine *e, const struct bridge *b, pid_t pid)
 {
     int fd = pidfd_open(pid, 0);
     if (fd < 0)
         return NULL; /* descriptors ran out: it stays a zombie until the node ends */
     struct child *c = MEM_NEW(struct child);
     c->e = e;
+    c->offer = b->offer;
+    c->peer = b->peer;
     c->signal_at = MONO_NEVER;
     c->pid = pid;
     c->fd = fd;
@@ -218,6 +244,6 @@ int exec_start(struct engine *e, struct bridge *b)
         errno = number;
         return -1;
     }
-    b->u.child = child_new(e, pid);
+    b->u.child = child_new(e, b, pid);
     return pair[0];
 }

@@ -142,7 +142,7 @@ void services_close(struct engine *e)
 void service_came(struct engine *e, const struct host_action *a)
 {
     struct service_offer *o = services_by_id(e->services, a->text);
-    bool full = o && o->connections_max && o->count.open >= o->connections_max;
+    bool full = o && ((o->connections_max && o->count.open >= o->connections_max) || exec_full(e, o, &a->peer));
     if (o && full)
         o->count.refused++;
     if (o && !full && service_may(o, &a->peer))
