@@ -315,6 +315,13 @@ static void serve_held(struct engine *e, struct service_offer *o)
         resume_later(e, o, s, mono_now());
 }
 
+void bridges_limited(struct engine *e, struct service_offer *o)
+{
+    struct offer_state *s = offer_state(e, o); /* has the rate of now */
+    if (!turns_empty(&s->held))
+        resume_later(e, o, s, mono_now());
+}
+
 /* ---- a descriptor ---- */
 
 static void shut_fd(struct bridge *b)

@@ -112,6 +112,7 @@ void bridges_end_all(struct engine *e, int err);
 void bridges_stream_end(struct bridge *b, const struct host_action *a); /* HOST_STREAM_END */
 mono_ns bridges_turn(struct engine *e, mono_ns now);                    /* deadlines */
 void bridges_run(struct engine *e);                                     /* those whose turn it is, for a while */
+void bridges_limited(struct engine *e, struct service_offer *o); /* its limits are others: those that wait go on by them */
 /* For pumps: how many of `want` bytes may move now; 0: the service's rate is used up or others wait for it, it is held */
 size_t bridge_allow(struct bridge *b, size_t want);
 void bridge_pay(struct bridge *b, size_t n);  /* n bytes that were allowed move later: others shall not have them meanwhile */

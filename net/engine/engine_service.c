@@ -74,6 +74,8 @@ static int apply(struct engine *e, const struct service_line *l, struct why *why
     int r = services_apply(e->services, l, why);
     if (r == 0 && l->verb == SERVICE_DENY)
         end_strangers(e, services_find(e->services, l->name));
+    if (r == 0 && l->verb == SERVICE_LIMIT)
+        bridges_limited(e, services_find(e->services, l->name));
     return r;
 }
 

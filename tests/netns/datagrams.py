@@ -107,6 +107,31 @@ class Datagrams(Services):
         ledger = (self.b.mount / "peers/alice/ledger").read_text()
         self.assertRegex(ledger, r"service_dropped\t\d+")
 
+    def test_a_rate_that_is_lifted(self):
+        """A datagram goes whole, and what it took beyond the rate is owed: not any more when there is another rate."""
+        self.offer("tight", "udp", self.server(UDP_ECHO))
+        self.a.run("offer", "tight", "--rate", "1")
+        use = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(("127.0.0.1", int(sys.argv[1]))); s.settimeout(0.5)
+def ask(size):
+    s.send(bytes(size))
+    try: return len(s.recv(65536)) == size
+    except TimeoutError: return False
+while ask(6000): pass
+print("held", flush=True)
+sys.stdin.readline()
+print(any(ask(100 + i) for i in range(10)), flush=True)
+"""
+        p = self.lab.popen(2, [sys.executable, "-u", "-c", use, self.forward("udp", "tight")], stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE, text=True)
+        self.addCleanup(p.communicate, timeout=30)
+        self.assertEqual(p.stdout.readline(), "held\n")
+        self.a.run("offer", "tight", "--rate", "0")
+        p.stdin.write("\n")
+        p.stdin.flush()
+        self.assertEqual(p.stdout.readline(), "True\n")
+
     def test_rate(self):
         """Of what the target says, too: more than the rate is dropped, and what comes is not old."""
         self.offer("slow", "udp", self.server(UDP_FLOOD))
