@@ -3,11 +3,12 @@
 
 #include <stdlib.h>
 
-#define BEHIND_MAX (UINT32_C(1) << 20)
+#define BEHIND_MAX (UINT32_C(16) << 10) /* bytes on their way to a follower; each line takes a kilobyte of memory */
 
 struct follower {
     struct event_log *log;
     struct ctl_request *q;
+    uint64_t place; /* of the next event for it, counted as `count` is */
     struct follower *next;
 };
 
@@ -32,6 +33,22 @@ struct event_log *event_log_free(struct event_log *l)
     return NULL;
 }
 
+/* Who does not read waits in the log; of what is no longer there it misses some. */
+static void feed(struct follower *f)
+{
+    const struct event_log *l = f->log;
+    if (l->count > EVENTS_KEPT && f->place < l->count - EVENTS_KEPT)
+        f->place = l->count - EVENTS_KEPT;
+    while (f->place < l->count && ctl_pending(f->q) <= BEHIND_MAX)
+        ctl_line(f->q, json_incref(l->rows[f->place++ % EVENTS_KEPT]));
+}
+
+static void on_sent(struct ctl_request *q, void *arg)
+{
+    (void)q;
+    feed(arg);
+}
+
 void event_log_add(struct event_log *l, const char *kind, const char *text)
 {
     char when[WALL_TEXT_SIZE];
@@ -44,8 +61,7 @@ void event_log_add(struct event_log *l, const char *kind, const char *text)
     struct follower *next;
     for (struct follower *f = l->followers; f; f = next) {
         next = f->next;
-        if (ctl_pending(f->q) <= BEHIND_MAX) /* a follower that does not read misses some */
-            ctl_line(f->q, json_incref(row));
+        feed(f);
     }
 }
 
@@ -64,15 +80,17 @@ void event_log_answer(struct event_log *l, struct ctl_request *q, bool follow)
 {
     ctl_begin(q, "application/x-ndjson");
     uint64_t first = l->count > EVENTS_KEPT ? l->count - EVENTS_KEPT : 0;
-    for (uint64_t i = first; i < l->count; i++)
-        ctl_line(q, json_incref(l->rows[i % EVENTS_KEPT]));
     if (!follow) {
+        for (uint64_t i = first; i < l->count; i++)
+            ctl_line(q, json_incref(l->rows[i % EVENTS_KEPT]));
         ctl_end(q);
         return;
     }
     struct follower *f = MEM_NEW(struct follower);
-    *f = (struct follower){l, ctl_ref(q), l->followers};
+    *f = (struct follower){l, ctl_ref(q), first, l->followers};
     l->followers = f;
     q->gone = on_gone;
+    q->sent = on_sent;
     q->arg = f;
+    feed(f);
 }
