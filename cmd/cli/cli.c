@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
@@ -333,8 +334,19 @@ static int run(struct cli *c, int argc, char **argv)
     return r < 0 ? r : flushed;
 }
 
+/* What was closed is open, so that no file or socket gets that number: a log, or an answer, would be written into it. Who reads
+ * or writes there learns that it cannot, as if it were closed. */
+static void occupy_standard(void)
+{
+    static const int modes[] = {[STDIN_FILENO] = O_WRONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_RDONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", modes[fd]); /* the lowest that is free */
+}
+
 int cli_main(const struct cli_command *const *commands, int argc, char **argv)
 {
+    occupy_standard();
     const char *no_color = getenv("NO_COLOR");
     struct cli c = {.commands = commands, .out_tty = isatty(STDOUT_FILENO), .err_tty = isatty(STDERR_FILENO)};
     c.color = c.err_tty && !(no_color && *no_color);
