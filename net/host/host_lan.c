@@ -11,6 +11,7 @@
 
 #define LAN_DIAL_SECOND (1 * MONO_S)
 #define LAN_DIAL_JITTER (200 * MONO_MS)
+#define MOVED_AGAIN     (5 * MONO_S) /* while a connection is looked at our messages wait */
 
 /* ---- telling mDNS ---- */
 
@@ -223,8 +224,10 @@ static void found(struct host *h, const struct mdns_event *ev)
     }
     if (p && p->conns.count) {
         exchange_flags_changed(p);
-        if (moved) /* perhaps away from the one that we are connected to */
+        if (moved && p->moved_at <= h->now) { /* perhaps away from the one that we are connected to; anybody here can say so */
+            p->moved_at = mono_after(h->now, MOVED_AGAIN);
             peer_probe(p, NULL);
+        }
         return;
     }
     if (!room || h->stopped)

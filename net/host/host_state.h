@@ -98,7 +98,7 @@ struct host_peer {
     struct host_dial *dial;
     struct timer timer; /* when to dial (friend, LAN) */
     unsigned redials;   /* failed ones in a row */
-    mono_ns connected_at;
+    mono_ns connected_at, moved_at;
     uint64_t bytes_in, bytes_out; /* of its connections that are closed */
 };
 

@@ -365,6 +365,17 @@ static void flood_begin(struct flood *f, struct hostsim *s, mono_ns now)
     f->hc = host_accepted(f->h, &marker, &remote, &local, now);
 }
 
+/* Half a minute, in which the peer is asked who it is until it says so */
+static mono_ns flood_rest(struct flood *f, mono_ns now)
+{
+    for (unsigned i = 0; i < 30; i++, now += MONO_S) {
+        host_expire(f->h, now);
+        conn_expire(f->conn, now);
+        flood_move(f, now);
+    }
+    return now;
+}
+
 static void flood_end(struct flood *f, mono_ns now)
 {
     struct host_action a;
@@ -432,11 +443,7 @@ Test(host, who_owes_us_blocks_is_read_on)
     struct flood f;
     mono_ns now = hostsim_now(s);
     flood_begin(&f, s, now);
-    for (unsigned i = 0; i < 30; i++, now += MONO_S) {
-        host_expire(f.h, now);
-        conn_expire(f.conn, now);
-        flood_move(&f, now);
-    }
+    now = flood_rest(&f, now);
     struct want w = {.kind = WANT_BLOCK, .priority = WANT_NOW, .deadline = MONO_NEVER};
     cid_of(&w.cid, CODEC_RAW, span_str("a block"));
     cr_assert_eq(host_want(f.h, &w, now), 0);
@@ -457,11 +464,7 @@ Test(host, who_did_not_say_who_it_is_is_asked_again)
     struct flood f;
     mono_ns now = hostsim_now(s);
     flood_begin(&f, s, now);
-    for (unsigned i = 0; i < 30; i++, now += MONO_S) {
-        host_expire(f.h, now);
-        conn_expire(f.conn, now);
-        flood_move(&f, now);
-    }
+    now = flood_rest(&f, now);
     cr_assert_eq(f.asked, 3, "%u", f.asked);
     cr_assert(f.hc->ready && peer_speaks(f.hc->peer, EXCHANGE_PROTOCOL));
     flood_end(&f, now);
