@@ -193,7 +193,7 @@ static void plaintext(struct world *w, struct span in, size_t step)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct world w = {.protocols = {ids, 2}, .now = MONO_S};
+    struct world w = {.protocols = {.ids = ids, .count = 2}, .now = MONO_S};
     if (size < 2)
         return 0;
     struct span rest = span_of(data + 2, size - 2);
