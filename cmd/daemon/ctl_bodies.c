@@ -6,8 +6,11 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define LOOK_EVERY (20 * MONO_MS) /* while somebody waits: bytes come back from many places */
 #define LOOK_CALM  MONO_S         /* else: for those that have gone */
@@ -35,6 +38,7 @@ struct ctl_bodies {
     unsigned count, paused;
     struct event *look;
     struct evconnlistener *listener;
+    int spares[CTL_SPARES]; /* -1: given to who came when there was none */
 };
 
 static unsigned connections_max(const struct ctl_bodies *b)
@@ -67,10 +71,35 @@ static void whole(struct body *body)
     body->paused = false;
 }
 
-void ctl_bodies_tick(struct ctl_bodies *b)
+static void take_spares(struct ctl_bodies *b)
+{
+    for (unsigned i = 0; i < CTL_SPARES; i++)
+        if (b->spares[i] < 0)
+            b->spares[i] = eventfd(0, EFD_CLOEXEC);
+}
+
+static bool give_spare(struct ctl_bodies *b)
+{
+    for (unsigned i = 0; i < CTL_SPARES; i++) {
+        if (b->spares[i] < 0)
+            continue;
+        close(b->spares[i]);
+        b->spares[i] = -1;
+        return true;
+    }
+    return false;
+}
+
+static void listen_again(struct ctl_bodies *b)
 {
     if (b->listener && b->count < connections_max(b) + CTL_BEYOND_MAX)
         (void)evconnlistener_enable(b->listener);
+}
+
+void ctl_bodies_tick(struct ctl_bodies *b)
+{
+    take_spares(b);
+    listen_again(b);
 }
 
 static void drop(struct body *body)
@@ -79,7 +108,7 @@ static void drop(struct body *body)
     whole(body);
     TAILQ_REMOVE(&b->list, body, link);
     b->count--;
-    ctl_bodies_tick(b);
+    listen_again(b);
     bufferevent_decref(body->bev);
     free(body);
 }
@@ -221,22 +250,30 @@ struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, 
     struct ctl_bodies *b = MEM_NEW(struct ctl_bodies);
     b->budget = budget;
     b->most = most;
+    memset(b->spares, -1, sizeof b->spares);
+    take_spares(b);
     TAILQ_INIT(&b->list);
     b->look = event_new(base, -1, 0, look, b);
     evhttp_set_bevcb(http, make, b);
     return b;
 }
 
-/* Out of descriptors, mostly: looked at again with the next tick, instead of at once and for ever. `arg` is evhttp's. */
+/* libevent gives the callback the argument of evhttp; a process has one control socket. */
+static struct ctl_bodies *listens;
+
+/* Out of descriptors, mostly: who waits gets one of the spares; with none left it is looked at again with the next tick, instead
+ * of at once and for ever. */
 static void on_fault(struct evconnlistener *listener, void *arg)
 {
     (void)arg;
-    (void)evconnlistener_disable(listener);
+    if (!give_spare(listens))
+        (void)evconnlistener_disable(listener);
 }
 
 void ctl_bodies_listen(struct ctl_bodies *b, struct evconnlistener *listener)
 {
     b->listener = listener;
+    listens = b;
     evconnlistener_set_error_cb(listener, on_fault);
 }
 
@@ -245,6 +282,8 @@ struct ctl_bodies *ctl_bodies_free(struct ctl_bodies *b)
     b->listener = NULL; /* it went with evhttp */
     while (!TAILQ_EMPTY(&b->list))
         drop(TAILQ_FIRST(&b->list));
+    while (give_spare(b))
+        ;
     event_free(b->look);
     free(b);
     return NULL;

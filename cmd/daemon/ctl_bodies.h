@@ -10,6 +10,8 @@
  * comes beyond that is answered that it is too many, or cut off when it has not asked within a second or two; who comes when
  * CTL_BEYOND_MAX of those are there waits to be accepted.
  *
+ * Some descriptors are kept for it: when the process has no other, it still hears `p2p status` and `p2p down`.
+ *
  * It knows connections by their bufferevents, which evhttp lets us make. evhttp tells nobody when it gives one up, so each has
  * a reference, and one whose callbacks are gone is dropped, a second later at most. Main thread.
  */
@@ -25,13 +27,14 @@
 #define CTL_BODY_FREE       (UINT32_C(64) << 10)
 #define CTL_CONNECTIONS_MAX 256u /* however large the budget is */
 #define CTL_BEYOND_MAX      16u
+#define CTL_SPARES          4
 
 struct ctl_bodies;
 
 /* `most`: bytes of one request. Sets the bevcb of `http`, whose connections come from `listener`. */
 struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, struct budget *budget, size_t most);
 void ctl_bodies_listen(struct ctl_bodies *b, struct evconnlistener *listener);
-void ctl_bodies_tick(struct ctl_bodies *b);               /* a listener that found no descriptor tries again */
+void ctl_bodies_tick(struct ctl_bodies *b);               /* spares are taken anew; a listener that found none tries again */
 struct ctl_bodies *ctl_bodies_free(struct ctl_bodies *b); /* after evhttp_free */
 /* The request of this connection is whole: from now on it is charged by who has it. 0; the number of connections: too many. */
 unsigned ctl_bodies_whole(struct ctl_bodies *b, struct bufferevent *bev);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A node that has no descriptor left for who connects to it waits until it has one: without a loop, and without a line in the log
 for each turn of it."""
-import os, pathlib, resource, socket, struct, sys, time, unittest
+import contextlib, os, pathlib, resource, socket, struct, sys, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from command_line import QUIET_CONFIG, Base, Home
@@ -59,6 +59,23 @@ class Descriptors(Base):
             s.sendall(b"GET /v1/version HTTP/1.1\r\nHost: p2p\r\n\r\n")
             self.assertIn(b"200", s.recv(100))
         self.connects((socket.AF_UNIX,), str(self.run_dir / "control"), answers)
+
+    def test_commands(self):
+        """The node keeps some for them: one after the other, and three beside each other."""
+        time.sleep(1.2)
+        _, most = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as held:
+            used = set(map(int, os.listdir(f"/proc/{self.pid}/fd")))
+            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (max(used) + 1, most))
+            for _ in range(max(used) + 2 - len(used)):  # one more than there is room for
+                held.enter_context(connect((socket.AF_INET,), ("127.0.0.1", self.port)))
+            for _ in range(5):
+                self.assertEqual(self.h.run("status", timeout=10).returncode, 0)
+            for _ in range(3):
+                s = held.enter_context(connect((socket.AF_UNIX,), str(self.run_dir / "control")))
+                s.sendall(b"GET /v1/events?follow=1 HTTP/1.1\r\nHost: p2p\r\n\r\n")
+                self.assertIn(b"200", s.recv(100))
+            self.assertEqual(self.h.run("down", timeout=10).returncode, 0)
 
     def test_streams(self):
         def answers(s):
