@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LOG_KEEP (1 << 20) /* a longer log is begun anew */
-
 static const struct cli_option options[] = {
     {"foreground", 'f', NULL, "stay in the foreground: for service managers and containers"},
     {"no-mount", 0, NULL, "run without a mount: only the control socket"},
@@ -132,13 +130,7 @@ static void open_log(void)
     if (repo_paths(&paths, NULL) < 0)
         return;
     snprintf(path, sizeof path, "%s/log", paths.state);
-    struct stat st;
-    bool anew = stat(path, &st) == 0 && st.st_size > LOG_KEEP;
-    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (anew ? O_TRUNC : 0), 0600);
-    if (log < 0)
-        return; /* the ring in memory still has the newest lines */
-    dup2(log, STDERR_FILENO);
-    close(log);
+    (void)log_to_file(path); /* the ring in memory still has the newest lines */
 }
 
 static void ready_background(void *arg, const struct daemon_ready *r)
@@ -229,7 +221,9 @@ const struct cli_command sub_up = {
     .name = "up",
     .operands = "[DIR]",
     .summary = "start the node and mount it (at ~/p2p, or DIR)",
-    .details = "Returns when the node works. Its log goes to 'log' in the state folder, with --foreground to stderr.",
+    .details = "Returns when the node works. Its log goes to 'log' in the state folder (what is older than a MiB of it to "
+               "'log.old'), with "
+               "--foreground to stderr.",
     .options = options,
     .most = 1,
     .run = run,

@@ -261,8 +261,8 @@ struct ctl_bodies *ctl_bodies_new(struct event_base *base, struct evhttp *http, 
 /* libevent gives the callback the argument of evhttp; a process has one control socket. */
 static struct ctl_bodies *listens;
 
-/* Out of descriptors, mostly: who waits gets one of the spares; with none left it is looked at again with the next tick, instead
- * of at once and for ever. */
+/* Out of descriptors, mostly: who waits gets one of the spares; with none left it is looked at again with the next tick, not at
+ * once and for ever. */
 static void on_fault(struct evconnlistener *listener, void *arg)
 {
     (void)arg;

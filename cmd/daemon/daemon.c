@@ -765,7 +765,7 @@ int daemon_run(const struct daemon_options *o, struct why *why)
     d->started = mono_now();
     footprint_tame();
     size_t opened = 0;
-    int r = 0;
+    int r = log_writer_start();
     while (r == 0 && opened < sizeof parts / sizeof *parts)
         r = parts[opened++].open(d, why);
     if (r == 0)
@@ -776,5 +776,6 @@ int daemon_run(const struct daemon_options *o, struct why *why)
     free(d);
     if (r == 0)
         log_info("node.down", "clean=yes");
+    log_writer_stop();
     return r;
 }

@@ -21,6 +21,17 @@ void log_ring_read(
 
 #define LOG_RING_BYTES 65536
 
+/* A thread of its own writes the lines to stderr from now on: who logs never waits for a terminal that is stopped, a pipe that
+ * nobody reads, a disk that stalls. What left the ring before it could be written is told by its bytes (log.left_out). Without
+ * it each caller writes. Stopping gives what is not written yet one second; a writer that is stuck then stays so. ERR_… */
+int log_writer_start(void);
+void log_writer_stop(void);
+/* stderr goes to the end of this file. One longer than LOG_KEEP bytes becomes `path`.old, now and whenever the writer finds it
+ * so: the log takes little more than twice that. ERR_… with stderr as it was. */
+int log_to_file(const char *path);
+
+#define LOG_KEEP (1 << 20)
+
 #define log_error(event, ...) log_line(LOG_LEVEL_ERROR, event, __VA_ARGS__)
 #define log_warn(event, ...)  log_line(LOG_LEVEL_WARN, event, __VA_ARGS__)
 #define log_info(event, ...)  log_line(LOG_LEVEL_INFO, event, __VA_ARGS__)

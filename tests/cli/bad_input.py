@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Bad input, by table: a sentence that names it, the right exit code, and nothing changed. What the node itself is given on other ways
 (mount: mount/errno; control socket at random: command_line.py; the network: tests/hostile and the fuzz targets) is tested there."""
-import base64, hashlib, json, os, shutil, signal, struct, subprocess, time, unittest
+import base64, fcntl, hashlib, json, os, shutil, signal, struct, subprocess, time, unittest
 
 from command_line import HELLO, P2P, Base, Home
 
@@ -120,6 +120,22 @@ class Words(Base):
         p.terminate()
         self.assertEqual(p.wait(30), 0)
         p.stderr.close()
+
+    def test_nobody_reads_the_log(self):
+        """A terminal that was stopped, a pager: the node goes on, and ends when it is asked to."""
+        h = Home(self)
+        end, pipe = os.pipe()
+        os.write(pipe, bytes(fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)))
+        p = subprocess.Popen([P2P, "up", "--foreground", "--no-mount", "-q"], env=h.env, stderr=pipe)
+        self.addCleanup(p.kill)
+        os.close(pipe)
+        wait = time.monotonic() + 30
+        while h.run("status").returncode and time.monotonic() < wait:
+            time.sleep(0.05)
+        h.ok("add", __file__)
+        h.ok("down", timeout=20)
+        self.assertEqual(p.wait(20), 0)
+        os.close(end)
 
     def test_words(self):
         h = Home(self).up()

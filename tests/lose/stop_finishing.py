@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A node is stopped while an upload is being finished, which a disk that takes nothing makes long: it ends as always, and what was
 written into the mount until then is there at the next start."""
-import os, pathlib, socket, subprocess, sys, time, unittest, unittest.mock
+import os, pathlib, socket, sys, time, unittest, unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -22,23 +22,22 @@ class StopFinishing(unittest.TestCase):
     def stop_in(self, begin):
         with solo.Solo(CONFIG) as node, socket.socket(socket.AF_UNIX) as asker:
             stalled = node.home / "stalled"
-            with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=node.log) as log:  # a file would stall, too
-                with unittest.mock.patch.object(solo, "SHIM", f"{STALL}:{solo.SHIM}"), unittest.mock.patch.object(node, "log", log.stdin):
-                    node.env["STALL_FILE"] = str(stalled)
-                    node.start(shim=True)
-                target, other = begin(node)
-                stalled.touch()
-                (node.share / "kept").write_bytes(b"kept")
-                asker.connect(str(node.home / "run" / "control"))
-                asker.sendall(f"POST {target} HTTP/1.1\r\nHost: p2p\r\nContent-Length: 0\r\n\r\n".encode())
-                time.sleep(0.2)
-                self.assertEqual(node.raw("POST", other, body=b"")[0], 409, "it is being finished")
-                node.process.terminate()
-                asker.settimeout(30)
-                self.assertEqual(asker.recv(1), b"", "the control socket is closed")
-                time.sleep(0.2)
-                stalled.unlink()
-                self.assertEqual(node.process.wait(60), 0)
+            with unittest.mock.patch.object(solo, "SHIM", f"{STALL}:{solo.SHIM}"):
+                node.env["STALL_FILE"] = str(stalled)
+                node.start(shim=True)
+            target, other = begin(node)
+            stalled.touch()  # the log stalls, too
+            (node.share / "kept").write_bytes(b"kept")
+            asker.connect(str(node.home / "run" / "control"))
+            asker.sendall(f"POST {target} HTTP/1.1\r\nHost: p2p\r\nContent-Length: 0\r\n\r\n".encode())
+            time.sleep(0.2)
+            self.assertEqual(node.raw("POST", other, body=b"")[0], 409, "it is being finished")
+            node.process.terminate()
+            asker.settimeout(30)
+            self.assertEqual(asker.recv(1), b"", "the control socket is closed")
+            time.sleep(0.2)
+            stalled.unlink()
+            self.assertEqual(node.process.wait(60), 0)
             node.start()
             self.assertEqual((node.share / "kept").read_bytes(), b"kept")
 
