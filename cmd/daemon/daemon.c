@@ -17,6 +17,7 @@
 #include "cmd/daemon/socks.h"
 #include "cmd/daemon/upload.h"
 #include "cmd/daemon/task.h"
+#include "cmd/daemon/unmounter.h"
 #include "cmd/daemon/views.h"
 #include "net/service/service_line.h"
 #include "store/base/footprint.h"
@@ -24,7 +25,6 @@
 #include "store/repo/identity.h"
 
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -470,7 +470,7 @@ static int open_store(struct daemon *d, struct why *why)
     d->budget = budget_new(config_u64(d->config, CONFIG_MEMORY));
     budget_set_gauge(d->budget, footprint_private);
     d->workers = workers_new(cores < 2 ? 2 : cores > (long)WORKERS_MOST ? WORKERS_MOST : (unsigned)cores);
-    int r = repo_dir(d->repo, "blocks", dir, why);
+    int r = d->workers ? repo_dir(d->repo, "blocks", dir, why) : why_set(why, ERR_LIMIT, "no thread could be started");
     if (r == 0)
         r = blockstore_open(&d->store, &(struct blockstore_options){.dir = dir, .budget = d->budget}, why);
     if (r == 0)
@@ -658,6 +658,9 @@ static int open_mount(struct daemon *d, struct why *why)
         .quiet = (const char *const *)d->quiet,
         .quiet_count = quiet,
     };
+    r = unmounter_new(&d->unmounter);
+    if (r < 0)
+        return why_set(why, r, "no thread could be started");
     r = mount_start(&d->mount, &o, why);
     if (r < 0)
         return r;
@@ -669,40 +672,15 @@ static int open_mount(struct daemon *d, struct why *why)
     return 0;
 }
 
-/* The mount may wait for answers of ours (commands) while it ends: so it ends on a thread of its own while we answer. */
-struct unmounting {
-    struct mount *mount;
-    bool done;
-    struct mailbox *reply;
-    struct mail mail;
-};
-
-static void unmounted(struct mail *mail, void *owner)
-{
-    struct unmounting *u = (struct unmounting *)((char *)mail - offsetof(struct unmounting, mail));
-    (void)owner;
-    u->done = true;
-}
-
-static void *unmount_main(void *arg)
-{
-    struct unmounting *u = arg;
-    mount_stop(u->mount);
-    mailbox_reply(u->reply, &u->mail);
-    return NULL;
-}
-
 static void close_mount(struct daemon *d)
 {
-    pthread_t thread;
-    struct unmounting u = {.mount = d->mount, .reply = d->mail, .mail.run = unmounted};
+    bool done = false;
     if (d->mount) {
+        unmounter_stop(d->unmounter, d->mount, d->mail, &done);
         d->mount = NULL; /* no more messages to it */
-        if (pthread_create(&thread, NULL, unmount_main, &u) != 0)
-            abort(); /* no memory for a thread: RAM does not fail */
-        pump(d, &u.done);
-        pthread_join(thread, NULL);
+        pump(d, &done);
     }
+    unmounter_free(d->unmounter);
     for (char **q = d->quiet; q && *q; q++)
         free(*q);
     free(d->quiet);
@@ -766,6 +744,8 @@ int daemon_run(const struct daemon_options *o, struct why *why)
     footprint_tame();
     size_t opened = 0;
     int r = log_writer_start();
+    if (r < 0)
+        (void)why_set(why, r, "no thread could be started");
     while (r == 0 && opened < sizeof parts / sizeof *parts)
         r = parts[opened++].open(d, why);
     if (r == 0)

@@ -44,6 +44,7 @@ struct daemon {
     struct blockstore *store;
     struct engine *engine;
     struct mount *mount; /* NULL: none */
+    struct unmounter *unmounter;
     char mount_dir[PATH_MAX];
     char **quiet; /* the mount's list of programs; ends with NULL */
 

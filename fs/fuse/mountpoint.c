@@ -4,6 +4,7 @@
 #include "store/base/log.h"
 #include "store/base/mono.h"
 #include "store/base/span.h"
+#include "store/base/thread.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -110,8 +111,10 @@ static int probe(const char *path)
     struct probe *p = MEM_NEW(struct probe);
     snprintf(p->path, sizeof p->path, "%s", path);
     pthread_t thread;
-    if (pthread_create(&thread, NULL, probe_main, p) != 0)
-        abort();
+    if (thread_start(&thread, "p2p-probe", probe_main, p) < 0) {
+        free(p);
+        return EAGAIN;
+    }
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += PROBE_S;

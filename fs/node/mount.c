@@ -7,9 +7,9 @@
 #include "fs/node/siblings.h"
 #include "fs/node/streams.h"
 #include "store/base/log.h"
+#include "store/base/thread.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -319,16 +319,6 @@ static void keep_on(struct mount *m)
         (void)tree_each_kept(m->share, kept_still, m); /* those behind a damaged record are not told: p2p verify */
 }
 
-static void start_thread(struct mount *m)
-{
-    sigset_t all, old;
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    if (pthread_create(&m->thread, NULL, fs_main, m) != 0)
-        abort();
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
 int mount_start(struct mount **ret, const struct mount_options *o, struct why *why)
 {
     int rc = mountpoint_prepare(o->dir, why);
@@ -364,7 +354,11 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
     watch(m, mailbox_fd(m->mailbox), SOURCE_MAIL);
     watch(m, m->room_fd, SOURCE_ROOM);
     keep_on(m);
-    start_thread(m);
+    rc = thread_start(&m->thread, "p2p-fs", fs_main, m);
+    if (rc < 0) {
+        free_mount(m);
+        return why_set(why, rc, "no thread could be started");
+    }
     *ret = m;
     return 0;
 }

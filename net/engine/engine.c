@@ -6,6 +6,8 @@
  */
 #include "net/engine/engine_bridge.h"
 
+#include "store/base/thread.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>

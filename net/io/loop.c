@@ -13,7 +13,6 @@
 
 #include <assert.h>
 #include <event2/event.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -195,17 +194,4 @@ void loop_add_mailbox(struct loop *l, struct mailbox *mb, size_t most)
     box->ev = event_new(l->base, mailbox_fd(mb), EV_READ | EV_PERSIST, mailbox_ready, box);
     if (!box->ev || event_add(box->ev, NULL) != 0)
         abort();
-}
-
-int thread_start(pthread_t *ret, const char *name, void *(*main)(void *arg), void *arg)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old); /* inherited: signals are for the main thread */
-    int err = pthread_create(ret, NULL, main, arg);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (err != 0)
-        return ERR_LIMIT;
-    (void)pthread_setname_np(*ret, name); /* only for people who look: too long a name fails */
-    return 0;
 }

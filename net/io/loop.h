@@ -4,7 +4,7 @@
  *
  * The owner registers descriptors and one turn(): it is called after each batch of ready descriptors, and when the deadline
  * it gave last has passed, and answers with its next deadline. So a machine is driven once for many inputs, and there is one
- * timer for all of its deadlines. Everything here is called on the loop's thread, except thread_start.
+ * timer for all of its deadlines. Everything here is called on the loop's thread.
  */
 #ifndef NET_IO_LOOP_H
 #define NET_IO_LOOP_H
@@ -37,8 +37,5 @@ struct loop_fd *loop_fd_free(struct loop_fd *f);      /* NULL accepted; ready() 
 /* Runs the mailbox's messages as they come, `most` a batch. At most LOOP_MAILBOX_MAX of them, for the life of the loop. */
 #define LOOP_MAILBOX_MAX 4
 void loop_add_mailbox(struct loop *l, struct mailbox *mb, size_t most);
-
-/* A thread with a name (≤ 15 characters) that takes no signals. 0 or ERR_LIMIT. */
-int thread_start(pthread_t *ret, const char *name, void *(*main)(void *arg), void *arg);
 
 #endif

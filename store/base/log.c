@@ -4,13 +4,11 @@
  * it with a position of its own and holds the mutex for no write. */
 #include "store/base/log.h"
 
-#include "store/base/err.h"
+#include "store/base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -168,17 +166,13 @@ static void *writer_main(void *arg)
 
 int log_writer_start(void)
 {
-    sigset_t all, old;
-    sigfillset(&all); /* signals are for the main thread */
     pthread_mutex_lock(&ring_lock);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    int rc = pthread_create(&writer, NULL, writer_main, NULL);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc == 0)
+    int r = thread_start(&writer, "p2p-log", writer_main, NULL);
+    if (r == 0)
         writer_state = WRITES;
     writer_at = ring_written; /* what was before is written */
     pthread_mutex_unlock(&ring_lock);
-    return rc == 0 ? 0 : err_from_errno(rc);
+    return r;
 }
 
 void log_writer_stop(void)

@@ -2,10 +2,10 @@
 #include "store/base/workers.h"
 
 #include "store/base/span.h"
+#include "store/base/thread.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #define WORKERS_MAX 64
@@ -90,15 +90,9 @@ struct workers *workers_new(unsigned count)
     w->fast.last = &w->fast.first;
     w->slow.last = &w->slow.first;
     w->slow_most = count / 2 ? count / 2 : 1;
-    w->count = count;
-    sigset_t all, old;
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    for (unsigned i = 0; i < count; i++)
-        if (pthread_create(&w->threads[i], NULL, worker_main, w) != 0)
-            abort();
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return w;
+    while (w->count < count && thread_start(&w->threads[w->count], "p2p-worker", worker_main, w) == 0)
+        w->count++;
+    return w->count == count ? w : workers_free(w);
 }
 
 struct workers *workers_free(struct workers *w)

@@ -12,14 +12,14 @@
 #include "store/base/mailbox.h"
 
 struct job {
-    struct mail mail;             /* run() of this is called on the asker's thread when the work is done */
-    void (*work)(struct job *j);  /* called on a worker */
-    struct mailbox *reply;        /* where the answer goes */
+    struct mail mail;            /* run() of this is called on the asker's thread when the work is done */
+    void (*work)(struct job *j); /* called on a worker */
+    struct mailbox *reply;       /* where the answer goes */
 };
 
 struct workers;
 
-struct workers *workers_new(unsigned count); /* starts `count` (1…64) threads */
+struct workers *workers_new(unsigned count);     /* starts `count` (1…64) threads; NULL when they cannot be */
 struct workers *workers_free(struct workers *w); /* finishes what is queued, joins; NULL accepted */
 /* Cannot fail: the number of jobs is bounded by what their askers hold (budget, requests). Slow jobs (name lookup, UPnP: may
  * block for seconds) are kept to half of the threads, rounded down but at least one, so that hashing goes on. */

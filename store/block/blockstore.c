@@ -11,12 +11,12 @@
 #include "store/block/store_internal.h"
 
 #include "store/base/log.h"
+#include "store/base/thread.h"
 #include "store/block/fault.h"
 #include "store/block/store_queue.h"
 
 #include <assert.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -634,12 +634,8 @@ static void *committer_main(void *arg)
 
 static int start_thread(struct blockstore *bs, struct why *why)
 {
-    sigset_t all, old;
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    int rc = pthread_create(&bs->thread, NULL, committer_main, bs);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc ? why_set(why, err_from_errno(rc), "cannot start the committer: %s", strerror(rc)) : 0;
+    int r = thread_start(&bs->thread, "p2p-committer", committer_main, bs);
+    return r < 0 ? why_set(why, r, "no thread could be started") : 0;
 }
 
 static void free_parts(struct blockstore *bs)

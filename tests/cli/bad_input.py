@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Bad input, by table: a sentence that names it, the right exit code, and nothing changed. What the node itself is given on other ways
 (mount: mount/errno; control socket at random: command_line.py; the network: tests/hostile and the fuzz targets) is tested there."""
-import base64, fcntl, hashlib, json, os, shutil, signal, struct, subprocess, time, unittest
+import base64, fcntl, hashlib, json, os, resource, shutil, signal, struct, subprocess, time, unittest
 
 from command_line import HELLO, P2P, Base, Home
 
@@ -118,6 +118,28 @@ class Words(Base):
         self.assertIn("memory must be a size", h.ok("events"))
         (h.dir / "config").write_text("")
         p.terminate()
+        self.assertEqual(p.wait(30), 0)
+        p.stderr.close()
+
+    def test_no_thread(self):
+        """A user, or a container, that may have no more threads: it does not start, and says so, wherever it meets the limit."""
+        h = Home(self)
+        nobody = 65531
+        h.dir.chmod(0o755)
+        os.chown(h.dir, nobody, nobody)
+        for most in range(1, 40):
+            limit = (most, most)
+            p = subprocess.Popen([P2P, "up", "--foreground", "--no-mount", "-q"], env=h.env, stderr=subprocess.PIPE, user=nobody, group=nobody,
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, limit))
+            self.addCleanup(p.kill)
+            while p.poll() is None and h.run("status").returncode:
+                time.sleep(0.02)
+            if p.poll() is None:
+                break
+            with p.stderr:
+                self.assertEqual((p.returncode, b"no thread could be started" in p.stderr.read()), (FAILED, True), most)
+        self.assertGreater(most, 4)
+        h.ok("down")
         self.assertEqual(p.wait(30), 0)
         p.stderr.close()
 
