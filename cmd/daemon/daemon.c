@@ -32,17 +32,18 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define MAIL_LIMIT     4096
-#define MAIL_BATCH     256
-#define CACHE_SHARE    8 /* of the budget: blocks that came and are not committed yet */
-#define TICK_IDLE      (1 * MONO_S)
-#define FREE_MOST      ((size_t)4 << 20) /* bytes that malloc may keep between two ticks */
-#define TICK_BUSY      (250 * MONO_MS)
-#define TEXTS_EVERY    (2 * MONO_S)
-#define PEERS_FILE_MAX (UINT32_C(16) << 20)
-#define WORKERS_MOST   4u
-#define DESCRIPTORS    16384u
-#define AGENT          "p2pfs/" P2P_VERSION
+#define MAIL_LIMIT        4096
+#define MAIL_BATCH        256
+#define CACHE_SHARE       8 /* of the budget: blocks that came and are not committed yet */
+#define TICK_IDLE         (1 * MONO_S)
+#define FREE_MOST         ((size_t)4 << 20) /* bytes that malloc may keep between two ticks */
+#define TICK_BUSY         (250 * MONO_MS)
+#define TEXTS_EVERY       (2 * MONO_S)
+#define PEERS_FILE_MAX    (UINT32_C(16) << 20)
+#define WORKERS_MOST      4u
+#define DESCRIPTORS       16384u /* of open files: asked for, and needed */
+#define DESCRIPTORS_LEAST 64u
+#define AGENT             "p2pfs/" P2P_VERSION
 
 /* ---- what other threads tell: notes ---- */
 
@@ -489,19 +490,28 @@ static void close_store(struct daemon *d)
 }
 
 /* Each stream of a service takes one or two: the limit that shells give is for programs that use select(2). */
-static void raise_descriptors(void)
+static int raise_descriptors(struct why *why)
 {
     struct rlimit l;
     if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= DESCRIPTORS)
-        return;
+        return 0;
     l.rlim_cur = l.rlim_max < DESCRIPTORS ? l.rlim_max : DESCRIPTORS;
     (void)setrlimit(RLIMIT_NOFILE, &l); /* up to rlim_max it is allowed */
+    if (l.rlim_max >= DESCRIPTORS_LEAST)
+        return 0;
+    return why_set(why, ERR_LIMIT, "it may open %ju files (ulimit -Hn), and needs %u", (uintmax_t)l.rlim_max,
+                   DESCRIPTORS_LEAST);
+}
+
+static int start_log(struct why *why)
+{
+    int r = log_writer_start();
+    return r < 0 ? why_set(why, r, "no thread could be started") : 0;
 }
 
 static int open_loop(struct daemon *d, struct why *why)
 {
     static const int numbers[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
-    raise_descriptors();
     signal(SIGPIPE, SIG_IGN);
     d->mail = mailbox_new(MAIL_LIMIT, d);
     d->base = event_base_new();
@@ -743,9 +753,9 @@ int daemon_run(const struct daemon_options *o, struct why *why)
     d->started = mono_now();
     footprint_tame();
     size_t opened = 0;
-    int r = log_writer_start();
-    if (r < 0)
-        (void)why_set(why, r, "no thread could be started");
+    int r = raise_descriptors(why);
+    if (r == 0)
+        r = start_log(why);
     while (r == 0 && opened < sizeof parts / sizeof *parts)
         r = parts[opened++].open(d, why);
     if (r == 0)

@@ -143,6 +143,24 @@ class Words(Base):
         self.assertEqual(p.wait(30), 0)
         p.stderr.close()
 
+    def test_few_files(self):
+        """Who may open so few files that it could not work is told so, wherever the limit is."""
+        h = Home(self)
+        for most in list(range(8, 64)) + [64]:  # below that the loader of the program already fails
+            p = subprocess.Popen([P2P, "up", "--foreground", "--no-mount", "-q"], env=h.env, stderr=subprocess.PIPE,
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+            self.addCleanup(p.kill)
+            while p.poll() is None and h.run("status").returncode:
+                time.sleep(0.02)
+            if p.poll() is None:
+                break
+            with p.stderr:
+                self.assertEqual((p.returncode, b"ulimit" in p.stderr.read()), (FAILED, True), most)
+        self.assertEqual(most, 64)
+        h.ok("down")
+        self.assertEqual(p.wait(30), 0)
+        p.stderr.close()
+
     def test_nobody_reads_the_log(self):
         """A terminal that was stopped, a pager: the node goes on, and ends when it is asked to."""
         h = Home(self)
