@@ -100,6 +100,7 @@ void dag_end(struct exchange *x, struct dag *d, int result); /* settles its want
 void dag_use_held(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash);
 void dag_use_arrived(struct exchange *x, struct dag_use *u, struct block *b, struct stash *stash);
 void dag_use_stored(struct exchange *x, struct dag_use *u, int result);
+void dag_item_lost(const struct item *i); /* nobody has it */
 void dag_expanded(struct exchange *x, struct load_user *u);
 bool dag_work(struct exchange *x); /* some steps of one walk; false: none has work */
 unsigned dag_use_priority(const struct dag_use *u);

@@ -11,7 +11,10 @@
  * `seen` is a direct-mapped table of 64-bit keyed hashes of what was taken lately: DAGs that share subtrees are not walked
  * once per path. Forgetting an entry costs a second look at a held block, never a miss.
  *
- * The walk ends when nothing is in the frontier, on the stack, being fetched or being stored. */
+ * What nobody has may take half of the window while more is known; the rest of it is left out, and looked for when nothing
+ * else is to be done: the walk begins anew, after a while that doubles, or at once when all that it kept of it has come.
+ *
+ * The walk ends when nothing is in the frontier, on the stack, being fetched, being stored or left out. */
 #include "net/exchange/xstate.h"
 
 #include "store/codec/links.h"
@@ -34,6 +37,8 @@
 #define FRONTIER_COST    64                                                     /* a CID in its frontier */
 #define USE_COST         512                                                    /* a block it asked for, with its item */
 #define DAG_STEPS        64                                                     /* issued before other work has its turn */
+#define DAG_ANEW         (10 * MONO_S)                                          /* what is held is read again for it */
+#define DAG_ANEW_TURNS   6                                                      /* up to 640 s */
 
 static struct compact_cid *compact(const struct cid *c)
 {
@@ -186,10 +191,8 @@ static void take_links(struct dag *d, const struct cid *cid, struct span block, 
 
 /* ---- uses ---- */
 
-/* The walk has come forward, or is over. */
 static void use_free(struct dag_use *u)
 {
-    want_heard(u->dag->waiter->want, u->dag->x->now);
     TAILQ_REMOVE(&u->dag->uses, u, by_dag);
     u->dag->use_count--;
     u->dag->storing_count -= u->storing;
@@ -198,6 +201,25 @@ static void use_free(struct dag_use *u)
     dag_work_add(u->dag);
     free(u->cid);
     free(u);
+}
+
+/* The walk has come forward. */
+static void use_done(struct dag_use *u)
+{
+    want_heard(u->dag->waiter->want, u->dag->x->now);
+    use_free(u);
+}
+
+static void use_drop(struct exchange *x, struct dag_use *u)
+{
+    struct item *i = u->item;
+    if (i)
+        TAILQ_REMOVE(&i->uses, u, by_owner);
+    if (u->stash)
+        TAILQ_REMOVE(&u->stash->uses, u, by_owner);
+    use_free(u);
+    if (i)
+        item_drop_if_unused(x, i);
 }
 
 static void use_wait_stored(struct dag_use *u, struct stash *s)
@@ -236,7 +258,7 @@ void dag_use_held(struct exchange *x, struct dag_use *u, struct block *b, struct
     }
     u->dag->held++;
     use_links(u, b);
-    use_free(u);
+    use_done(u);
 }
 
 void dag_use_stored(struct exchange *x, struct dag_use *u, int result)
@@ -244,7 +266,23 @@ void dag_use_stored(struct exchange *x, struct dag_use *u, int result)
     (void)x;
     if (result < 0)
         u->dag->result = result;
-    use_free(u);
+    use_done(u);
+}
+
+void dag_item_lost(const struct item *i)
+{
+    struct dag_use *u;
+    TAILQ_FOREACH(u, &i->uses, by_owner)
+    {
+        u->dag->lost_more = true;
+        dag_work_add(u->dag);
+    }
+}
+
+/* Everybody was asked for it, and nobody has been found since. */
+static bool use_lost(const struct dag_use *u)
+{
+    return u->item && u->item->tries && !u->item->asked;
 }
 
 static void issue(struct exchange *x, struct dag *d, struct compact_cid *take_cid)
@@ -264,10 +302,22 @@ static void issue(struct exchange *x, struct dag *d, struct compact_cid *take_ci
     TAILQ_INSERT_TAIL(&i->uses, u, by_owner);
     if (i->place == ITEM_CHECK && !i->check.load && !i->check.answered)
         item_check(x, i);
+    d->lost_more |= use_lost(u);
     item_prioritise(x, i);
 }
 
 /* ---- the walk ---- */
+
+static void dag_begin(struct dag *d)
+{
+    const struct cid *root = &d->waiter->want->cid;
+    struct span data;
+    if (cid_inline(root, &data))
+        take_links(d, root, data, 0);
+    else
+        frontier_push(d, root);
+    dag_work_add(d);
+}
 
 void dag_start(struct exchange *x, struct waiter *w)
 {
@@ -283,29 +333,14 @@ void dag_start(struct exchange *x, struct waiter *w)
     d->seen = mem_array(d->seen_size, sizeof *d->seen);
     TAILQ_INSERT_TAIL(&x->dags, d, link);
     x->dag_count++;
-    const struct cid *root = &w->want->cid;
-    struct span data;
-    if (cid_inline(root, &data))
-        take_links(d, root, data, 0);
-    else
-        frontier_push(d, root);
-    dag_work_add(d);
+    dag_begin(d);
 }
 
 void dag_free(struct exchange *x, struct dag *d)
 {
     load_forget(x, &d->expand);
-    struct dag_use *u;
-    while ((u = TAILQ_FIRST(&d->uses))) {
-        struct item *i = u->item;
-        if (i)
-            TAILQ_REMOVE(&i->uses, u, by_owner);
-        if (u->stash)
-            TAILQ_REMOVE(&u->stash->uses, u, by_owner);
-        use_free(u);
-        if (i)
-            item_drop_if_unused(x, i);
-    }
+    while (!TAILQ_EMPTY(&d->uses))
+        use_drop(x, TAILQ_FIRST(&d->uses));
     while (d->frontier_count)
         free(frontier_pop(d));
     while (d->paused_count)
@@ -356,11 +391,63 @@ void dag_expanded(struct exchange *x, struct load_user *u)
     (void)x;
 }
 
+static bool knows_more(const struct dag *d)
+{
+    return d->frontier_count || d->paused_count || d->expanding.cid;
+}
+
+static unsigned count_lost(const struct dag *d)
+{
+    unsigned count = 0;
+    const struct dag_use *u;
+    TAILQ_FOREACH(u, &d->uses, by_dag)
+    count += use_lost(u);
+    return count;
+}
+
+/* Leaves out what nobody has, but for `most` of it. */
+static void leave_out(struct exchange *x, struct dag *d, unsigned most)
+{
+    unsigned lost = count_lost(d);
+    for (struct dag_use *u = TAILQ_FIRST(&d->uses), *next; lost > most; u = next) {
+        next = TAILQ_NEXT(u, by_dag);
+        if (!use_lost(u))
+            continue;
+        use_drop(x, u);
+        d->left_out = true;
+        lost--;
+    }
+}
+
+static void begin_anew(struct exchange *x, struct dag *d)
+{
+    if (!d->left_out || knows_more(d) || count_lost(d) < d->use_count)
+        return;
+    if (!d->anew_at) {
+        d->anew_at = x->now + (DAG_ANEW << d->turns);
+        d->turns += d->turns < DAG_ANEW_TURNS;
+    }
+    if (d->use_count && x->now < d->anew_at) {
+        tick_soon(x, d->anew_at);
+        return;
+    }
+    leave_out(x, d, 0);
+    d->left_out = false;
+    d->anew_at = 0;
+    d->held = 0;
+    memset(d->seen, 0, d->seen_size * sizeof *d->seen);
+    dag_begin(d);
+}
+
 /* true: it can do more at once */
 static bool dag_step(struct exchange *x, struct dag *d)
 {
     unsigned window = x->use_count < DAG_USES_MAX ? DAG_WINDOW : DAG_WINDOW_MIN;
     unsigned most = window * (1 + DAG_STORING);
+    if (d->lost_more && x->peer_count && knows_more(d) && d->use_count - d->storing_count >= window) {
+        d->lost_more = false;
+        leave_out(x, d, window / 2);
+    }
     for (unsigned steps = 0; d->frontier_count && d->use_count - d->storing_count < window && d->use_count < most; steps++) {
         if (steps == DAG_STEPS)
             return true;
@@ -372,6 +459,7 @@ static bool dag_step(struct exchange *x, struct dag *d)
         expand_cid(d->expanding.cid, &cid);
         load_ask(x, &d->expand, &cid, BLOCK_MAX);
     }
+    begin_anew(x, d);
     return false;
 }
 
@@ -384,7 +472,7 @@ bool dag_work(struct exchange *x)
     d->working = false;
     if (d->result == 0 && dag_step(x, d))
         dag_work_add(d);
-    if (d->result < 0 || (!d->frontier_count && !d->use_count && !d->paused_count && !d->expanding.cid))
+    if (d->result < 0 || (!knows_more(d) && !d->use_count))
         dag_end(x, d, d->result);
     return true;
 }

@@ -80,6 +80,7 @@ void item_place(struct exchange *x, struct item *i, unsigned place)
         i->retry_at = x->now + (LOST_RETRY << i->tries);
         i->tries += i->tries < LOST_DOUBLING;
         seek(x, i);
+        dag_item_lost(i);
     }
     struct timer *t = &i->session->timer;
     if (!timer_is_set(t))

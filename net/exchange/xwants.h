@@ -184,6 +184,10 @@ struct dag {
     uint64_t *seen;             /* direct-mapped: hashes of what was issued lately */
     size_t seen_size;
     uint64_t held;
+    bool lost_more;  /* blocks turned out to be had by nobody since it was looked how many these are */
+    bool left_out;   /* some of these were dropped: the walk begins anew, */
+    mono_ns anew_at; /* … then; 0: it goes on */
+    unsigned turns;
 };
 TAILQ_HEAD(dags, dag);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Whole transfers between simulated nodes: what the exchange promises its users, whatever happens to peers meanwhile. */
+#include "store/codec/dagpb.h"
 #include "tests/sim/simnet.h"
 
 #include <criterion/criterion.h>
@@ -448,6 +449,39 @@ Test(exchange_net, walk_resumes_over_what_is_held)
     w = fetch_dag(n, b, &root);
     cr_assert(simnet_run_until(n, w, 30 * MONO_S));
     cr_assert(w->want.result == 0 && w->want.blocks == 0);
+    simnet_free(n);
+}
+
+/* More of a DAG is nowhere than is asked for at a time, and a peer has the rest; later another has it all. */
+Test(exchange_net, what_nobody_has_is_passed_by)
+{
+    enum { NOWHERE = 3000, THERE = 500 };
+    struct simnet *n = simnet_new(23);
+    int all = simnet_node(n, NULL), some = simnet_node(n, NULL), b = simnet_node(n, NULL);
+    struct buf node = BUF_INIT;
+    struct cid root;
+    for (unsigned i = 0; i < NOWHERE + THERE; i++) {
+        struct cid leaf = simnet_put(n, all, CODEC_RAW, span_of(&i, sizeof i));
+        if (i >= NOWHERE)
+            simnet_put(n, some, CODEC_RAW, span_of(&i, sizeof i));
+        dagpb_add_link(&node, &leaf, SPAN_NONE, sizeof i);
+    }
+    simnet_put(n, all, CODEC_DAG_PB, buf_span(&node));
+    root = simnet_put(n, some, CODEC_DAG_PB, buf_span(&node));
+    buf_done(&node);
+    simnet_link(n, some, b, &lan);
+    struct sim_want *w = fetch_dag(n, b, &root);
+    simnet_run(n, 60 * MONO_S);
+    cr_assert_eq(simnet_count(n, b), THERE + 1);
+    uint64_t events = simnet_counts(n).events;
+    simnet_run(n, 600 * MONO_S);
+    events = simnet_counts(n).events - events;
+    cr_assert_lt(events, 100 * (NOWHERE + THERE), "it is not walked again and again: %u", (unsigned)events);
+    cr_assert(!w->settled);
+    simnet_link(n, all, b, &lan);
+    cr_assert(simnet_run_until(n, w, 30 * MONO_S), "what was passed by is looked for again: %zu", simnet_count(n, b));
+    cr_assert_eq(w->want.result, 0);
+    cr_assert_eq(simnet_count(n, b), NOWHERE + THERE + 1);
     simnet_free(n);
 }
 
