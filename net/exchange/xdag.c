@@ -36,6 +36,7 @@
 #define DAG_COST         (DAG_FRONTIER_MAX * sizeof(void *) + DAG_SEEN_MIN * 8) /* these are charged to BUDGET_TABLE: a walk, */
 #define FRONTIER_COST    64                                                     /* a CID in its frontier */
 #define USE_COST         512                                                    /* a block it asked for, with its item */
+#define PAUSE_COST       128                                                    /* a node on the stack, also while that grows */
 #define DAG_STEPS        64                                                     /* issued before other work has its turn */
 #define DAG_ANEW         (10 * MONO_S)                                          /* what is held is read again for it */
 #define DAG_ANEW_TURNS   6                                                      /* up to 640 s */
@@ -138,6 +139,21 @@ static struct compact_cid *frontier_pop(struct dag *d)
     return c;
 }
 
+/* What a walk of an honest DAG needs is charged whatever there is; a stack that still grows when it goes depth first is not. */
+static bool pause_charge(struct dag *d)
+{
+    if (d->paused_count > DAG_PAUSED_DEEP)
+        return budget_take(d->x->budget, BUDGET_TABLE, PAUSE_COST);
+    budget_take_always(d->x->budget, BUDGET_TABLE, PAUSE_COST);
+    return true;
+}
+
+static struct dag_pause pause_pop(struct dag *d)
+{
+    budget_give(d->x->budget, BUDGET_TABLE, PAUSE_COST);
+    return d->paused[--d->paused_count];
+}
+
 static void pause_node(struct dag *d, const struct cid *cid, uint32_t next)
 {
     if (d->paused_count == DAG_PAUSED_MAX) {
@@ -156,6 +172,10 @@ static void pause_node(struct dag *d, const struct cid *cid, uint32_t next)
         free(d->paused);
         d->paused = bigger;
         d->paused_cap = cap;
+    }
+    if (!pause_charge(d)) {
+        d->result = ERR_NO_MEMORY;
+        return;
     }
     d->paused[d->paused_count++] = (struct dag_pause){compact(cid), next};
 }
@@ -344,7 +364,7 @@ void dag_free(struct exchange *x, struct dag *d)
     while (d->frontier_count)
         free(frontier_pop(d));
     while (d->paused_count)
-        free(d->paused[--d->paused_count].cid);
+        free(pause_pop(d).cid);
     free(d->expanding.cid);
     if (d->working)
         TAILQ_REMOVE(&x->dag_work, d, work_link);
@@ -455,7 +475,7 @@ static bool dag_step(struct exchange *x, struct dag *d)
     }
     if (d->paused_count && d->frontier_count < DAG_FRONTIER_LOW && !d->expanding.cid) {
         struct cid cid;
-        d->expanding = d->paused[--d->paused_count];
+        d->expanding = pause_pop(d);
         expand_cid(d->expanding.cid, &cid);
         load_ask(x, &d->expand, &cid, BLOCK_MAX);
     }

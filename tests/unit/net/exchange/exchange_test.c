@@ -1454,6 +1454,26 @@ Test(exchange, a_walk_without_memory_for_what_waits)
     teardown(&l);
 }
 
+static uint64_t used_by_walk(unsigned links)
+{
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid root = hold_node(&l, links);
+    struct want dag = walk_of(&root);
+    cr_assert_eq(exchange_want(l.x, &dag, l.now), 0);
+    pump(&l);
+    uint64_t used = budget_used(l.budget);
+    exchange_cancel(l.x, &dag, l.now);
+    pump(&l);
+    teardown(&l);
+    return used;
+}
+
+Test(exchange, what_a_walk_comes_back_to_is_charged)
+{
+    cr_assert_gt(used_by_walk(2049), used_by_walk(2048), "2048 links are kept of a node, and it when there are more");
+}
+
 /* Answers what it asks for, number after number; returns up to which. */
 static unsigned answer_wants(struct lone *l, unsigned told)
 {
