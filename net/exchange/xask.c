@@ -6,7 +6,8 @@
  * another. When somebody waits and a peer that has delivered before would bring it sooner, that one is asked too, after
  * HEDGE: a peer that says Have and sends nothing, or a byte now and then, costs a reader no more than that. A peer is stalled
  * when it owes us blocks and nothing came for a while (a second, or eight round trips); bytes of a block count, so a slow
- * line is not a stall, and time during which we did not read is not held against it. */
+ * line is not a stall, and time during which we did not read is not held against it. Who has delivered nothing yet, or says
+ * this and that and sends no block, is not waited for as long as others may have it. */
 #include "net/exchange/xstate.h"
 
 #include <assert.h>
@@ -21,6 +22,7 @@
 #define HEDGE         (150 * MONO_MS) /* or four times what the other peer would take */
 #define LOOK_AGAIN    (100 * MONO_MS) /* between two looks at a peer's asks */
 #define RATE_UNKNOWN  (1u << 20)      /* bytes a second, to guess when an answer is late */
+#define RATE_LEAST    (16u << 10)     /* who says little meanwhile may deliver soon, or never */
 #define RATE_WINDOW   (100 * MONO_MS)
 #define HEARD_BYTES   65536
 #define TELL_HEARD    MONO_S
@@ -89,7 +91,7 @@ static void ask_unqueue(struct ask *a)
 
 static mono_ns patience(const struct exchange_peer *p, unsigned priority)
 {
-    uint64_t rate = p->rate ? p->rate : RATE_UNKNOWN;
+    uint64_t rate = !p->rate ? RATE_UNKNOWN : p->rate > RATE_LEAST ? p->rate : RATE_LEAST;
     mono_ns expected = (mono_ns)((double)p->inflight / (double)rate * (double)MONO_S) + p->rtt;
     mono_ns least = priority == WANT_NOW ? LATE_NOW : LATE_ELSE;
     return expected * 4 > least ? expected * 4 : least;
@@ -272,6 +274,7 @@ static void ask_late(struct exchange *x, struct ask *a)
 {
     struct item *i = a->item;
     a->peer->ledger.timeouts++;
+    i->late += !a->peer->ledger.blocks_received;
     ask_state(x, a, ASK_LATE);
     item_unask(x, i);
 }
@@ -281,13 +284,19 @@ static void ask_late(struct exchange *x, struct ask *a)
 static bool hedge_due(const struct exchange *x, const struct ask *a)
 {
     bool urgent = a->urgent_at != MONO_NEVER;
-    if (a->item->asked > 1 || (!urgent && a->peer->ledger.blocks_received))
+    if (a->peer->ledger.blocks_received && (a->item->asked > 1 || !urgent))
         return false;
     mono_ns waited = x->now - (urgent ? a->urgent_at : a->asked_at);
     if (waited < HEDGE)
         return false;
     mono_ns other = session_other_time(a->item, a->peer);
     return other != MONO_NEVER && waited / 4 >= other;
+}
+
+/* It says this and that, and sends no byte of a block */
+static bool nothing_came(const struct exchange *x, const struct ask *a)
+{
+    return a->came == a->peer->came && x->now - a->asked_at >= LATE_ELSE && !recv_paused_by_us(a->peer);
 }
 
 void ask_expire(struct exchange *x, struct exchange_peer *p)
@@ -310,7 +319,7 @@ void ask_expire(struct exchange *x, struct exchange_peer *p)
     struct ask *a = TAILQ_FIRST(&p->asked);
     while (a) {
         struct ask *next = TAILQ_NEXT(a, by_peer);
-        if (a->due <= x->now || hedge_due(x, a))
+        if (a->due <= x->now || hedge_due(x, a) || nothing_came(x, a))
             ask_late(x, a);
         a = next;
     }

@@ -5,7 +5,8 @@
  * A needed item goes to the session's peer that is expected to deliver it first: (bytes in flight + one block) / rate + round
  * trip, among those with room in flight that have not said DontHave. A peer that has not proved itself gets one block to do so;
  * beside proven ones only a few are tried at a time, and after a lie nobody new for a while that doubles: names cost nothing,
- * so a liar may come again as somebody else. When no peer of the session can have it, everyone sensible is asked at once
+ * so a liar may come again as somebody else. Where nobody is proven an item is asked of one, and when it is late of two others,
+ * then of four: liars cost their logarithm. When no peer of the session can have it, everyone sensible is asked at once
  * (want-have, and want-block to the best of them, which saves a round trip when there is one), and when these lack it the
  * others; whoever says Have joins the session. A reader that has caught up wants nothing for a moment: the session rests, and
  * what it knows of its peers is there when the next window is asked for. Some others are probed then for the first time, and in
@@ -33,7 +34,9 @@
 #define ASKS_MAX          512         /* per peer: boxo queues 1024 wants of one peer */
 #define ASKS_MAX_NOW      640         /* and what somebody waits for goes in front of read-ahead */
 #define TRIALS_MAX        2           /* unproven peers that are asked at a time while there are proven ones */
-#define TRIAL_WAIT        MONO_S      /* after a lie; doubles with each further one */
+#define TRIALS_TOGETHER   16          /* that are asked for one item when there are none, and others of them were late */
+#define TRIAL_TIME        (500 * MONO_MS) /* that an unproven peer is thought to take for a block that another does not send */
+#define TRIAL_WAIT        MONO_S          /* after a lie; doubles with each further one */
 #define TRIAL_WAIT_MAX    (60 * MONO_S)
 #define PROVEN_SHARE      8      /* right blocks that make up for a wrong one */
 #define REST              MONO_S /* of a session without items, before it is dropped */
@@ -267,9 +270,9 @@ mono_ns session_other_time(const struct item *i, const struct exchange_peer *p)
         const struct exchange_peer *q = s->peers[n].peer;
         const struct ask *a = ask_of(i, q);
         bool may = !a || a->state == ASK_HAS || a->state == ASK_PROBE;
-        if (q == p || !may || q->stalled || !proven(q) || !peer_usable(q) || !has_room(q, i))
+        if (q == p || !may || q->stalled || !peer_usable(q) || !has_room(q, i))
             continue;
-        double time = expected_time(q, s->estimate, RATE_ASSUMED);
+        double time = proven(q) ? expected_time(q, s->estimate, RATE_ASSUMED) : (double)TRIAL_TIME / (double)MONO_S;
         best = best < 0 || time < best ? time : best;
     }
     return best < 0 || best > 3600 ? MONO_NEVER : (mono_ns)(best * (double)MONO_S);
@@ -322,7 +325,7 @@ static void consider_others(const struct exchange *x, struct session *s, const s
         consider(x, i, a->peer, c);
 }
 
-static enum picked pick(struct exchange *x, struct session *s, struct item *i)
+static enum picked pick_one(struct exchange *x, struct session *s, struct item *i, bool *ret_known)
 {
     struct candidates c = {.assumed = assumed_rate(s)};
     for (unsigned n = 0; n < s->peer_count; n++)
@@ -341,6 +344,19 @@ static enum picked pick(struct exchange *x, struct session *s, struct item *i)
     if (!best)
         return c.busy ? PICKED_BUSY : PICKED_NONE;
     ask_send(x, i, best, true);
+    *ret_known = c.known;
+    return PICKED_SENT;
+}
+
+static enum picked pick(struct exchange *x, struct session *s, struct item *i)
+{
+    bool known = false;
+    unsigned more = i->late < TRIALS_TOGETHER ? i->late : TRIALS_TOGETHER - 1; /* twice as many when all were late */
+    enum picked got = pick_one(x, s, i, &known);
+    if (got != PICKED_SENT)
+        return got;
+    while (more-- && !known && pick_one(x, s, i, &known) == PICKED_SENT)
+        ;
     item_place(x, i, ITEM_ASKED);
     return PICKED_SENT;
 }

@@ -117,6 +117,7 @@ struct item {
     uint8_t place, priority, tries;
     bool seeking, recheck;
     unsigned asked; /* asks in ASK_BLOCK */
+    unsigned late;  /* that were so long, of peers that have delivered nothing yet */
     mono_ns since, retry_at;
     struct cidnode node;
 };
