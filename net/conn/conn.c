@@ -295,6 +295,12 @@ static int next_muxed(struct conn *c, struct conn_event *ret)
     return conn_on_yamux(c, &yev, ret) ? 1 : ERR_AGAIN;
 }
 
+/* The peer takes no more streams and has none: only the end of the socket is missing, and may never come */
+static bool left_by_peer(const struct conn *c)
+{
+    return c->peer_going && c->state == CONN_STATE_OPEN && !yamux_streams(c->yamux);
+}
+
 static int end_error(const struct conn *c)
 {
     if (c->end_err)
@@ -316,7 +322,7 @@ static int next_event(struct conn *c, struct conn_event *ret)
             return 1;
         if (r == 0)
             r = step(c);
-        if (r == 0 && !c->ended)
+        if (r == 0 && !c->ended && !left_by_peer(c))
             return 0;
         if (r == 0)
             die(c, end_error(c));

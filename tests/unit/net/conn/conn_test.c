@@ -412,6 +412,25 @@ Test(conn, end_of_input)
     }
 }
 
+/* It says goodbye, and its socket stays open. */
+Test(conn, goodbye_without_an_end)
+{
+    struct pair p;
+    uint32_t id;
+    ready(&p);
+    cr_assert_eq(conn_open(p.d.c, echo, 1, p.now, &id), 0);
+    run(&p, SIZE_MAX);
+    buf_clear(&p.l.told);
+    conn_goodbye(p.d.c);
+    run(&p, SIZE_MAX);
+    expect(&p.l, "");
+    cr_assert_eq(conn_reset(p.d.c, id), 0);
+    run(&p, SIZE_MAX);
+    expect(&p.l, "reset(1,ERR_RESET) closed(well) ");
+    cr_assert(conn_is_dead(p.l.c));
+    done(&p);
+}
+
 Test(conn, resets)
 {
     struct pair p;
