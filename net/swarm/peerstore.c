@@ -199,6 +199,15 @@ static bool worse(const struct peer_addr *a, const struct peer_addr *b)
     return a->expires < b->expires;
 }
 
+static const struct peer_addr *best_addr(const struct peer_entry *e)
+{
+    const struct peer_addr *best = e->addr_count ? e->addrs[0] : NULL;
+    for (unsigned i = 1; i < e->addr_count; i++)
+        if (worse(best, e->addrs[i]))
+            best = e->addrs[i];
+    return best;
+}
+
 static void make_room(struct peerstore *ps, struct peer_entry *e)
 {
     if (e->addr_count < PEERSTORE_ADDRS_MAX)
@@ -292,8 +301,9 @@ void peerstore_expire(struct peerstore *ps, mono_ns now)
 {
     for (struct peer_entry *e = ps->newest, *older; e; e = older) {
         older = e->older;
+        const struct peer_addr *kept = e->is_friend ? best_addr(e) : NULL;
         for (unsigned i = e->addr_count; i-- > 0;)
-            if (e->addrs[i]->expires <= now)
+            if (e->addrs[i]->expires <= now && e->addrs[i] != kept)
                 drop_addr(ps, e, i);
         if (!e->addr_count && !e->pins && !peerstore_is_saved(e))
             drop_entry(ps, e);
@@ -419,12 +429,12 @@ static void load_addr(struct peerstore *ps, struct peer_entry *e, struct loader 
     struct multiaddr addr;
     if (l->cut || source >= ADDR_SOURCES || multiaddr_parse(bytes, &addr) < 0)
         return; /* one bad address is left out, the rest is of use */
-    if (expires <= (uint64_t)wall || !peerstore_learn(ps, e, &addr, source, now))
-        return;
+    uint64_t left = expires > (uint64_t)wall ? expires - (uint64_t)wall : 0;
+    if ((!left && !e->is_friend) || !peerstore_learn(ps, e, &addr, source, now))
+        return; /* of a friend the best one is kept */
     struct peer_addr *a = find_addr(e, &addr);
     if (!a)
         return; /* evicted at once: the table is full */
-    uint64_t left = expires - (uint64_t)wall;
     a->expires =
         expires == UINT64_MAX ? MONO_NEVER : mono_after(now, left > PEERSTORE_PROVEN_TTL ? PEERSTORE_PROVEN_TTL : left);
     a->last_success = past(success, wall);

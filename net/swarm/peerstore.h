@@ -4,8 +4,9 @@
  * with a bounded number of bytes, least recently used peers leave first; on disk what peerstore_save gives.
  *
  * Addresses are stored without a /p2p at the end. An address lives until its source's time is over; one that worked lives for
- * PEERSTORE_PROVEN_TTL after that. Failures put it off (dialplan.h: dial_backoff), never delete it. Friends and peers that
- * are pinned (connected, being dialed) are never evicted. One thread, pure.
+ * PEERSTORE_PROVEN_TTL after that. Failures put it off (dialplan.h: dial_backoff), never delete it. Of a friend the best one
+ * stays: he may be away, or connected, for longer. Friends and peers that are pinned (connected, being dialed) are never
+ * evicted. One thread, pure.
  */
 #ifndef NET_SWARM_PEERSTORE_H
 #define NET_SWARM_PEERSTORE_H

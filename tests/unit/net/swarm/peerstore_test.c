@@ -46,6 +46,36 @@ Test(peerstore, learns_once_and_expires)
     peerstore_free(ps);
 }
 
+/* Connected or away for longer than what was learned of him lasts, or our clock was wrong once */
+Test(peerstore, a_friend_keeps_an_address)
+{
+    struct peerstore *ps = peerstore_new(), *again = peerstore_new();
+    struct peer_id a = id(1);
+    struct multiaddr m[3] = {addr("/ip4/192.0.2.1/tcp/1"), addr("/ip4/192.0.2.1/tcp/2"), addr("/ip4/192.0.2.1/tcp/3")};
+    struct peer_entry *e = peerstore_touch(ps, &a);
+    struct buf out = BUF_INIT;
+    cr_assert_eq(peerstore_set_friend(ps, e, true), 0);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert(peerstore_learn(ps, e, &m[i], ADDR_FROM_PEER, NOW));
+    peerstore_succeeded(ps, e, &m[1], NOW, WALL);
+    peerstore_save(ps, &out, NOW, WALL);
+    peerstore_expire(ps, NOW + 2 * PEERSTORE_PROVEN_TTL);
+    cr_assert_eq(e->addr_count, 1);
+    cr_assert_eq(e->addrs[0]->last_success, WALL, "the best one");
+    wall_ns later = WALL + (wall_ns)(2 * PEERSTORE_PROVEN_TTL);
+    cr_assert_eq(peerstore_load(again, buf_span(&out), NOW, later), 0);
+    e = peerstore_find(again, &a);
+    peerstore_expire(again, NOW);
+    cr_assert_eq(e->addr_count, 1);
+    cr_assert_eq(e->addrs[0]->last_success, WALL);
+    cr_assert_eq(peerstore_set_friend(again, e, false), 0);
+    peerstore_expire(again, NOW);
+    cr_assert_null(peerstore_find(again, &a));
+    buf_done(&out);
+    peerstore_free(ps);
+    peerstore_free(again);
+}
+
 Test(peerstore, failures_put_off)
 {
     struct peerstore *ps = peerstore_new();
