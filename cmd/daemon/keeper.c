@@ -117,7 +117,7 @@ static void forget_unless_needed(struct keeper *k, struct keep *e)
 static void completed(void *arg, int result)
 {
     (void)arg;
-    (void)result; /* unpinned meanwhile, or marked at the next start */
+    (void)result; /* unpinned meanwhile, or marked at the next start; ERR_AGAIN: keeper_look reads the pins again */
 }
 
 /* What is passed over because it is held is kept by the block that links to it only when that is stored: until then it may be
@@ -139,6 +139,7 @@ static void on_settled(struct mail *mail, void *owner)
     (void)owner;
     int result = w->want.result;
     bool gives_way = w->gives_way, again = e && result == 0 && may_be_gone(k, w);
+    uint64_t damaged = w->damaged;
     free(w);
     k->flying--;
     if (!e)
@@ -162,7 +163,7 @@ static void on_settled(struct mail *mail, void *owner)
     char text[CID_TEXT_SIZE];
     daemon_event(k->d, "kept", "%s", cid_text(&e->cid, text));
     if (e->pinned)
-        blockstore_pin_complete(k->d->store, &e->cid, k->d->mail, completed, NULL);
+        blockstore_pin_complete(k->d->store, &e->cid, damaged, k->d->mail, completed, NULL);
     e->pinned = false; /* nothing is left to do for the pin */
     move(k, e, KEEP_HELD);
     forget_unless_needed(k, e);

@@ -133,6 +133,7 @@ static int commit(struct blockstore *bs, struct store_txn *txn)
     note_recovery(bs);
     atomic_fetch_add(&bs->stats.commits, 1);
     publish(bs);
+    atomic_fetch_add(&bs->stats.damaged, txn->damaged); /* after what came of it: who sees it looks at that */
     return 0;
 }
 
@@ -379,9 +380,7 @@ static bool may_give_back(const struct blockstore *bs)
 /* Pages that commit N frees can be used from commit N + 2 on: two empty ones make the room real. */
 static void settle_freed(struct blockstore *bs)
 {
-    if (commit_nothing(bs) != 0 || commit_nothing(bs) != 0)
-        return;
-    if (bs->t.dead == 0 || sync_now(bs) != 0)
+    if (commit_nothing(bs) != 0 || commit_nothing(bs) != 0 || bs->t.dead == 0 || sync_now(bs) != 0)
         return;
     for (int i = 0; i < 100 && bs->t.dead > 0; i++)
         if (!give_back(bs))

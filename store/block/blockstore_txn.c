@@ -36,7 +36,7 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     txn->t = bs->t;
     txn->wrote = false;
     txn->hard = 0;
-    txn->need = 0;
+    txn->need = txn->damaged = 0;
     txn->room = UINT64_MAX; /* nobody has looked */
     memset(txn->writes, 0, sizeof txn->writes);
     memset(txn->touched, 0, sizeof txn->touched);

@@ -4,7 +4,7 @@
  * still misses is fetched by whoever iterates the wanted blocks (the daemon, through want.h).
  *
  * A pin is complete when all of its DAG is held. The committer sets that by itself whenever nothing at all is wanted;
- * blockstore_pin_complete sets it sooner, for who has walked the DAG. Repair of a damaged block clears it.
+ * blockstore_pin_complete sets it sooner, for who has walked the DAG. A damaged block that is dropped clears it.
  */
 #ifndef STORE_BLOCK_PIN_H
 #define STORE_BLOCK_PIN_H
@@ -29,7 +29,9 @@ void blockstore_pin(struct blockstore *bs, const struct cid *cid, const char *na
 void blockstore_pin_guarded(struct blockstore *bs, const struct cid *cid, const char *name, struct store_guard *g,
                             struct mailbox *reply, pin_done done, void *arg);
 void blockstore_unpin(struct blockstore *bs, const struct cid *cid, struct mailbox *reply, pin_done done, void *arg);
-void blockstore_pin_complete(struct blockstore *bs, const struct cid *cid, struct mailbox *reply, pin_done done, void *arg);
+/* `damaged`: of the figures, before the walk. ERR_AGAIN: more were found meanwhile, and the walk may have passed over them. */
+void blockstore_pin_complete(struct blockstore *bs, const struct cid *cid, uint64_t damaged, struct mailbox *reply,
+                             pin_done done, void *arg);
 /* The same inside an operation's apply() */
 struct store_txn;
 int store_txn_pin(struct store_txn *txn, const struct cid *cid, const char *name);

@@ -120,6 +120,7 @@ struct store_txn {
     bool wrote;          /* since it was last cleared */
     int hard;            /* ERR_*: LMDB refused; the transaction can only be aborted */
     uint64_t need, room; /* bytes a put did not find room for under the quota; that puts may take of the disk, or UINT64_MAX */
+    uint64_t damaged;    /* blocks that were found so, and dropped */
     struct block_source source;
     /* what it wrote: LMDB has a copy of each such page, and keeps for ever the memory of the most that it had */
     uint32_t writes[STORE_DBIS], writes_all;
@@ -237,7 +238,6 @@ static inline struct span store_span(MDB_val v)
 }
 
 /* ---- store_pin.c, store_reader.c ---- */
-
 int pin_parse(struct span key, struct span value, struct pin *ret); /* 0 or ERR_CORRUPT */
 int pins_all_complete(struct store_txn *txn);
 int pins_none_complete(struct store_txn *txn);

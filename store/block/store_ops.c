@@ -82,7 +82,7 @@ void blockstore_put_guarded(struct blockstore *bs, struct block *take_b, struct 
 
 void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
 {
-    uint64_t pending = atomic_load(&bs->stats.pending); /* it is published last */
+    uint64_t pending = atomic_load(&bs->stats.pending), damaged = atomic_load(&bs->stats.damaged); /* published last */
     *ret = (struct blockstore_stats){
         .blocks = atomic_load(&bs->stats.blocks),
         .bytes = atomic_load(&bs->stats.bytes),
@@ -95,7 +95,7 @@ void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
         .evicted_blocks = atomic_load(&bs->stats.evicted_blocks),
         .evicted_bytes = atomic_load(&bs->stats.evicted_bytes),
         .commits = atomic_load(&bs->stats.commits),
-        .damaged = atomic_load(&bs->stats.damaged),
+        .damaged = damaged,
         .collecting = atomic_load(&bs->stats.collecting),
         .quota_bytes = atomic_load(&bs->quota),
         .disk_bytes = atomic_load(&bs->stats.disk_bytes),

@@ -128,6 +128,7 @@ struct pin_op {
     pin_done done;
     void *arg;
     struct store_guard *guard; /* a reference; not the operation's own, which would count it */
+    uint64_t damaged;          /* complete: as long as no more blocks were found so */
     char name[PIN_NAME_MAX + 1];
 };
 
@@ -145,7 +146,9 @@ static int apply_unpin(struct store_op *op, struct store_txn *txn)
 
 static int apply_complete(struct store_op *op, struct store_txn *txn)
 {
-    return pin_mark(txn, &((struct pin_op *)op)->cid, true);
+    struct pin_op *p = (struct pin_op *)op;
+    bool more = atomic_load(&txn->bs->stats.damaged) + txn->damaged != p->damaged;
+    return more ? ERR_AGAIN : pin_mark(txn, &p->cid, true);
 }
 
 static void pin_finish(struct mail *m, void *owner)
@@ -194,9 +197,11 @@ void blockstore_unpin(struct blockstore *bs, const struct cid *cid, struct mailb
     blockstore_submit(bs, &p->op);
 }
 
-void blockstore_pin_complete(struct blockstore *bs, const struct cid *cid, struct mailbox *reply, pin_done done, void *arg)
+void blockstore_pin_complete(struct blockstore *bs, const struct cid *cid, uint64_t damaged, struct mailbox *reply,
+                             pin_done done, void *arg)
 {
     struct pin_op *p = pin_op_new(cid, reply, done, arg);
     p->op.apply = apply_complete;
+    p->damaged = damaged;
     blockstore_submit(bs, &p->op);
 }

@@ -386,5 +386,6 @@ int row_drop_damaged(struct store_txn *txn, struct span hash, struct row *row)
 {
     int r = row->lane[LANE_LIVE].count > 0 ? pins_none_complete(txn) : 0;
     row->damaged = true;
+    txn->damaged++;
     return r ? r : row_drop_block(txn, hash, row);
 }

@@ -110,14 +110,10 @@ struct repair_op {
     struct totals totals;
 };
 
-static int apply_drop(struct store_op *op, struct store_txn *txn);
-
 static void repair_finish(struct mail *m, void *owner)
 {
     (void)owner;
     struct repair_op *p = (struct repair_op *)m;
-    if (p->op.apply == apply_drop && p->op.result == 0)
-        atomic_fetch_add(&p->v->bs->stats.damaged, 1);
     atomic_fetch_sub(&p->v->repairs, 1);
     free(p);
 }
@@ -174,12 +170,15 @@ static int apply_drop(struct store_op *op, struct store_txn *txn)
     int r = row_load(txn, hash, &row);
     if (r == ERR_CORRUPT && txn->hard == 0) { /* the row itself: what it said is counted anew by this verify or the next */
         (void)block_drop(txn, hash);          /* none is fine; an LMDB error shows in `hard` */
+        txn->damaged++;
         return store_txn_del(txn, txn->bs->env.db[DB_ROWS], hash);
     }
     if (r || row.inline_block || (r = still_damaged(txn, &p->cid, &row)))
         return r ? r : ERR_EXISTS;
-    if (!row.held) /* a block without its row */
+    if (!row.held) { /* a block without its row */
+        txn->damaged++;
         return block_drop(txn, hash);
+    }
     return row_drop_damaged(txn, hash, &row);
 }
 
@@ -253,7 +252,6 @@ int store_check(struct store_reader *r, const struct cid *cid)
 
 struct drop_op {
     struct repair_op repair;
-    struct blockstore *bs;
     void (*done)(void *arg, int result);
     void *arg;
 };
@@ -262,8 +260,6 @@ static void drop_finish(struct mail *m, void *owner)
 {
     (void)owner;
     struct drop_op *d = (struct drop_op *)m;
-    if (d->repair.op.result == 0)
-        atomic_fetch_add(&d->bs->stats.damaged, 1);
     if (d->done)
         d->done(d->arg, d->repair.op.result);
     free(d);
@@ -275,7 +271,6 @@ void blockstore_drop_damaged(struct blockstore *bs, const struct cid *cid, struc
     struct drop_op *d = MEM_NEW(struct drop_op);
     d->repair.op = (struct store_op){.mail.run = drop_finish, .apply = apply_drop, .reply = reply, .cost = sizeof *d};
     d->repair.cid = *cid;
-    d->bs = bs;
     d->done = done;
     d->arg = arg;
     blockstore_submit(bs, &d->repair.op);

@@ -683,7 +683,7 @@ Test(blockstore, pins_are_listed_in_pages)
     blockstore_pin(bs, &b[2]->cid, "renamed", mb, on_result, &w);
     wait_mail(mb, &w.done);
     w.done = false;
-    blockstore_pin_complete(bs, &b[3]->cid, mb, on_result, &w);
+    blockstore_pin_complete(bs, &b[3]->cid, 0, mb, on_result, &w);
     wait_mail(mb, &w.done);
     cr_assert_eq(w.result, 0);
 
@@ -1013,6 +1013,14 @@ static struct block *the_leaf(struct small_dag *d)
     return d->leaf2;
 }
 
+static uint64_t damaged_blocks(struct blockstore *bs)
+{
+    struct blockstore_stats s;
+    do_sync(bs);
+    blockstore_stats(bs, &s);
+    return s.damaged;
+}
+
 static struct block *the_root(struct small_dag *d)
 {
     return d->root;
@@ -1044,6 +1052,38 @@ Test(blockstore, a_rotten_block_is_mended_by_a_put)
     rot(&t, the_leaf);
     cr_assert_eq(do_put(t.bs, t.d.leaf2), 0); /* it is held: but not like that */
     cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), 0);
+    cr_assert_eq(damaged_blocks(t.bs), 1);
+    rot_done(&t);
+}
+
+/* Who has walked a DAG does not call a pin complete that has lost a block meanwhile. */
+Test(blockstore, a_rotten_block_makes_a_pin_incomplete)
+{
+    struct rotten t;
+    struct gate_op gate;
+    struct blockstore_stats s;
+    struct mailbox *mb = mailbox_new(8, NULL);
+    rot(&t, the_leaf);
+    gate_shut(&gate, t.bs, mb); /* so that both come in one group */
+    struct waited dropped = {.done = false}, completed = {.done = false};
+    blockstore_drop_damaged(t.bs, &t.d.leaf2->cid, mb, on_result, &dropped);
+    blockstore_pin_complete(t.bs, &t.d.root->cid, 0, mb, on_result, &completed);
+    sem_post(&gate.go);
+    wait_mail(mb, &completed.done);
+    cr_assert(dropped.done && dropped.result == 0);
+    cr_assert_eq(completed.result, ERR_AGAIN);
+    completed.done = false;
+    blockstore_pin_complete(t.bs, &t.d.root->cid, 0, mb, on_result, &completed);
+    wait_mail(mb, &completed.done);
+    cr_assert_eq(completed.result, ERR_AGAIN);
+    blockstore_stats(t.bs, &s);
+    cr_assert_eq(s.pins_incomplete, 1);
+    cr_assert_eq(do_put(t.bs, t.d.leaf2), 0);
+    completed.done = false;
+    blockstore_pin_complete(t.bs, &t.d.root->cid, damaged_blocks(t.bs), mb, on_result, &completed); /* walked again */
+    wait_mail(mb, &completed.done);
+    cr_assert_eq(completed.result, 0);
+    mailbox_free(mb);
     rot_done(&t);
 }
 
@@ -1087,6 +1127,7 @@ Test(blockstore, a_rotten_block_is_not_counted)
     s = settle(t.bs);
     cr_assert_eq(s.live_blocks, 0);
     cr_assert_eq(s.wanted_blocks, 1);
+    cr_assert_eq(damaged_blocks(t.bs), 1);
     cr_assert_eq(do_put(t.bs, t.d.root), 0);
     s = settle(t.bs);
     cr_assert_eq(s.live_blocks, 5);
