@@ -8,6 +8,7 @@
 #include <event2/listener.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 struct dns_conn {
     struct dns_server *server;
     struct bufferevent *bev;
-    struct dns_conn *prev, *next;
+    TAILQ_ENTRY(dns_conn) link;
 };
 
 struct dns_server {
@@ -29,7 +30,7 @@ struct dns_server {
     int udp;
     struct event *readable;
     struct evconnlistener *listener;
-    struct dns_conn *conns;
+    TAILQ_HEAD(, dns_conn) conns; /* who was answered last, or came since, is last */
     unsigned conn_count;
     struct buf out;
 };
@@ -60,9 +61,7 @@ static void on_datagram(evutil_socket_t fd, short what, void *arg)
 static void conn_free(struct dns_conn *c)
 {
     struct dns_server *s = c->server;
-    *(c->prev ? &c->prev->next : &s->conns) = c->next;
-    if (c->next)
-        c->next->prev = c->prev;
+    TAILQ_REMOVE(&s->conns, c, link);
     s->conn_count--;
     bufferevent_free(c->bev);
     free(c);
@@ -87,6 +86,8 @@ static bool answer_next(struct dns_conn *c, struct evbuffer *in)
         bufferevent_write(c->bev, answer.data, answer.len);
     }
     evbuffer_drain(in, 2 + len);
+    TAILQ_REMOVE(&s->conns, c, link);
+    TAILQ_INSERT_TAIL(&s->conns, c, link);
     return true;
 }
 
@@ -115,21 +116,19 @@ static void on_end(struct bufferevent *bev, short what, void *arg)
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
 {
     struct dns_server *s = arg;
-    struct bufferevent *bev = NULL;
     (void)l;
     (void)from;
     (void)len;
-    if (s->conn_count < DNS_CONNS_MAX)
-        bev = bufferevent_socket_new(s->o.base, fd, BEV_OPT_CLOSE_ON_FREE);
+    if (s->conn_count == DNS_CONNS_MAX)
+        conn_free(TAILQ_FIRST(&s->conns));
+    struct bufferevent *bev = bufferevent_socket_new(s->o.base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (!bev) {
         close(fd);
         return;
     }
     struct dns_conn *c = MEM_NEW(struct dns_conn);
-    *c = (struct dns_conn){.server = s, .bev = bev, .next = s->conns};
-    if (c->next)
-        c->next->prev = c;
-    s->conns = c;
+    *c = (struct dns_conn){.server = s, .bev = bev};
+    TAILQ_INSERT_TAIL(&s->conns, c, link);
     s->conn_count++;
     const struct timeval idle = {DNS_CONN_IDLE_S, 0};
     bufferevent_setcb(bev, on_bytes, on_sent, on_end, c);
@@ -188,6 +187,7 @@ int dns_server_open(struct dns_server **ret, const struct dns_server_options *o,
 {
     struct dns_server *s = MEM_NEW(struct dns_server);
     *s = (struct dns_server){.o = *o, .udp = -1, .out = BUF_INIT};
+    TAILQ_INIT(&s->conns);
     int number = bind_both(s, o->port);
     for (unsigned i = 1; number == EADDRINUSE && !o->port && i < PORT_TRIES; i++) {
         close_sockets(s);
@@ -208,8 +208,8 @@ struct dns_server *dns_server_close(struct dns_server *s)
 {
     if (!s)
         return NULL;
-    while (s->conns)
-        conn_free(s->conns);
+    while (!TAILQ_EMPTY(&s->conns))
+        conn_free(TAILQ_FIRST(&s->conns));
     close_sockets(s);
     buf_done(&s->out);
     free(s);

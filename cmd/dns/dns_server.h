@@ -2,7 +2,8 @@
  *
  * The sockets of the DNS server: UDP and TCP (RFC 7766) on one port of 127.0.0.1. Each query is answered at once by the
  * owner's function, so nothing is kept between two of them but connections, of which there are DNS_CONNS_MAX; one that says
- * nothing for DNS_CONN_IDLE_S is closed, one that does not take its answers is not read from. The thread of `base`.
+ * nothing for DNS_CONN_IDLE_S is closed, one that does not take its answers is not read from. For one more the one that was
+ * answered longest ago, or never, is closed: who sends a byte now and then keeps nobody out. The thread of `base`.
  */
 #ifndef CMD_DNS_DNS_SERVER_H
 #define CMD_DNS_DNS_SERVER_H
