@@ -9,7 +9,8 @@
  * has ended is waited for only when its stream has, too: until then its number, and so its group's, is nobody else's.
  *
  * Who dials and breaks off again and again would have a program for each time, for as long as they are let live: so these
- * count against the offer's limit, and where it has none a peer has OUTLIVE_MOST of them.
+ * count against the offer's limit, and where it has none a peer has OUTLIVE_MOST of them. So do those that are killed because
+ * they could not be watched.
  */
 #include "net/engine/engine_bridge.h"
 
@@ -26,13 +27,14 @@
 extern char **environ;
 
 #define GRACE        (5 * MONO_S)
+#define ASK_AFTER    (10 * MONO_MS)
 #define OUTLIVE_MOST 32
 
 struct child { /* until it has been waited for */
     struct child *prev, *next;
     struct engine *e;
     pid_t pid;
-    int fd; /* tells when it has ended */
+    int fd; /* tells when it has ended; -1: there is none, so it is killed and asked after */
     struct loop_fd *watch;
     bool ended, left;                  /* the program has; its stream has */
     struct bridge *waits;              /* for it to end */
@@ -48,7 +50,8 @@ static void child_forget(struct child *c)
     if (c->next)
         c->next->prev = c->prev;
     loop_fd_free(c->watch);
-    close(c->fd);
+    if (c->fd >= 0)
+        close(c->fd);
     free(c);
 }
 
@@ -89,7 +92,7 @@ static void child_signal(struct child *c, mono_ns now)
 {
     if (kill(-c->pid, c->signal) != 0)
         (void)kill(c->pid, c->signal); /* it has gone to another group. Ours in any case, not waited for yet */
-    c->signal_at = c->signal == SIGHUP ? mono_after(now, GRACE) : MONO_NEVER;
+    c->signal_at = c->signal == SIGHUP ? mono_after(now, GRACE) : c->fd < 0 ? mono_after(now, ASK_AFTER) : MONO_NEVER;
     c->signal = SIGKILL;
 }
 
@@ -135,7 +138,12 @@ mono_ns exec_turn(struct engine *e, mono_ns now)
     if (now < e->exec_at)
         return e->exec_at;
     e->exec_at = MONO_NEVER;
-    for (struct child *c = e->children; c; c = c->next) {
+    for (struct child *c = e->children, *next; c; c = next) {
+        next = c->next;
+        if (c->fd < 0 && waitpid(c->pid, NULL, WNOHANG) != 0) {
+            child_forget(c);
+            continue;
+        }
         if (c->left && c->signal_at <= now)
             child_signal(c, now);
         if (c->left)
@@ -212,18 +220,21 @@ static int spawn(const struct bridge *b, int end, pid_t *ret)
 
 static struct child *child_new(struct engine *e, const struct bridge *b, pid_t pid)
 {
-    int fd = pidfd_open(pid, 0);
-    if (fd < 0)
-        return NULL; /* descriptors ran out: it stays a zombie until the node ends */
     struct child *c = MEM_NEW(struct child);
     c->e = e;
     c->offer = b->offer;
     c->peer = b->peer;
     c->signal_at = MONO_NEVER;
     c->pid = pid;
-    c->fd = fd;
-    c->watch = loop_fd_new(e->loop, fd, child_ready, c);
-    loop_fd_watch(c->watch, LOOP_READ);
+    c->fd = pidfd_open(pid, 0);
+    if (c->fd >= 0) {
+        c->watch = loop_fd_new(e->loop, c->fd, child_ready, c);
+        loop_fd_watch(c->watch, LOOP_READ);
+    } else { /* descriptors ran out */
+        c->left = true;
+        c->signal = SIGKILL;
+        c->signal_at = e->exec_at = 0;
+    }
     c->next = e->children;
     if (c->next)
         c->next->prev = c;
@@ -244,6 +255,12 @@ int exec_start(struct engine *e, struct bridge *b)
         errno = number;
         return -1;
     }
-    b->u.child = child_new(e, b, pid);
+    struct child *c = child_new(e, b, pid);
+    if (c->fd < 0) {
+        close(pair[0]);
+        errno = EMFILE;
+        return -1;
+    }
+    b->u.child = c;
     return pair[0];
 }
