@@ -323,7 +323,7 @@ static void finish(struct ctl_request *q, struct add *a)
     }
     struct finishing *f = MEM_NEW(struct finishing);
     *f = (struct finishing){ctl_ref(q), s, a->root, 1, 0};
-    upload_finishing(s);
+    upload_finishing(s, q);
     const char *name = ctl_param(q, "name");
     if (s->failure < 0) {
         finished(f, s->failure);

@@ -178,7 +178,7 @@ static void finish(struct ctl_request *q, struct import *im)
     }
     struct finishing *f = MEM_NEW(struct finishing);
     *f = (struct finishing){ctl_ref(q), im, 1, im->upload.failure};
-    upload_finishing(&im->upload);
+    upload_finishing(&im->upload, q);
     for (size_t i = 0; ctl_flag(q, "pin") && f->result == 0 && i < im->root_count; i++) {
         f->waits++;
         blockstore_pin_guarded(d->store, &im->roots[i], "import", im->upload.guard, d->mail, finished, f);

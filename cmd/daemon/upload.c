@@ -198,8 +198,9 @@ void upload_end(struct upload *s)
         destroy(s);
 }
 
-void upload_finishing(struct upload *s)
+void upload_finishing(struct upload *s, struct ctl_request *q)
 {
+    q->waits_for = "waiting for the disk";
     s->busy = true;
     s->putting++;
 }

@@ -49,8 +49,8 @@ void upload_start(struct upload *take_s, struct ctl_request *q, const struct upl
 /* The upload in q->rest ("17/data" → 17, *ret_op "data"); NULL: none such or busy, which was answered. */
 struct upload *upload_find(struct ctl_request *q, const struct upload_kind *kind, const char **ret_op);
 void upload_end(struct upload *s);
-/* It is kept until upload_finished, which ends it, even when the node stops meanwhile. */
-void upload_finishing(struct upload *s);
+/* It is kept until upload_finished, which ends it, even when the node stops meanwhile. `q` asked for its end. */
+void upload_finishing(struct upload *s, struct ctl_request *q);
 void upload_finished(struct upload *s);
 void uploads_tick(struct daemon *d, mono_ns now);
 void uploads_end_all(struct daemon *d);

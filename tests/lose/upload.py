@@ -42,7 +42,10 @@ class Upload(unittest.TestCase):
             answer = []
             ending = threading.Thread(target=lambda: answer.append(node.raw("POST", upload + end)))
             ending.start()
-            time.sleep(0.3)  # until it is behind the block; later it would hear of it anyway
+            while not any(r["why"] == "waiting for the disk" and r["path"] == upload + end.split("?")[0]
+                          for r in node.rows("/v1/waiting")):
+                self.assertTrue(ending.is_alive())  # it is behind the block
+                time.sleep(0.01)
             stalled.unlink()
             ending.join()
             node.disk.disarm()
