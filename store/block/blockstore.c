@@ -588,8 +588,7 @@ static void turn(struct blockstore *bs)
 {
     if (!bs->pending)
         opqueue_take_lazy(bs);
-    mono_ns now = mono_now();
-    mono_ns deadline = next_deadline(bs, now);
+    mono_ns now = mono_now(), deadline = next_deadline(bs, now);
     if (deadline > now)
         (void)mailbox_wait(bs->inbox, deadline);
     opqueue_take(bs);
@@ -642,6 +641,7 @@ static void free_parts(struct blockstore *bs)
     mailbox_free(bs->inbox);
     hold_table_free(bs->holds);
     vouched_free(bs->vouched);
+    vouched_free(bs->rotten);
     segments_free(bs->segments);
     store_env_close(&bs->env);
     free(bs);
@@ -669,6 +669,7 @@ int blockstore_open(struct blockstore **ret, const struct blockstore_options *o,
 {
     struct blockstore *bs = MEM_NEW(struct blockstore);
     bs->vouched = vouched_new();
+    bs->rotten = vouched_new();
     bs->segments = segments_new(o->dir);
     int r = check_index(bs, o->dir, why);
     if (r == 0)

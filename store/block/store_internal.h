@@ -210,7 +210,7 @@ struct blockstore {
     mono_ns reopen_at;                     /* when `broken`; a moment after the last time */
 
     /* shared */
-    struct vouched *vouched;
+    struct vouched *vouched, *rotten; /* rotten: found damaged, and neither come again nor found sound */
     struct segments *segments;
     _Atomic uint64_t read_epoch;
     atomic_int gate;           /* what readers are told: ERR_AGAIN while it is opened again, its error when it cannot be; 0 */

@@ -175,25 +175,31 @@ static int find(struct store_reader *r, enum store_db db, struct span key, struc
     return 0;
 }
 
-/* ERR_MISSING, or ERR_CORRUPT when it was here and had to be dropped. */
+/* It is to be dropped; until it is, which a disk that takes no write puts off, nobody is told that it is held. */
+static int found_rotten(struct store_reader *r, const struct cid *cid)
+{
+    vouched_add(r->bs->rotten, cid);
+    blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
+    return ERR_CORRUPT;
+}
+
+/* ERR_MISSING, or ERR_CORRUPT when it was here and had to be dropped, or its row says that it is. */
 static int why_missing(struct store_reader *r, const struct cid *cid)
 {
     struct span found;
     struct row row;
-    if (find(r, DB_ROWS, cid_hash(cid), &found) == 0 && row_parse(found, 0, &row) == 0 && row.damaged)
-        return ERR_CORRUPT;
-    return ERR_MISSING;
+    if (find(r, DB_ROWS, cid_hash(cid), &found) != 0 || row_parse(found, 0, &row) != 0)
+        return ERR_MISSING;
+    return row.held ? found_rotten(r, cid) : row.damaged ? ERR_CORRUPT : ERR_MISSING;
 }
 
 /* What was found is looked at: 0 and noted as used, or what is wrong with it. */
 static int found_whole(struct store_reader *r, const struct cid *cid, struct span found, const struct block_sum *sum)
 {
     int result = store_vouch(r->bs, cid, found, sum);
-    if (result == ERR_CORRUPT)
-        blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
     if (result == 0)
         note_use(r, cid);
-    return result;
+    return result == ERR_CORRUPT ? found_rotten(r, cid) : result;
 }
 
 int store_get(struct store_reader *r, const struct cid *cid, struct span *ret)
@@ -207,7 +213,7 @@ int store_get(struct store_reader *r, const struct cid *cid, struct span *ret)
     if (result == ERR_NOT_FOUND)
         return why_missing(r, cid);
     if (result == ERR_CORRUPT)
-        blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
+        return found_rotten(r, cid);
     if (result == 0)
         result = found_whole(r, cid, found, &sum);
     if (result == 0)
@@ -255,6 +261,8 @@ int store_size(struct store_reader *r, const struct cid *cid, uint64_t *ret)
         result = row_parse(found, 0, &row);
     if (result || !row.held)
         return result ? result : ERR_MISSING;
+    if (vouched_has(r->bs->rotten, cid))
+        return ERR_CORRUPT;
     *ret = row.size;
     return 0;
 }

@@ -291,6 +291,7 @@ static int still_sound(struct store_txn *txn, const struct cid *cid, struct span
 static int put_again(struct store_txn *txn, const struct cid *cid, struct row *row)
 {
     uint32_t codec = row->codec;
+    vouched_drop(txn->bs->rotten, cid);
     adopt_codec(row, cid);
     /* Used again: to the end of the order, unless it is near there. */
     bool old = row_in_lru(row) && txn->t.stamp - row->stamp > txn->t.blocks / 8;
@@ -338,6 +339,7 @@ int store_txn_put(struct store_txn *txn, const struct cid *cid, struct span data
     r = data.len >= BLOCK_BIG ? extent_put(txn, hash, data, sum) : store_txn_set(txn, txn->bs->env.db[DB_BLOCKS], hash, data);
     if (r)
         return r;
+    vouched_drop(txn->bs->rotten, cid);
     if (!row.damaged) /* there may be readers whose snapshot has the damaged bytes */
         vouched_add(txn->bs->vouched, cid);
     adopt_codec(&row, cid);

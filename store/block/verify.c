@@ -159,7 +159,10 @@ static int still_damaged(struct store_txn *txn, const struct cid *cid, const str
         return r == ERR_CORRUPT ? 0 : r;
     if (!row->held || data.len != row->size)
         return 0;
-    return hash_verify(cid, data) == ERR_VERIFY ? 0 : ERR_EXISTS;
+    if (hash_verify(cid, data) == ERR_VERIFY)
+        return 0;
+    vouched_drop(txn->bs->rotten, cid);
+    return ERR_EXISTS;
 }
 
 static int apply_drop(struct store_op *op, struct store_txn *txn)

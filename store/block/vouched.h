@@ -9,6 +9,10 @@
  * hashed once more. 512 KiB, touched only as far as it is used; for blocks of 1 MiB that is 64 GiB. Two blocks with equal 64
  * bits vouch for each other: nobody gains by that, since nobody can make a disk rot.
  *
+ * Another such table has blocks that were found damaged and are still there: they are dropped at once, but a disk may take no
+ * write. Who asks whether one of these is held is told that it is not, so that peers are asked for it. One that was pushed out
+ * is found again by the next reader.
+ *
  * Any thread: entries are single atomic words, and an entry that two threads write at once is only forgotten.
  */
 #ifndef STORE_BLOCK_VOUCHED_H

@@ -893,6 +893,8 @@ Test(blockstore, a_missing_folder_and_a_newer_format)
 /* ---- verify ---- */
 
 /* Changes one record of the closed store behind its back. */
+#define GONE (SIZE_MAX - 1)
+
 static void tamper(const struct folder *f, const char *name, struct span key, size_t at, uint8_t xor)
 {
     MDB_env *env;
@@ -905,10 +907,11 @@ static void tamper(const struct folder *f, const char *name, struct span key, si
     uint8_t *copy = mem_copy(v.mv_data, v.mv_size);
     if (at == SIZE_MAX)
         v.mv_size--; /* shorter */
-    else
+    else if (at != GONE)
         copy[at] ^= xor;
     v.mv_data = copy;
-    cr_assert(mdb_put(txn, db, &k, &v, 0) == 0 && mdb_txn_commit(txn) == 0);
+    cr_assert_eq(at == GONE ? mdb_del(txn, db, &k, NULL) : mdb_put(txn, db, &k, &v, 0), 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
     free(copy);
 }
@@ -1008,17 +1011,17 @@ static void rot_done(struct rotten *r)
     folder_remove(&r->f);
 }
 
-static struct block *the_leaf(struct small_dag *d)
-{
-    return d->leaf2;
-}
-
 static uint64_t damaged_blocks(struct blockstore *bs)
 {
     struct blockstore_stats s;
     do_sync(bs);
     blockstore_stats(bs, &s);
     return s.damaged;
+}
+
+static struct block *the_leaf(struct small_dag *d)
+{
+    return d->leaf2;
 }
 
 static struct block *the_root(struct small_dag *d)
@@ -1043,6 +1046,42 @@ Test(blockstore, a_rotten_block_is_never_handed_out)
     cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), ERR_CORRUPT); /* also after a restart */
     cr_assert_eq(do_put(t.bs, t.d.leaf2), 0);                   /* a peer had it */
     cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), 0);
+    rot_done(&t);
+}
+
+/* Nobody may be told that it is held, who would not ask peers for it: not even before it can be dropped. */
+Test(blockstore, a_rotten_block_is_not_held)
+{
+    struct rotten t;
+    struct gate_op gate;
+    struct mailbox *mb = mailbox_new(8, NULL);
+    rot(&t, the_leaf);
+    gate_shut(&gate, t.bs, mb);
+    cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), ERR_CORRUPT);
+    cr_assert_not(has(t.bs, &t.d.leaf2->cid));
+    sem_post(&gate.go);
+    cr_assert_eq(damaged_blocks(t.bs), 1);
+    cr_assert_not(has(t.bs, &t.d.leaf2->cid));
+    cr_assert_eq(do_put(t.bs, t.d.leaf2), 0);
+    cr_assert(has(t.bs, &t.d.leaf2->cid));
+    (void)mailbox_run(mb, 8);
+    mailbox_free(mb);
+    rot_done(&t);
+}
+
+/* The same of one whose bytes are not where the index says, or that the index has lost. */
+Test(blockstore, a_block_without_bytes_is_not_held)
+{
+    struct rotten t;
+    rot(&t, the_leaf);
+    blockstore_close(t.bs);
+    tamper(&t.f, "blocks", cid_hash(&t.d.leaf2->cid), GONE, 0);
+    t.bs = store_open(t.f.path, 0);
+    cr_assert_eq(get_once(t.bs, &t.d.leaf2->cid), ERR_CORRUPT);
+    cr_assert_not(has(t.bs, &t.d.leaf2->cid));
+    cr_assert_eq(damaged_blocks(t.bs), 1);
+    cr_assert_eq(do_put(t.bs, t.d.leaf2), 0);
+    cr_assert(has(t.bs, &t.d.leaf2->cid));
     rot_done(&t);
 }
 

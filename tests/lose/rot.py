@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Bits of a block rotted, and the disk takes no write any more, so that the block cannot be dropped: who reads it is told, and nobody
+turns in circles. Afterwards it is as on a disk that works."""
+import errno, os, pathlib, sys, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import solo
+
+CONFIG = solo.QUIET + "dns-port = 0\nmemory = 16M\ntimeout-read = 1s\ntimeout-metadata = 1s\n"
+SIZES = {"small": 5000, "big": 300_000}  # in LMDB; in a file of its own
+
+
+class Rot(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        solo.need()
+
+    def rot(self, node, content):
+        for file in (node.home / "state" / "blocks").iterdir():
+            data = bytearray(file.read_bytes()) if file.name != "ballast" else bytearray()
+            for block in content.values():
+                at = data.find(block[:100])
+                if at >= 0:
+                    data[at + 50] ^= 1
+            if data:
+                file.write_bytes(data)
+
+    def cpu(self, node):
+        fields = pathlib.Path(f"/proc/{node.process.pid}/stat").read_text().rsplit(")")[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def refused(self, node, name):
+        with self.assertRaises(OSError) as caught:
+            (node.share / name).read_bytes()
+        self.assertEqual(caught.exception.errno, errno.EBADMSG)
+
+    def test_disk_takes_no_write(self):
+        for error in errno.ENOSPC, errno.EIO:
+            with self.subTest(error=errno.errorcode[error]), solo.Solo(CONFIG) as node:
+                content = {name: os.urandom(size) for name, size in SIZES.items()}
+                node.start()
+                for name, data in content.items():
+                    (node.share / name).write_bytes(data)
+                node.stop()
+                self.rot(node, content)
+                node.start(shim=True)
+                node.disk.arm(1, solo.FAIL, solo.WRITE | solo.SYNC, error, solo.FOREVER)
+                before = self.cpu(node)
+                for name in content:
+                    self.assertEqual(node.raw("GET", f"/v1/export?path=share/{name}")[0], 500)
+                    self.refused(node, name)
+                self.assertLess(self.cpu(node) - before, 2)  # of many in which it waits for peers
+                node.disk.disarm()
+                for name in content:
+                    self.refused(node, name)
+                while node.status()["store_wanted"] < len(content):
+                    time.sleep(0.01)
+                for name, data in content.items():
+                    (node.share / name).write_bytes(data)
+                    self.assertEqual((node.share / name).read_bytes(), data)
+                node.verify()
+                node.stop()
+
+
+if __name__ == "__main__":
+    unittest.main()
