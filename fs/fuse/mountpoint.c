@@ -37,41 +37,66 @@ static void unescape(char *s)
 }
 
 /* "36 35 98:0 /root /mount/point options … - type source super": the newest line of a place is what one sees there */
-static bool parse_line(char *line, const char *dir, unsigned *major, unsigned *minor, bool *ret_ours)
+static bool parse_line(char *line, const char *place, unsigned *major, unsigned *minor, bool *ret_ours)
 {
     char *dash = strstr(line, " - ");
-    char root[8], point[PATH_MAX];
-    if (!dash || sscanf(line, "%*u %*u %u:%u %7s %4095s", major, minor, root, point) != 4)
+    char point[PATH_MAX];
+    if (!dash || sscanf(line, "%*u %*u %u:%u %*s %4095s", major, minor, point) != 3)
         return false;
     unescape(point);
-    if (strcmp(point, dir) != 0)
+    if (strcmp(point, place) != 0)
         return false;
     *ret_ours = strncmp(dash + 3, MOUNT_TYPE " ", sizeof MOUNT_TYPE) == 0;
     return true;
 }
 
-/* The directory without asking what is mounted on it: only its parent is resolved. */
-static void plain_path(const char *dir, char out[PATH_MAX])
+/* Cuts "/" and "/." at the end: the folder itself, without asking it. */
+static void cut_end(char *path)
 {
-    char copy[PATH_MAX], parent[PATH_MAX];
-    snprintf(copy, sizeof copy, "%s", dir);
-    size_t len = strlen(copy);
-    while (len > 1 && copy[len - 1] == '/')
-        copy[--len] = 0;
-    char *slash = strrchr(copy, '/');
-    const char *base = slash ? slash + 1 : copy;
-    const char *up = slash == copy ? "/" : slash ? copy : ".";
-    if (slash && slash != copy)
-        *slash = 0;
-    if (!realpath(up, parent))
-        snprintf(parent, sizeof parent, "%s", up);
-    snprintf(out, PATH_MAX, "%.*s/%.*s", PATH_MAX / 2, strcmp(parent, "/") == 0 ? "" : parent, NAME_MAX, base);
+    size_t len = strlen(path);
+    while (len > 1 && (path[len - 1] == '/' || (path[len - 1] == '.' && path[len - 2] == '/')))
+        path[--len] = 0;
 }
 
-bool mountpoint_mounted(const char *dir, unsigned *ret_major, unsigned *ret_minor)
+/* The parent is resolved, and what stands there is read when it is a symlink. False: it is none. */
+static bool step(char path[PATH_MAX])
 {
-    char path[PATH_MAX];
-    plain_path(dir, path);
+    char parent[PATH_MAX], link[PATH_MAX];
+    cut_end(path);
+    char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    if (strcmp(base, "..") == 0) { /* nothing is mounted on the way up that has to be cleared */
+        if (realpath(path, parent))
+            snprintf(path, PATH_MAX, "%s", parent);
+        return false;
+    }
+    char *up = slash == path ? mem_str("/") : slash ? mem_strn(span_of(path, (size_t)(slash - path))) : mem_str(".");
+    if (!realpath(up, parent))
+        snprintf(parent, sizeof parent, "%s", up);
+    free(up);
+    char place[PATH_MAX];
+    snprintf(place, sizeof place, "%.*s/%.*s", PATH_MAX / 2, strcmp(parent, "/") == 0 ? "" : parent, NAME_MAX, base);
+    ssize_t n = readlink(place, link, sizeof link - 1); /* of a mount EINVAL: its root is a folder, as everybody knows */
+    link[n > 0 ? n : 0] = 0;
+    if (n > 0 && link[0] != '/')
+        snprintf(path, PATH_MAX, "%.*s/%.*s", PATH_MAX / 2 - 1, parent, PATH_MAX / 2 - 1, link);
+    else
+        snprintf(path, PATH_MAX, "%s", n > 0 ? link : place);
+    return n > 0;
+}
+
+#define LINKS_MOST 40 /* as the kernel has it */
+
+/* What mountinfo calls `dir`: without symlinks, "." and "..". What is mounted there is not asked. */
+static void place_of(const char *dir, char ret_path[PATH_MAX])
+{
+    snprintf(ret_path, PATH_MAX, "%s", dir);
+    for (int i = 0; i < LINKS_MOST && step(ret_path); i++)
+        ;
+}
+
+bool mountpoint_mounted(const char *place, unsigned *ret_major, unsigned *ret_minor)
+{
     FILE *f = fopen("/proc/self/mountinfo", "re");
     if (!f)
         return false;
@@ -80,7 +105,7 @@ bool mountpoint_mounted(const char *dir, unsigned *ret_major, unsigned *ret_mino
     size_t cap = 0;
     while (getline(&line, &cap, f) > 0) {
         unsigned major, minor;
-        if (parse_line(line, path, &major, &minor, &ours) && ours && ret_major) {
+        if (parse_line(line, place, &major, &minor, &ours) && ours && ret_major) {
             *ret_major = major;
             *ret_minor = minor;
         }
@@ -181,29 +206,24 @@ static int check_empty(const char *path, struct why *why)
 
 #define CLEAR_MOST 16 /* mounts on top of each other */
 
-int mountpoint_prepare(const char *dir, struct why *why)
+int mountpoint_prepare(const char *dir, char ret_path[PATH_MAX], struct why *why)
 {
-    char path[PATH_MAX];
-    for (int i = 0; i < CLEAR_MOST; i++) {
-        plain_path(dir, path);
-        if (!mountpoint_mounted(path, NULL, NULL))
-            break;
-        if (probe(path) != ENOTCONN)
-            return why_set(why, ERR_BUSY, "a node is mounted at %s already", path);
-        log_info("mount.clear", "dir=%s", path);
-        int rc = mountpoint_detach(path, why);
+    place_of(dir, ret_path);
+    for (int i = 0; i < CLEAR_MOST && mountpoint_mounted(ret_path, NULL, NULL); i++) {
+        if (probe(ret_path) != ENOTCONN)
+            return why_set(why, ERR_BUSY, "a node is mounted at %s already", ret_path);
+        log_info("mount.clear", "dir=%s", ret_path);
+        int rc = mountpoint_detach(ret_path, why);
         if (rc < 0)
             return rc;
     }
-    int rc = make_dirs(dir, why);
-    return rc < 0 ? rc : check_empty(path, why);
+    int rc = make_dirs(ret_path, why);
+    place_of(dir, ret_path); /* its parent may be new */
+    return rc < 0 ? rc : check_empty(ret_path, why);
 }
 
-void mountpoint_read_ahead(const char *dir, unsigned kib)
+void mountpoint_read_ahead(unsigned major, unsigned minor, unsigned kib)
 {
-    unsigned major, minor;
-    if (!mountpoint_mounted(dir, &major, &minor))
-        return;
     char path[128];
     snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major, minor);
     FILE *f = fopen(path, "we");

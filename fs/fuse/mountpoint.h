@@ -8,19 +8,21 @@
 
 #include "store/base/err.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 #define MOUNT_TYPE "fuse.p2p"
 
-/* 0: `dir` is an empty directory with nothing of ours on it (made when missing, cleared when a dead mount was there).
+/* 0: `dir` is an empty directory with nothing of ours on it (made when missing, cleared when a dead mount was there);
+ * *ret_path: its place as mountinfo has it, for mounting: libfuse asks a mount whose name ends in "/." before anybody answers.
  * ERR_BUSY: a live mount; ERR_NOT_EMPTY; ERR_NOT_DIR; ERR_DENIED; ERR_IO, with a sentence. */
-int mountpoint_prepare(const char *dir, struct why *why);
-/* Is a mount of ours on this directory, as /proc/self/mountinfo has it? Sets its device number when `ret_dev` is not NULL.
+int mountpoint_prepare(const char *dir, char ret_path[PATH_MAX], struct why *why);
+/* Is a mount of ours on this place, as /proc/self/mountinfo has it? Sets its device number when `ret_major` is not NULL.
  * Touches no mount. */
-bool mountpoint_mounted(const char *dir, unsigned *ret_major, unsigned *ret_minor);
+bool mountpoint_mounted(const char *place, unsigned *ret_major, unsigned *ret_minor);
 /* Takes the mount away, also when it is in use. 0, or ERR_BUSY with a sentence. */
 int mountpoint_detach(const char *path, struct why *why);
-/* Lets the kernel read ahead further than its default of 128 KiB: needs root, else nothing happens. */
-void mountpoint_read_ahead(const char *dir, unsigned kib);
+/* Lets the kernel read ahead further than its default of 128 KiB in this mount: needs root, else nothing happens. */
+void mountpoint_read_ahead(unsigned major, unsigned minor, unsigned kib);
 
 #endif

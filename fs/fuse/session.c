@@ -118,11 +118,24 @@ int session_new(struct session **ret, const struct session_options *o, struct wh
     return 0;
 }
 
+/* Ends the connection in a way that libfuse takes for the mount's end (POLLERR): it would take away whatever is mounted at that
+ * place by now. */
+static void sever(int fd)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    close(ends[0]);
+    (void)dup3(ends[1], fd, O_CLOEXEC);
+    close(ends[1]);
+}
+
 struct session *session_free(struct session *s)
 {
     if (!s)
         return NULL;
-    fuse_session_unmount(s->fuse); /* the mount is gone: this closes the descriptor and frees what libfuse knows of it */
+    sever(fuse_session_fd(s->fuse));
+    fuse_session_unmount(s->fuse); /* closes the descriptor and frees what libfuse knows of the mount */
     fuse_session_destroy(s->fuse);
     free(s->buf.mem);
     free(s);

@@ -10,6 +10,7 @@
 #include "store/base/thread.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -33,7 +34,7 @@ static void on_request(void *owner, struct request *r)
 {
     struct mount *m = owner;
     if (atomic_fetch_add_explicit(&m->stat_requests, 1, memory_order_relaxed) == 0)
-        mountpoint_read_ahead(m->dir, READ_AHEAD_KIB); /* not before the handshake, which sets it */
+        mountpoint_read_ahead(m->device[0], m->device[1], READ_AHEAD_KIB); /* not before the handshake, which sets it */
     near_asked(&m->near, r->pid, r->op == OP_READ ? r->size : r->data.len, mono_now());
     m->requests[r->op] += r->kernel != NULL; /* of many FORGETs in one message the last carries the reply */
     if (r->op == OP_FORGET)
@@ -321,12 +322,13 @@ static void keep_on(struct mount *m)
 
 int mount_start(struct mount **ret, const struct mount_options *o, struct why *why)
 {
-    int rc = mountpoint_prepare(o->dir, why);
+    char place[PATH_MAX];
+    int rc = mountpoint_prepare(o->dir, place, why);
     if (rc < 0)
         return rc;
     struct mount *m = MEM_NEW(struct mount);
     m->o = *o;
-    m->o.dir = m->dir = mem_str(o->dir);
+    m->o.dir = m->dir = mem_str(place);
     m->uid = getuid();
     m->gid = getgid();
     m->started = m->events_time = wall_now();
@@ -350,6 +352,7 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
         free_mount(m);
         return rc;
     }
+    (void)mountpoint_mounted(m->dir, &m->device[0], &m->device[1]);
     watch(m, session_fd(m->session), SOURCE_FUSE);
     watch(m, mailbox_fd(m->mailbox), SOURCE_MAIL);
     watch(m, m->room_fd, SOURCE_ROOM);
@@ -374,6 +377,13 @@ static void run_stop(struct mail *take_m, void *owner)
     pending_cancel(m->pending, NULL, NULL, ERR_CANCELLED);
 }
 
+/* Not what somebody else has mounted there since: ours may live on without a place (umount -l). */
+static bool is_in_place(const struct mount *m)
+{
+    unsigned major, minor;
+    return mountpoint_mounted(m->dir, &major, &minor) && major == m->device[0] && minor == m->device[1];
+}
+
 struct mount *mount_stop(struct mount *m)
 {
     if (!m)
@@ -381,8 +391,8 @@ struct mount *mount_stop(struct mount *m)
     struct mail *stop = MEM_NEW(struct mail);
     stop->run = run_stop;
     mailbox_reply(m->mailbox, stop);
-    if (mountpoint_mounted(m->dir, NULL, NULL)) /* here, while the fs thread answers what the kernel asks meanwhile */
-        (void)mountpoint_detach(m->dir, NULL);  /* when that fails, the end of this process ends the connection */
+    if (is_in_place(m))                        /* here, while the fs thread answers what the kernel asks meanwhile */
+        (void)mountpoint_detach(m->dir, NULL); /* when that fails, the end of this process ends the connection */
     pthread_join(m->thread, NULL);
     free_mount(m);
     return NULL;

@@ -81,8 +81,9 @@ struct mount {
     struct holds holds;       /* of content whose record is not known to be on disk */
     struct holds syncing;     /* the same, a sync is on its way for them */
     bool sync_running;
-    struct share_sink *dirs;                /* where blocks of directories go; NULL before the first */
-    unsigned file_count, flights, commands; /* flights: jobs and puts that have not answered; commands: not settled */
+    struct share_sink *dirs; /* where blocks of directories go; NULL before the first */
+    /* flights: jobs and puts that have not answered; commands: not settled; device: of the mount, major and minor */
+    unsigned file_count, flights, commands, device[2];
     struct put *puts_failed;
     int put_error;                /* what the last put answered; 0: it was given up */
     mono_ns next_tick, cache_due; /* the latter: when the cache is given up */
@@ -206,8 +207,7 @@ int dag_root(struct mount *m, const struct cid *cid, struct unixfs_root *ret);
 void car_found(struct mount *m, const struct cid *cid, struct found *ret);
 
 /* text.c */
-int text_of(struct mount *m, struct span path,
-            struct buf *out); /* ".p2p/waiting", "status.json" … 0, ERR_NOT_FOUND, ERR_NO_MEMORY */
+int text_of(struct mount *m, struct span path, struct buf *out); /* "status.json" … 0, ERR_NOT_FOUND, ERR_NO_MEMORY */
 void text_add_event(struct mount *m, const char *kind, const char *text);
 
 /* ---- waiting for something of ours: a request's state ---- */
