@@ -446,9 +446,8 @@ void text_add_event(struct mount *m, const char *kind, const char *text)
 {
     char when[WALL_TEXT_SIZE];
     m->events_time = wall_now();
-    buf_printf(&m->events, "%s\t%s\t%s\n", wall_text(m->events_time, when), kind, text);
     struct buf line = BUF_INIT;
-    buf_printf(&line, "%s\t%s\t%s\n", wall_text(wall_now(), when), kind, text);
+    buf_printf(&line, "%s\t%s\t%s\n", wall_text(m->events_time, when), kind, text);
     (void)buf_try_add(&m->events, buf_span(&line)); /* without memory the newest is lost */
     buf_done(&line);
     while (buf_len(&m->events) > EVENTS_BYTES) {
