@@ -18,21 +18,15 @@ static int copy(struct api *a, int fd, struct progress *p)
 {
     uint8_t *space = mem_new(262144);
     int r = 0;
-    for (;;) {
+    while (r == 0) {
         int n = http_read(a->http, space, 262144);
-        if (n <= 0) {
-            r = n < 0 ? api_broken(a, n) : 0;
+        if (n == 0)
             break;
-        }
-        for (int at = 0; at < n && r == 0;) {
-            ssize_t w = write(fd, space + at, (size_t)(n - at));
-            if (w < 0 && errno != EINTR)
-                r = cli_fail(a->c, err_from_errno(errno), NULL, "cannot write: %s", strerror(errno));
-            at += w > 0 ? (int)w : 0;
-        }
-        if (r < 0)
-            break;
-        progress_add(p, (uint64_t)n);
+        r = n < 0 ? api_broken(a, n) : cli_write_all(fd, space, (size_t)n);
+        if (n > 0 && r < 0 && r != ERR_INTERRUPTED)
+            (void)cli_fail(a->c, r, NULL, "cannot write: %s", strerror(errno));
+        if (r == 0)
+            progress_add(p, (uint64_t)n);
     }
     free(space);
     return r;

@@ -9,7 +9,7 @@
 
 #define READ_SIZE 262144
 
-static int write_all(int fd, const uint8_t *data, size_t len)
+int cli_write_all(int fd, const uint8_t *data, size_t len)
 {
     while (len) {
         ssize_t n = write(fd, data, len);
@@ -37,7 +37,7 @@ static int copy_body(struct api *a, const struct cli_fetch *f, uint64_t *bytes)
         int n = http_read(a->http, space, READ_SIZE);
         if (n == 0)
             break;
-        r = n < 0 ? api_broken(a, n) : write_all(f->fd, space, (size_t)n);
+        r = n < 0 ? api_broken(a, n) : cli_write_all(f->fd, space, (size_t)n);
         if (n > 0 && r < 0 && r != ERR_CLOSED && r != ERR_INTERRUPTED)
             cli_fail(a->c, r, NULL, "cannot write: %s", err_text(r));
         if (r < 0)

@@ -17,6 +17,8 @@ struct cli_fetch {
     struct progress *progress; /* may be NULL */
 };
 
+/* All of it, however long the reader takes; 0, ERR_INTERRUPTED, or the error that errno has. */
+int cli_write_all(int fd, const uint8_t *data, size_t len);
 /* 0; ERR_INTERRUPTED; ERR_CLOSED: the reader of fd has gone; or an error that was said. *ret_bytes (may be NULL) is set in any
  * case. */
 int cli_fetch(struct api *a, const struct cli_fetch *f, uint64_t *ret_bytes);

@@ -497,6 +497,21 @@ class WithNode(Base):
             self.assertLess(time.monotonic(), end, "the node has dropped it")
             time.sleep(0.02)
 
+    def test_interrupt_while_the_reader_stops(self):
+        (self.h.dir / "f").write_bytes(os.urandom(3 << 20))  # more than the pipe and what is on the way to it
+        cid = self.h.ok("add", "f").split()[0]
+        for verb in "cat", "export":
+            with subprocess.Popen([P2P, verb, cid], env=self.h.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+                end = time.monotonic() + 20
+                while "pipe_write" not in pathlib.Path(f"/proc/{p.pid}/wchan").read_text():
+                    self.assertLess(time.monotonic(), end, "it waits for the reader")
+                    time.sleep(0.02)
+                p.send_signal(signal.SIGINT)
+                try:
+                    self.assertEqual(p.wait(10), 130, verb)
+                finally:
+                    p.kill()
+
     def test_limits_take_effect_and_stay(self):
         h = self.h
         h.ok("limits", "quota", "1G")
