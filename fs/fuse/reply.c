@@ -67,8 +67,11 @@ void request_errno(struct request *r, int number)
 {
     request_poll_drop(r->poll);
     r->poll = NULL;
+    bool partly = r->op == OP_WRITE && r->phase > 0 && !r->from_cache; /* of pages the kernel takes a part for the whole */
     if (r->op == OP_FORGET)
         fuse_reply_none(take(r));
+    else if (partly)
+        request_written(r, r->phase); /* whoever hears of an error writes all of it once more: an append twice */
     else
         fuse_reply_err(take(r), number);
 }

@@ -112,8 +112,8 @@ struct request {
     void *parked;        /* pending.c's */
 
     /* For functions that run again after a wait: zero at first, kept between runs, freed with the request by free_state */
-    unsigned phase;
-    mono_ns began; /* share_root's: what is written later need not be in it */
+    unsigned phase; /* WRITE: how many bytes are taken; an error after some is a short write */
+    mono_ns began;  /* share_root's: what is written later need not be in it */
     void *state;
     void (*free_state)(void *state);
 

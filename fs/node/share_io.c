@@ -192,8 +192,6 @@ int share_write(struct mount *m, struct request *r, struct inode *i)
         n = share_not_again(m, n);
         if (n == ERR_AGAIN)
             share_file_press(f);
-        if (n < 0 && n != ERR_AGAIN && n != ERR_MISSING && r->phase > 0)
-            break; /* a short write; the next one tells why */
         if (n < 0)
             return n;
         r->phase += (unsigned)n;
