@@ -377,7 +377,7 @@ void handle_free(struct mount *m, struct handle *h)
         blockstore_unhold(m->o.store, &h->held);
     unixfs_file_free(h->file);
     buf_done(&h->text);
-    stream_leave(h->stream);
+    stream_close(h);
     conversation_leave(m, h->conversation);
     if (h->prev)
         h->prev->next = h->next;

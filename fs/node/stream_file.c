@@ -19,6 +19,13 @@
 /* What a socket cannot tell: whether the bytes before its end are all that the peer meant to send */
 enum stream_fate { STREAM_RUNS, STREAM_WHOLE, STREAM_BROKE };
 
+/* Each description polls for itself: all of them are told. */
+struct poller {
+    struct poller *next;
+    const struct handle *who;
+    void *poll;
+};
+
 struct stream_end {
     struct stream_end *prev, *next; /* m->streams */
     struct mount *m;
@@ -26,9 +33,9 @@ struct stream_end {
     enum stream_fate fate;
     unsigned refs;
     int fd;
-    bool watched;   /* in epoll, armed for `armed` once more */
-    uint32_t armed; /* EPOLLIN, EPOLLOUT: somebody waits for it */
-    void *poll;     /* of the kernel: to be told when something is ready */
+    bool watched;           /* in epoll, armed for `armed` once more */
+    uint32_t armed;         /* EPOLLIN, EPOLLOUT: somebody waits for it */
+    struct poller *pollers; /* to be told when something is ready */
     struct stream_end *next_dead;
 };
 
@@ -57,14 +64,33 @@ void stream_leave(struct stream_end *e)
 {
     if (!e || --e->refs)
         return;
-    request_poll_drop(e->poll);
-    e->poll = NULL;
     close(e->fd); /* leaves epoll by itself */
     *(e->prev ? &e->prev->next : &e->m->streams) = e->next;
     if (e->next)
         e->next->prev = e->prev;
     e->next_dead = e->m->dead_streams;
     e->m->dead_streams = e;
+}
+
+/* The kernel's poll of that description, if there is one. It is the caller's then. */
+static void *take_poll(struct stream_end *e, const struct handle *who)
+{
+    struct poller **at = &e->pollers;
+    while (*at && (*at)->who != who)
+        at = &(*at)->next;
+    struct poller *p = *at;
+    void *poll = p ? p->poll : NULL;
+    if (p)
+        *at = p->next;
+    free(p);
+    return poll;
+}
+
+void stream_close(struct handle *h)
+{
+    if (h->stream)
+        request_poll_drop(take_poll(h->stream, h));
+    stream_leave(h->stream);
 }
 
 /* Handles of streams/N/data may still have it: what is on its way to the peer gets there, but for them it is over */
@@ -105,11 +131,8 @@ void stream_ready(struct mount *m, struct stream_end *e)
         return; /* left earlier in this turn */
     e->refs++;
     e->armed = 0; /* who still waits arms it again */
-    if (e->poll) {
-        void *poll = e->poll;
-        e->poll = NULL;
-        request_poll_tell(poll);
-    }
+    while (e->pollers)
+        request_poll_tell(take_poll(e, e->pollers->who));
     pending_wake(m->pending, e);
     stream_leave(e);
 }
@@ -386,8 +409,8 @@ static int stream_poll(struct mount *m, struct request *r, struct inode *i)
     if (poll(&p, 1, 0) < 0)
         p.revents = POLLERR;
     if (r->poll) {
-        request_poll_drop(e->poll);
-        e->poll = r->poll;
+        request_poll_drop(take_poll(e, handle_of(r)));
+        e->pollers = mem_copy(&(struct poller){e->pollers, handle_of(r), r->poll}, sizeof *e->pollers);
         r->poll = NULL;
         uint32_t not_yet = (p.revents & POLLIN ? 0 : EPOLLIN) | (p.revents & POLLOUT ? 0 : EPOLLOUT);
         if (not_yet)

@@ -46,6 +46,7 @@ const char *streams_service(const struct mount *m, struct span peer, const char 
 
 /* stream_file.c: one socket, shared by handles and a conversation */
 struct stream_end *stream_end_ref(struct stream_end *e);
+void stream_close(struct handle *h);                             /* its reference, if it is a stream's */
 void stream_leave(struct stream_end *e);                         /* the last one closes; NULL accepted */
 void stream_ready(struct mount *m, struct stream_end *e);        /* epoll told */
 void streams_sweep(struct mount *m);                             /* frees those that were left during the turn */

@@ -112,6 +112,40 @@ class StreamFiles(unittest.TestCase):
         self.assertEqual(os.read(fd, 100), b"x" * 10)
         os.close(fd)
 
+    def woken(self, ends, say):
+        """Whether each of those that poll is woken by what `say` has the peer send."""
+        def polls():
+            rows = (self.b.mount / ".p2p/requests").read_text().splitlines()
+            return sum(int(r.split("\t")[1]) for r in rows if r.startswith("poll\t"))
+
+        def wait(fd):
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll()
+        before = polls()
+        threads = [threading.Thread(target=wait, args=(fd,), daemon=True) for fd in ends]
+        for t in threads:
+            t.start()
+        wait_for("all of them wait", lambda: polls() >= before + len(ends))
+        say()
+        for t in threads:
+            t.join(10)
+        return [not t.is_alive() for t in threads]
+
+    def test_those_that_poll_one_stream(self):
+        """Who polls later is not in the way of one that polls already, nor is one that goes."""
+        offer(self.a, "echo7", "echo", "any")
+        with open(self.b.mount / "streams/clone", "r+b", buffering=0) as ctl:
+            data = self.b.mount / "streams" / ctl.read(100).decode().strip() / "data"
+            ctl.write(f"connect {self.a.id}/echo7".encode())
+            ends = [os.open(data, os.O_RDWR | os.O_NONBLOCK) for _ in range(3)]
+            self.assertEqual(self.woken(ends, lambda: os.write(ends[0], b"x")), [True] * 3)
+            os.close(ends.pop())
+            self.assertEqual(os.read(ends[0], 10), b"x")
+            self.assertEqual(self.woken(ends, lambda: os.write(ends[1], b"y")), [True] * 2)
+            for fd in ends:
+                os.close(fd)
+
     def test_what_sets_times_and_sizes(self):
         """A stream has neither. A name can be looked up that nobody offers (peers do not tell what is there): touch fails then, too."""
         where = self.b.mount / "peers" / self.a.id / "streams"
