@@ -359,6 +359,7 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
     keep_on(m);
     rc = thread_start(&m->thread, "p2p-fs", fs_main, m);
     if (rc < 0) {
+        (void)mountpoint_detach(m->dir, NULL);
         free_mount(m);
         return why_set(why, rc, "no thread could be started");
     }
