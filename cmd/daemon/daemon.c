@@ -513,6 +513,7 @@ static int open_loop(struct daemon *d, struct why *why)
 {
     static const int numbers[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* ulimit -f: EFBIG, as of a full disk */
     d->mail = mailbox_new(MAIL_LIMIT, d);
     d->base = event_base_new();
     if (!d->base)
