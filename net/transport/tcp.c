@@ -29,7 +29,13 @@
 #define HURRY_BYTES      (8 << 10) /* of both of these, in a hurry: 64 ms at 1 Mbit/s */
 #define HURRY_FOR        (10 * MONO_S)
 #define SEND_BUFFER_MOST (16 << 20) /* asked for; see the header */
+#define RTO_MOST         2000       /* ms until what got lost is sent again; else about as long as a cut was, or twice that */
+#define SENT_FOR         60000      /* ms; else so many tries: half a minute. Pings decide before */
 #define KEEPALIVE_IDLE   120        /* s; yamux pings find a dead peer sooner, this is for connections that never became one */
+
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44 /* from Linux 6.15 on */
+#endif
 
 struct listener {
     int fd;
@@ -160,6 +166,8 @@ static void tune(const struct tcp *t, int fd)
         set_option(fd, SOL_SOCKET, SO_SNDBUF, t->send_buffer);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT);
+    set_option(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MOST);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, SENT_FOR);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE);
 }

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Two nodes with a long path between them (tests/lib/wan.c): slow, lossy, cut for a while."""
-import filecmp, os, pathlib, shutil, subprocess, sys, threading, time, unittest
+import filecmp, os, pathlib, re, shutil, socket, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from lab import Lab, need, wait_for, write_pattern
+from lab import P2P, Lab, need, wait_for, write_pattern
 
 DELAY = 25     # ms, one way
 RATE = 5000000  # bytes a second
 SIZE = 6 << 20
 FILES = 200
+TCP_RTO_MAX_MS = 44
 
 
 class LongPathTests(unittest.TestCase):
@@ -138,6 +139,34 @@ class LongPathTests(unittest.TestCase):
         self.path.set(loss=10000)
         source, path = self.share(2)
         self.assertTrue(filecmp.cmp(source, path, shallow=False))
+
+    def test_a_stream_goes_on_after_a_cut(self):
+        """What got lost is sent again every two seconds, and not after as long as the cut was, or twice that."""
+        need("ss")
+        with socket.socket() as s:
+            try:
+                s.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 2000)
+            except OSError:
+                raise unittest.SkipTest("needs TCP_RTO_MAX_MS, Linux 6.15")
+        self.a.run("offer", "zero", "file", "/dev/zero", "-a", "any")
+        reader = self.lab.popen(2, [P2P, "dial", f"{self.a.id}/zero"], env=self.b.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def read(size):
+            while size:
+                got = os.read(reader.stdout.fileno(), min(size, 1 << 16))
+                self.assertTrue(got)
+                size -= len(got)
+        def retries():
+            """How often TCP has sent again what got lost, and after how many ms it does next."""
+            lines = subprocess.run(self.lab.enter(1) + ["ss", "-tinoH", "dst", self.path.b_ip], capture_output=True, text=True).stdout
+            found = [(int(b), int(rto)) for rto, b in re.findall(r" rto:(\d+) .*?backoff:(\d+) ", lines)]
+            return max(found, default=(0, 0))
+        read(RATE)
+        self.path.set(up=0)
+        wait_for("it was sent four times", lambda: retries()[0] >= 4)
+        self.assertLessEqual(retries()[1], 2000)  # else 16 times what it began with, 0.2 s or more
+        self.path.set(up=1)
+        read(RATE)
 
     def test_cut_for_a_while(self):
         source, path = self.share(3)
