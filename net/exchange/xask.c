@@ -204,6 +204,7 @@ void ask_progress(struct exchange *x, struct exchange_peer *p, size_t bytes, siz
 {
     peer_alive(x, p);
     p->came += blocks;
+    x->came += blocks;
     p->part += blocks;
     p->heard += blocks;
     if (p->heard >= HEARD_BYTES) {

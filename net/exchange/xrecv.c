@@ -2,7 +2,8 @@
  *
  * Inbound streams. What a peer may make us hold: one block being read per stream, PARTIAL_PEER bytes of them per peer, a
  * part of the budget for all; and only as many blocks as it was asked for (credit). A block that does not grow for
- * BLOCK_IDLE is given up with its peer. What it names (wants, cancels, presences, blocks) is bounded too, by
+ * BLOCK_IDLE is given up with its peer; one that grows by little, when others wait for room. Those who have delivered nothing
+ * yet share a part of the budget. What it names (wants, cancels, presences, blocks) is bounded too, by
  * EXCHANGE_ITEMS_RATE: they cost it next to nothing, and us a processor. Streams that we stopped reading (no memory, download
  * cap, that rate) wait in x->paused.
  *
@@ -16,8 +17,12 @@
 
 #define PARTIAL_PEER  (4u << 20)
 #define PARTIAL_PART  8 /* of the budget, for all peers */
+#define FRESH_PART    4 /* of the budget, for all who have delivered nothing yet; but one block always may */
 #define BLOCK_IDLE    (20 * MONO_S)
-#define MALFORMED_MAX 3 /* streams with errors, then the peer goes */
+#define SLOW_FOR      (10 * MONO_S)
+#define SLOW_BYTES    4096 /* in that time: too little on any line */
+#define SLOW_SHARE    8    /* or so many times less than the others grow, who share ours with it */
+#define MALFORMED_MAX 3    /* streams with errors, then the peer goes */
 #define PAUSE_RETRY   (50 * MONO_MS)
 #define FORCED_MAX    4
 #define FORCED_LEAVES 8
@@ -122,6 +127,8 @@ static void block_left(struct exchange *x, struct exchange_stream *s, uint32_t s
     x->forced -= s->forced;
     s->forced = false;
     x->partial_total -= size;
+    x->fresh_total -= s->fresh ? size : 0;
+    s->fresh = false;
     struct exchange_stream *other = TAILQ_FIRST(&x->paused);
     if (other) /* it may have waited for this */
         resume_stream(x, other);
@@ -161,6 +168,66 @@ static struct block *force_block(struct exchange *x, struct exchange_stream *s, 
     return b;
 }
 
+static void slow_begin(struct exchange *x, struct exchange_stream *s)
+{
+    s->slow_at = x->now;
+    s->slow_from = s->reader.block ? s->reader.block->len : 0;
+    s->slow_came = x->came;
+}
+
+static bool paused(const struct exchange_stream *s)
+{
+    return s->paused || s->resumed || s->sharing;
+}
+
+static void slow_goes(struct exchange *x, struct exchange_stream *s, unsigned growing)
+{
+    uint64_t grown = s->reader.block->len - s->slow_from, all = x->came - s->slow_came;
+    bool slow = grown < SLOW_BYTES || grown * growing * SLOW_SHARE < all;
+    if (!paused(s) && x->now - s->slow_at < SLOW_FOR)
+        return;
+    if (!paused(s) && slow)
+        peer_drop(x, s->peer, ERR_TIMEOUT);
+    slow_begin(x, s);
+}
+
+/* Somebody waits for room: whoever has begun a block, and hardly goes on, has had it. */
+static void slow_ones_go(struct exchange *x)
+{
+    struct exchange_peer *p;
+    struct exchange_stream *s;
+    unsigned growing = 0;
+    if (x->now < x->slow_looked_at + LOOK_AGAIN)
+        return;
+    x->slow_looked_at = x->now;
+    for (unsigned pass = 0; pass < 2; pass++)
+        TAILQ_FOREACH(p, &x->peers, link)
+    TAILQ_FOREACH(s, &p->streams, link)
+    if (pass && bitswap_in_block(&s->reader))
+        slow_goes(x, s, growing);
+    else
+        growing += bitswap_in_block(&s->reader) && !paused(s);
+}
+
+static bool block_room(const struct exchange *x, const struct exchange_peer *p, uint32_t size)
+{
+    uint64_t room = budget_room(x->budget);
+    bool first = p->partial == 0; /* one block per peer always may, else a crowd of slow ones could shut out the rest */
+    if (!first && (p->partial + size > PARTIAL_PEER || x->partial_total + size > room / PARTIAL_PART))
+        return false;
+    return p->ledger.blocks_received || !x->fresh_total || x->fresh_total + size <= room / FRESH_PART;
+}
+
+static struct block *block_for(struct exchange *x, struct exchange_stream *s, uint32_t size)
+{
+    if (!size)
+        return block_new(NULL, BUDGET_NET, 0); /* an empty one has no byte to wait for */
+    if (!block_room(x, s->peer, size))
+        return NULL;
+    struct block *b = block_new(x->budget, BUDGET_NET, size);
+    return b ? b : force_block(x, s, size);
+}
+
 /* A block begins. true: decided; false: no room now. */
 static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t size)
 {
@@ -170,20 +237,20 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
         bitswap_accept(&s->reader, NULL);
         return true;
     }
-    bool first = p->partial == 0; /* one block per peer always may, else a crowd of slow ones could shut out the rest */
-    if (!first && size && (p->partial + size > PARTIAL_PEER || x->partial_total + size > budget_room(x->budget) / PARTIAL_PART))
+    struct block *b = block_for(x, s, size);
+    if (!b) {
+        slow_ones_go(x);
         return false;
-    struct block *b = block_new(size ? x->budget : NULL, BUDGET_NET, size); /* an empty one has no byte to wait for */
-    if (!b)
-        b = force_block(x, s, size);
-    if (!b)
-        return false;
+    }
     p->credit--;
     p->partial += size;
     x->partial_total += size;
+    s->fresh = !p->ledger.blocks_received;
+    x->fresh_total += s->fresh ? size : 0;
     s->block_at = x->now;
     peer_soon(x, p, x->now + LOOK_AGAIN);
     bitswap_accept(&s->reader, b);
+    slow_begin(x, s);
     return true;
 }
 

@@ -75,8 +75,12 @@ struct exchange_stream {
     bool paused, resumed, sharing; /* in x->paused, in x->resume, in x->sharing */
     bool granted;                  /* it waited for its turn, and has it */
     bool waits_memory;
-    bool forced;      /* its block was taken past the budget */
-    mono_ns block_at; /* when the block being read last grew */
+    bool forced;        /* its block was taken past the budget */
+    bool fresh;         /* counted in x->fresh_total */
+    mono_ns block_at;   /* when the block being read last grew */
+    mono_ns slow_at;    /* when it was looked at last how it grows: */
+    uint32_t slow_from; /* … it had so many bytes, */
+    uint64_t slow_came; /* … and so many had come of all blocks */
 };
 TAILQ_HEAD(streams, exchange_stream);
 
@@ -159,7 +163,10 @@ struct exchange {
     struct dags dags, dag_work;
     unsigned want_count, dag_count, session_count, resting_count, use_count, ask_count;
     uint64_t unsent_total, partial_total;
-    unsigned forced; /* blocks being read that were taken past the budget */
+    uint64_t fresh_total;   /* of partial_total, of peers that had delivered nothing when it began */
+    uint64_t came;          /* bytes of blocks, in all */
+    mono_ns slow_looked_at; /* for blocks that hardly grow */
+    unsigned forced;        /* blocks being read that were taken past the budget */
     struct mail *settled, **settled_end;
     uint32_t generation; /* of inbound messages */
     uint64_t turns;

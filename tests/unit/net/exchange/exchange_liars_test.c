@@ -3,12 +3,16 @@
  * Many peers that say they have a block and send nothing, and one that has it. */
 #include "net/exchange/bitswap_codec.h"
 
+#include "store/base/uvarint.h"
+#include "store/block/block.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#define NOW0  (1000 * MONO_S)
-#define STEP  (5 * MONO_MS) /* from a want to its answer */
-#define LIARS 95            /* more than a session has peers */
+#define NOW0    (1000 * MONO_S)
+#define STEP    (5 * MONO_MS) /* from a want to its answer */
+#define LIARS   95            /* more than a session has peers */
+#define REPLIES 8192
 
 struct crowd_peer;
 
@@ -24,27 +28,41 @@ struct crowd_peer {
     struct exchange_stream *s;
     struct bitswap_reader heard;
     bool honest;
-    unsigned sends; /* so many blocks, though it is not */
+    unsigned sends;     /* so many blocks, though it is not */
+    bool begins, begun; /* it sends the head of a block, and no more; it has */
+    struct buf rest;    /* not taken yet */
 };
 
 struct crowd {
     struct exchange *x;
     mono_ns now;
     struct crowd_peer peers[LIARS + 1];
-    struct reply replies[4 * LIARS];
+    struct reply replies[REPLIES];
     unsigned reply_count, settled;
     uint8_t byte; /* of the block */
+    size_t len;   /* of blocks that are many; 0: it is a byte */
+    struct cid cids[LIARS];
 };
 
 static void hear(struct crowd_peer *p, struct span in)
 {
     struct bitswap_item it;
     while (bitswap_read(&p->heard, &in, &it) == 1)
-        if (it.type == BITSWAP_WANT && !it.cancel && (p->honest || p->sends || it.want == BITSWAP_WANT_HAVE)) {
+        if (it.type == BITSWAP_WANT && !it.cancel && (p->honest || p->sends || p->begins || it.want == BITSWAP_WANT_HAVE)) {
             p->sends -= p->sends && it.want != BITSWAP_WANT_HAVE;
-            cr_assert_lt(p->crowd->reply_count, 4 * LIARS);
+            cr_assert_lt(p->crowd->reply_count, REPLIES);
             p->crowd->replies[p->crowd->reply_count++] = (struct reply){p, it.cid, it.want};
         }
+}
+
+static void go(struct crowd_peer *p)
+{
+    int n = 1;
+    while (n > 0 && buf_len(&p->rest)) {
+        n = exchange_stream_data(p->crowd->x, p->s, buf_span(&p->rest), p->crowd->now);
+        cr_assert_geq(n, 0);
+        buf_consume(&p->rest, (size_t)n);
+    }
 }
 
 static void act(struct crowd *c, const struct exchange_action *a)
@@ -68,6 +86,13 @@ static void act(struct crowd *c, const struct exchange_action *a)
         exchange_stored(c->x, &a->cid, 0, c->now);
         (void)block_unref(a->block);
         break;
+    case EXCHANGE_RESUME:
+        go(a->owner);
+        break;
+    case EXCHANGE_DROP:
+        ((struct crowd_peer *)a->owner)->s = NULL;
+        exchange_peer_removed(c->x, a->peer, c->now);
+        break;
     case EXCHANGE_SETTLE:
         c->settled++;
         (void)block_unref(a->want->block);
@@ -77,17 +102,38 @@ static void act(struct crowd *c, const struct exchange_action *a)
     }
 }
 
+static void begin_block(struct crowd *c, const struct reply *r);
+
+/* What is not taken waits for EXCHANGE_RESUME */
+static void say(struct crowd_peer *p, struct span bytes)
+{
+    buf_add_span(&p->rest, bytes);
+    go(p);
+}
+
 static void answer(struct crowd *c, const struct reply *r)
 {
     struct buf body = BUF_INIT, stream = BUF_INIT;
+    if (!r->to->s)
+        return;
+    if (r->want != BITSWAP_WANT_HAVE && r->to->begins) {
+        if (!r->to->begun)
+            begin_block(c, r);
+        return;
+    }
     if (r->want == BITSWAP_WANT_HAVE) {
         bitswap_add_presence(&body, &r->cid, true);
     } else {
-        bitswap_add_block_head(&body, &r->cid, 1);
-        buf_add_u8(&body, c->byte);
+        uint8_t which = c->byte;
+        for (unsigned i = 0; c->len && i < LIARS; i++)
+            if (cid_same_block(&c->cids[i], &r->cid))
+                which = (uint8_t)i;
+        bitswap_add_block_head(&body, &r->cid, c->len ? (uint32_t)c->len : 1);
+        for (size_t i = 0; i < (c->len ? c->len : 1); i++)
+            buf_add_u8(&body, which);
     }
     bitswap_add_message(&stream, buf_span(&body));
-    cr_assert_eq(exchange_stream_data(c->x, r->to->s, buf_span(&stream), c->now), (int)buf_len(&stream));
+    say(r->to, buf_span(&stream));
     buf_done(&body);
     buf_done(&stream);
 }
@@ -196,4 +242,59 @@ Test(exchange_liars, who_has_it_is_asked_beside_who_delivered_once)
     double read = fetch_after_delivery(WANT_NOW), kept = fetch_after_delivery(WANT_KEEP);
     cr_assert_lt(read, 5, "%.1f s", read);
     cr_assert_lt(kept, 15, "%.1f s", kept);
+}
+
+/* ---- blocks that begin and never end ---- */
+
+static void drip(struct crowd_peer *p)
+{
+    static const uint8_t byte = 0;
+    (void)exchange_stream_data(p->crowd->x, p->s, span_of(&byte, 1), p->crowd->now); /* < 0: it is to be dropped */
+}
+
+static void begin_block(struct crowd *c, const struct reply *r)
+{
+    struct buf head = BUF_INIT, stream = BUF_INIT;
+    bitswap_add_block_head(&head, &r->cid, BLOCK_MAX);
+    buf_add_uvarint(&stream, buf_len(&head) + BLOCK_MAX);
+    buf_add_span(&stream, buf_span(&head));
+    int n = exchange_stream_data(c->x, r->to->s, buf_span(&stream), c->now);
+    r->to->begun = n > 0;
+    buf_done(&head);
+    buf_done(&stream);
+}
+
+Test(exchange_liars, blocks_that_do_not_grow_hold_up_nobody)
+{
+    enum { COUNT = 60, LEN = 300000 };
+    static struct crowd c;
+    static struct want w[COUNT];
+    struct budget *b = budget_new(BUDGET_MIN);
+    crowd_of(&c, COUNT, b);
+    c.len = LEN;
+    for (unsigned i = 0; i < COUNT; i++)
+        c.peers[i].begins = true;
+    uint8_t *data = mem_new(LEN);
+    struct cid cid;
+    for (unsigned i = 0; i < COUNT; i++) {
+        memset(data, (int)i, LEN);
+        cid_of(&cid, CODEC_RAW, span_of(data, LEN));
+        w[i] = (struct want){.kind = WANT_BLOCK, .priority = WANT_AHEAD, .cid = cid, .root = cid, .deadline = MONO_NEVER};
+        c.cids[i] = cid;
+        w[i].root = w[0].cid;
+        cr_assert_eq(exchange_want(c.x, &w[i], c.now), 0);
+    }
+    for (unsigned n = 0; c.settled < COUNT && c.now < NOW0 + 600 * MONO_S; n++) {
+        step(&c);
+        for (unsigned i = 0; n % 100 == 0 && i < COUNT; i++)
+            if (c.peers[i].begun && c.peers[i].s)
+                drip(&c.peers[i]);
+    }
+    cr_assert_eq(c.settled, COUNT, "%u", c.settled);
+    for (unsigned i = 0; i <= COUNT; i++)
+        buf_done(&c.peers[i].rest);
+    cr_assert_lt(c.now, NOW0 + 60 * MONO_S, "%.1f s", (double)(c.now - NOW0) / (double)MONO_S);
+    free(data);
+    exchange_free(c.x);
+    budget_free(b);
 }
