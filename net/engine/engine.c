@@ -94,9 +94,12 @@ static void save_peers(struct engine *e)
     e->save_at = MONO_NEVER;
     if (!e->o.listener.save_peers)
         return;
-    struct buf bytes = BUF_INIT;
+    struct buf bytes = BUF_SOFT; /* some MiB when many have been here */
     host_save_peers(e->host, &bytes, mono_now());
-    e->o.listener.save_peers(e->o.listener.arg, &bytes);
+    if (bytes.cut)
+        e->save_at = mono_after(mono_now(), SAVE_DELAY);
+    else
+        e->o.listener.save_peers(e->o.listener.arg, &bytes);
     buf_done(&bytes);
 }
 

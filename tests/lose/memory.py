@@ -23,6 +23,17 @@ def content(number, size=SIZE):
     return hashlib.shake_128(f"memory {number}".encode()).digest(size)
 
 
+def peers_file(count, addresses=20):
+    """As peerstore.c saves them."""
+    now = time.time_ns().to_bytes(8, "big")
+    out = b"p2ppeers\x01" + bytes([count & 127 | 128, count >> 7])
+    for i in range(count):
+        out += b"\x26\x00\x24\x08\x01\x12\x20" + i.to_bytes(32, "big") + b"\x00" + now + b"\x04test" + bytes([addresses])
+        for k in range(addresses):
+            out += b"\x02" + b"\xff" * 8 + now + b"\x08\x04\x0a\x09" + bytes([i % 256, k]) + b"\x06\x0f\xa1"
+    return out
+
+
 class Memory(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -116,6 +127,17 @@ class Memory(unittest.TestCase):
     def offer(self, *args):
         p = self.has.run("offer", "-a", "any", *args)
         self.assertEqual(p.returncode, 0, p.stderr)
+
+    def test_the_peers_that_it_knows(self):
+        """Their list is as long as all who were here make it, and is saved in the end, too: without memory what was saved before stays."""
+        node, peers = self.fetches, self.fetches.home / "state" / "peers"
+        node.stop()
+        peers.write_bytes(peers_file(1500))
+        node.start(True)
+        before = peers.read_bytes()
+        node.disk.arm(1, FAIL, MEMORY, errno.ENOMEM, FOREVER, 1)
+        node.stop()
+        self.assertTrue(peers.read_bytes() == before)
 
     def test_a_stream(self):
         """A reader that begins late: what came waits in memory that is not there."""
