@@ -23,6 +23,7 @@
 #define BUFFER     (4 << 20)         /* bytes, asked of the kernel for each direction of a socket */
 #define WAIT_MOST  ((size_t)8 << 20) /* in the queues of all of them, beyond what each may have in any case */
 #define FLOWS_MOST 1024              /* of one forward */
+#define FLOW_LEAST MONO_S            /* of quiet, before it gives way when there are so many */
 #define QUIET      (2 * MONO_S)      /* without an answer of a UDP target, after the peer has finished: there is none to come */
 #define LINGER     (10 * MONO_S)     /* for the peer to finish, after we have */
 
@@ -310,9 +311,22 @@ static struct flow *find_flow(const struct engine *e, const struct flow_key *k)
     return w;
 }
 
+/* Whoever asks once from each port, as of a name server, would else use up all of them; who is there now keeps what he has. */
+static bool make_way(struct engine *e, const struct service_forward *f, mono_ns now)
+{
+    struct bridge *oldest = NULL;
+    for (struct flow *w = e->flows; w; w = w->hh.next)
+        if (w->key.forward == f && (!oldest || w->b->u.d.used_at < oldest->u.d.used_at))
+            oldest = w->b;
+    if (!oldest || now < mono_after(oldest->u.d.used_at, FLOW_LEAST))
+        return false;
+    bridge_end(oldest, ERR_CLOSED);
+    return true;
+}
+
 static struct bridge *new_flow(struct engine *e, struct service_forward *f, const struct flow *like)
 {
-    if (f->count.open >= FLOWS_MOST) {
+    if (f->count.open >= FLOWS_MOST && !make_way(e, f, mono_now())) {
         f->count.refused++;
         return NULL;
     }

@@ -107,6 +107,21 @@ class Datagrams(Services):
         ledger = (self.b.mount / "peers/alice/ledger").read_text()
         self.assertRegex(ledger, r"service_dropped\t\d+")
 
+    def test_more_sources_than_flows(self):
+        """Each has a port of its own, as who asks a name server: whose flow was used longest ago gives way, long before it is over."""
+        self.offer("many", "udp", self.server(UDP_ECHO))
+        use = """
+import socket, sys
+left = 3000
+while left:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(("127.0.0.1", int(sys.argv[1]))); s.settimeout(0.2)
+    s.send(b"who")
+    try: left -= s.recv(100) == b"who"
+    except TimeoutError: pass
+"""
+        here = self.forward("udp", "many")
+        self.use(sys.executable, "-c", use, here)  # in a minute: an idle flow lasts as long, so three would be needed
+
     def test_a_rate_that_is_lifted(self):
         """A datagram goes whole, and what it took beyond the rate is owed: not any more when there is another rate."""
         self.offer("tight", "udp", self.server(UDP_ECHO))
