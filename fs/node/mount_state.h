@@ -242,7 +242,7 @@ int share_root(struct mount *m, struct request *r, uint64_t id, struct unixfs_ro
 int share_resolve(struct mount *m, struct span path, struct tree_node *ret);
 void share_tick(struct mount *m, mono_ns now);
 void share_forget_again(struct mount *m); /* what could not be, because the store could not be read */
-/* At the end: starts to settle whatever is dirty. true: nothing is, but for what has no name, which nobody will see again. */
+/* At the end: starts to settle whatever is dirty. true: nothing is, but for what has no name or can never be. */
 bool share_finish_all(struct mount *m);
 void share_release_handle(struct mount *m, struct handle *h);
 void share_free(struct mount *m);

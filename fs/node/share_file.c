@@ -304,10 +304,11 @@ static void finish_done(struct request *r, int result)
     r->state = NULL;
     f->finishing = false;
     if (result < 0) { /* the bytes stay in the editor, the next second tries again */
+        if (!f->failing || f->error != result)
+            log_warn("share.settle", "id=%llu error=\"%s\"", (unsigned long long)f->id, err_text(result));
         f->error = result;
         f->failing = true;
         f->retry = mono_after(mono_now(), RETRY_AFTER);
-        log_warn("share.settle", "id=%llu error=\"%s\"", (unsigned long long)f->id, err_text(result));
     }
     share_file_let_go(f);
 }
@@ -444,6 +445,12 @@ int share_resolve(struct mount *m, struct span path, struct tree_node *ret)
 
 /* ---- the end ---- */
 
+/* What it was made from is not what it claims to be. */
+static bool is_hopeless(const struct share_file *f)
+{
+    return f->failing && !f->finishing && f->error == ERR_CORRUPT;
+}
+
 bool share_finish_all(struct mount *m)
 {
     bool done = true;
@@ -455,7 +462,7 @@ bool share_finish_all(struct mount *m)
             share_file_let_go(f);
     }
     for (const struct share_file *f = m->files; f && done; f = f->next)
-        done = share_file_is_gone(f);
+        done = share_file_is_gone(f) || is_hopeless(f);
     return done;
 }
 

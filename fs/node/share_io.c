@@ -348,6 +348,8 @@ int share_copy(struct mount *m, struct request *r, struct inode *i)
         return rc;
     if (rc < 0)
         return ERR_UNSUPPORTED;
+    if (root.size > EDITOR_SIZE_MAX) /* who made it may claim any size; work on a file takes time by its size */
+        return ERR_TOO_BIG;
     uint64_t left = root.size > r->offset ? root.size - r->offset : 0;
     uint64_t len = r->size < left ? r->size : left;
     bool whole = r->offset == 0 && (r->size >= root.size || r->size >= COPY_MOST);

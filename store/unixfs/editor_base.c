@@ -108,7 +108,8 @@ static int expand(struct block_source *s, struct links *l, uint64_t span)
 /* The links to the parents of groups. 1: in `ret`; 0: not our layout; <0. */
 static int our_groups(struct editor *e, struct block_source *s, struct links *ret)
 {
-    if (!plain_cid(&e->base.cid, CODEC_DAG_PB) || e->base.size <= EDITOR_CHUNK)
+    bool may_be = e->base.size > EDITOR_CHUNK && e->base.size <= EDITOR_SIZE_MAX; /* whoever made it claimed any size */
+    if (!may_be || !plain_cid(&e->base.cid, CODEC_DAG_PB))
         return 0;
     uint64_t span = GROUP_BYTES; /* of the nodes in l */
     while (span < e->base.size)

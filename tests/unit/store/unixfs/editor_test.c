@@ -580,6 +580,37 @@ Test(editor, sizes_at_the_limit)
     mem_blocks_free(m);
 }
 
+/* A base that claims to be longer than any file of ours is somebody else's, whose bytes can be used as far as they go. */
+Test(editor, a_base_that_is_too_long)
+{
+    struct owner o = {.m = mem_blocks_new()};
+    uint8_t *bytes = mem_new(MIB);
+    struct unixfs_child children[2] = {{.size = MIB, .tsize = MIB}};
+    cid_of(&children[0].cid, CODEC_RAW, span_of(bytes, MIB));
+    mem_add(o.m, block_from(NULL, BUDGET_STORE, &children[0].cid, span_of(bytes, MIB)));
+    const uint64_t sizes[] = {EDITOR_SIZE_MAX + 1, UINT64_C(1) << 62, INT64_MAX};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct buf node = BUF_INIT;
+        struct unixfs_root base = {.size = sizes[i]}, root, fresh;
+        children[1] = children[0];
+        children[1].size = sizes[i] - MIB;
+        cr_assert_eq(unixfs_add_file(&node, children, 2, NULL), 0);
+        cid_of(&base.cid, CODEC_DAG_PB, buf_span(&node));
+        mem_add(o.m, block_from(NULL, BUDGET_STORE, &base.cid, buf_span(&node)));
+        buf_done(&node);
+        o.e = editor_new(&base, NULL);
+        cr_expect_eq(editor_write(o.e, &o.m->source, 0, span_str("x")), ERR_TOO_BIG);
+        cr_assert_eq(editor_truncate(o.e, 1000), 0);
+        finish(&o, &root);
+        land_all(&o);
+        import(NULL, NULL, span_of(bytes, 1000), &fresh);
+        cr_expect(cid_eq(&root.cid, &fresh.cid));
+        editor_free(o.e);
+    }
+    free(bytes);
+    mem_blocks_free(o.m);
+}
+
 /* ---- costs ---- */
 
 Test(editor, untouched_is_its_base)

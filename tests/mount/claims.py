@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Files whose makers lie about their sizes: copied into share/ and changed there. What a peer claims may cost neither time nor the end."""
+import base64, errno, hashlib, os, pathlib, subprocess, sys, time, unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from solo import Solo, need
+
+RAW, DAG_PB = 0x55, 0x70
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def field(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def cid(codec, block):
+    return b"\x01" + varint(codec) + b"\x12\x20" + hashlib.sha256(block).digest()
+
+
+def text(c):
+    return "b" + base64.b32encode(c).decode().lower().rstrip("=")
+
+
+class Dag:
+    def __init__(self):
+        self.blocks = {}
+
+    def raw(self, data):
+        return self.put(RAW, data)
+
+    def put(self, codec, block):
+        c = cid(codec, block)
+        self.blocks[c] = block
+        return c
+
+    def file(self, *parts):
+        """A node above (CID, what it claims to have)"""
+        links = b"".join(field(2, field(1, c) + field(2, b"") + b"\x18" + varint(size)) for c, size in parts)
+        sizes = b"\x18" + varint(sum(size for _, size in parts)) + b"".join(b"\x20" + varint(size) for _, size in parts)
+        return self.put(DAG_PB, links + field(1, b"\x08\x02" + sizes))
+
+    def car(self, root):
+        head = b"\xa2eroots\x81\xd8\x2a\x58" + bytes([len(root) + 1]) + b"\0" + root + b"gversion\x01"
+        return varint(len(head)) + head + b"".join(varint(len(c) + len(b)) + c + b for c, b in self.blocks.items())
+
+
+class Claims(unittest.TestCase):
+    def setUp(self):
+        need(shim=False)
+        self.node = self.enterContext(Solo()).start()
+
+    def bring(self, dag, root):
+        (self.node.home / "x.car").write_bytes(dag.car(root))
+        p = self.node.run("import", self.node.home / "x.car")
+        self.assertEqual(p.returncode, 0, p.stderr)
+        return self.node.mount / "ipfs" / text(root)
+
+    def test_longer_than_any_file(self):
+        dag = Dag()
+        x = dag.raw(b"hello")
+        there = self.bring(dag, dag.file((x, 5), (x, 1 << 62)))
+        self.assertEqual(there.stat().st_size, 5 + (1 << 62))
+        copy = self.node.share / "copy"
+        with open(there, "rb") as a, open(copy, "wb") as b:
+            with self.assertRaises(OSError) as e:
+                os.copy_file_range(a.fileno(), b.fileno(), (1 << 63) - 1, 0, 0)
+        self.assertEqual(e.exception.errno, errno.EFBIG)
+        self.assertEqual(subprocess.run(["cp", there, copy], capture_output=True, timeout=60).returncode, 1)
+
+    def test_the_end_with_one_that_cannot_be_finished(self):
+        """What it is cut from is not what it claims to be: no time makes that whole."""
+        dag = Dag()
+        x = dag.raw(b"hello")
+        there = self.bring(dag, dag.file((x, 1), (x, 1)))
+        copy = self.node.share / "copy"
+        with open(there, "rb") as a, open(copy, "wb") as b:
+            self.assertEqual(os.copy_file_range(a.fileno(), b.fileno(), 100, 0, 0), 2)
+        os.truncate(copy, 1)
+        with open(copy) as f, self.assertRaises(OSError) as e:
+            os.fsync(f.fileno())
+        self.assertEqual(e.exception.errno, errno.EBADMSG)
+        (self.node.share / "good").write_bytes(b"x" * 3000000)
+        begun = time.monotonic()
+        self.node.stop()
+        self.assertLess(time.monotonic() - begun, 20)  # it is half a minute for a disk that is slow
+        log = (self.node.home / "log").read_text()
+        self.assertLess(log.count("share.settle"), 4, log)
+        self.node.start()
+        self.assertEqual((self.node.share / "good").read_bytes(), b"x" * 3000000)
+
+
+if __name__ == "__main__":
+    unittest.main()
