@@ -11,6 +11,7 @@
  * interrupts, and the kernel's read-ahead fetches nothing that nobody asked for. */
 #include "fs/node/mount_state.h"
 
+#include "fs/node/gather.h"
 #include "fs/node/siblings.h"
 #include "store/block/pin.h"
 
@@ -200,17 +201,9 @@ static int read_bytes(struct mount *m, struct request *r, const struct cid *cid)
     return 0;
 }
 
-/* A file of so many small leaves that the pieces do not fit in one reply by reference */
-static int read_copied(struct mount *m, struct request *r, struct handle *h)
+static int read_file(void *file, struct block_source *s, uint64_t offset, size_t len, struct read_spans *out)
 {
-    uint8_t *p = mem_big(r->size, 1);
-    if (!p)
-        return ERR_NO_MEMORY;
-    int n = unixfs_read_copy(h->file, m->source, r->offset, p, r->size);
-    if (n >= 0)
-        request_data(r, span_of(p, (size_t)n));
-    free(p);
-    return n < 0 ? n : 0;
+    return unixfs_read(file, s, offset, len, out);
 }
 
 int dag_reply_spans(struct mount *m, struct request *r, struct handle *h)
@@ -223,7 +216,7 @@ int dag_reply_spans(struct mount *m, struct request *r, struct handle *h)
     if (rc < 0)
         return rc;
     if (out.count == REQUEST_SPANS_MAX && out.bytes < r->size)
-        return read_copied(m, r, h);
+        return gather(m, r, &(struct gather_from){read_file, h->file});
     request_iov(r, spans, out.count);
     return 0;
 }

@@ -9,7 +9,8 @@
 #define RETRY_AFTER MONO_S
 #define IDLE_SETTLE (5 * MONO_S) /* a file that stays open is settled when nobody has written for so long */
 #define HOLDS_EVERY MONO_S
-#define PRESS_AFTER (5 * MONO_MS) /* when no file had anything to send off: all that wait would look at all files */
+#define PUMP_MOST   (50 * MONO_MS) /* then others have their turn */
+#define PRESS_AFTER (5 * MONO_MS)  /* when no file had anything to send off: all that wait would look at all files */
 
 struct share_file *share_file_of(const struct inode *i)
 {
@@ -115,10 +116,15 @@ int share_file_pump(struct share_file *f, enum editor_want want)
 {
     struct editor_flight *fl;
     int rc = 0;
+    mono_ns begun = mono_now();
     while (f->editor && (rc = editor_next(f->editor, want == EDITOR_ALL ? f->m->source : NULL, want, &fl)) == 1) {
         share_put_leaf(f, fl);
         if (want == EDITOR_PRESSURE)
             break; /* one is a start: its memory comes back */
+        if (want == EDITOR_ALL && mono_now() - begun > PUMP_MOST) {
+            rc = ERR_BUSY;
+            break;
+        }
     }
     count(f);
     return rc;

@@ -3,6 +3,8 @@
  * Contents of files in share/: open, read, write, close, truncate, fsync, copy. */
 #include "fs/node/share_io.h"
 
+#include "fs/node/gather.h"
+
 #include <fcntl.h>
 #include <linux/falloc.h>
 
@@ -116,6 +118,11 @@ int share_release(struct mount *m, struct request *r, struct inode *i)
 
 /* ---- reading ---- */
 
+static int read_changed(void *editor, struct block_source *s, uint64_t offset, size_t len, struct read_spans *out)
+{
+    return editor_read(editor, s, offset, len, out);
+}
+
 static int read_editor(struct mount *m, struct request *r, struct share_file *f)
 {
     struct span spans[REQUEST_SPANS_MAX];
@@ -127,25 +134,7 @@ static int read_editor(struct mount *m, struct request *r, struct share_file *f)
         request_iov(r, spans, out.count);
         return 0;
     }
-    struct buf all = BUF_INIT; /* many small pieces: gathered */
-    if (!buf_try_reserve(&all, r->size))
-        return ERR_NO_MEMORY;
-    uint64_t at = r->offset;
-    size_t left = r->size;
-    while (rc == 0 && left > 0) {
-        out = (struct read_spans){.spans = spans, .max = REQUEST_SPANS_MAX};
-        rc = editor_read(f->editor, m->source, at, left, &out);
-        for (unsigned k = 0; rc == 0 && k < out.count; k++)
-            buf_add_span(&all, spans[k]);
-        at += out.bytes;
-        left -= out.bytes;
-        if (out.bytes == 0)
-            break;
-    }
-    if (rc == 0)
-        request_data(r, buf_span(&all));
-    buf_done(&all);
-    return rc;
+    return gather(m, r, &(struct gather_from){read_changed, f->editor});
 }
 
 int share_read(struct mount *m, struct request *r, struct inode *i)
@@ -192,8 +181,10 @@ int share_write(struct mount *m, struct request *r, struct inode *i)
         n = share_not_again(m, n);
         if (n == ERR_AGAIN)
             share_file_press(f);
+        if (n == ERR_BUSY)
+            r->why = "reads what was there before";
         if (n < 0)
-            return n;
+            return n == ERR_BUSY ? ERR_AGAIN : n;
         r->phase += (unsigned)n;
         share_file_touched(f);
     }

@@ -45,6 +45,7 @@ struct editor *editor_free(struct editor *e)
     }
     while (e->dirty.next != &e->dirty)
         editor_buf_drop(e, e->dirty.next);
+    block_unref(e->loading.b);
     for (uint32_t i = 0; i < e->group_count; i++)
         free(e->group[i].chunk);
     free(e->group);
@@ -118,15 +119,11 @@ static uint32_t round_cap(uint32_t need)
     return cap < EDITOR_CHUNK ? cap : EDITOR_CHUNK;
 }
 
-/* The first `keep` bytes of a chunk without buffer. */
-static int load_chunk(struct editor *e, struct block_source *s, const struct chunk *c, struct editor_room want, uint8_t *out)
+/* The first `keep` bytes of a chunk without buffer that is no part of the base. */
+static int load_chunk(struct block_source *s, const struct chunk *c, struct editor_room want, uint8_t *out)
 {
     if (c->state == CHUNK_HOLE || want.keep == 0)
         return 0;
-    if (c->state == CHUNK_BASE) {
-        int r = unixfs_read_copy(editor_base_file(e), s, want.index * EDITOR_CHUNK, out, want.keep);
-        return r < 0 ? r : (uint32_t)r == want.keep ? 0 : ERR_CORRUPT;
-    }
     struct cid cid;
     struct span leaf;
     editor_digest_cid(c->digest, CODEC_RAW, &cid);
@@ -167,9 +164,68 @@ static int renew_buf(struct editor *e, struct editor_buf *buf, struct editor_roo
     return 0;
 }
 
+static struct editor_buf *set_buf(struct editor *e, struct chunk *c, uint64_t index, struct block *take_b)
+{
+    struct editor_buf *buf = MEM_NEW(struct editor_buf);
+    take_b->len = c->len;
+    *buf = (struct editor_buf){.b = take_b, .index = index, .len = c->len};
+    c->state = CHUNK_BUF;
+    c->len = 0;
+    c->buf = buf;
+    editor_dirty_add(e, buf);
+    return buf;
+}
+
+static void stop_loading(struct editor *e)
+{
+    e->loading.b = block_unref(e->loading.b);
+}
+
+/* One step of what is being loaded. 0: its chunk has its buffer, or is no longer the base's; ERR_BUSY: there is more. */
+static int load_step(struct editor *e, struct block_source *s)
+{
+    struct editor_loading *l = &e->loading;
+    struct chunk *c = editor_chunk_slot(e, l->index);
+    bool wanted = c->state == CHUNK_BASE && c->len == l->len;
+    int n = wanted ? unixfs_read_copy(editor_base_file(e), s, l->index * EDITOR_CHUNK + l->done, l->b->data + l->done,
+                                      l->len - l->done)
+                   : 0;
+    l->done += n > 0 ? (uint32_t)n : 0;
+    if (n > 0 && l->done < l->len)
+        return ERR_BUSY;
+    if (wanted && l->done == l->len) {
+        (void)set_buf(e, c, l->index, l->b);
+        l->b = NULL;
+        return 0;
+    }
+    stop_loading(e);
+    return n < 0 ? n : wanted ? ERR_CORRUPT : 0;
+}
+
+/* A chunk of the base gets its buffer; what others began to load comes first. */
+static int load_base(struct editor *e, struct block_source *s, struct editor_room want)
+{
+    struct editor_loading *l = &e->loading;
+    bool others = l->b && l->index != want.index;
+    if (!l->b) {
+        struct block *b = block_new(e->budget, BUDGET_WRITE, round_cap(want.cap));
+        if (!b)
+            return ERR_AGAIN;
+        *l = (struct editor_loading){.b = b, .index = want.index, .len = want.keep};
+    }
+    int r = load_step(e, s);
+    return others ? ERR_BUSY : r;
+}
+
 int editor_own_buf(struct editor *e, struct block_source *s, struct editor_room want, struct editor_buf **ret)
 {
     struct chunk *c = editor_chunk_slot(e, want.index);
+    if (c->state == CHUNK_BASE && want.keep > 0) {
+        int r = load_base(e, s, want);
+        if (r < 0)
+            return r;
+        c = editor_chunk_slot(e, want.index);
+    }
     if (c->state == CHUNK_BUF) {
         *ret = c->buf;
         return renew_buf(e, c->buf, want);
@@ -177,19 +233,12 @@ int editor_own_buf(struct editor *e, struct block_source *s, struct editor_room 
     struct block *b = block_new(e->budget, BUDGET_WRITE, round_cap(want.cap));
     if (!b)
         return ERR_AGAIN;
-    int r = load_chunk(e, s, c, want, b->data);
+    int r = load_chunk(s, c, want, b->data);
     if (r < 0) {
         block_unref(b);
         return r;
     }
-    struct editor_buf *buf = MEM_NEW(struct editor_buf);
-    b->len = c->len;
-    *buf = (struct editor_buf){.b = b, .index = want.index, .len = c->len};
-    c->state = CHUNK_BUF;
-    c->len = 0;
-    c->buf = buf;
-    editor_dirty_add(e, buf);
-    *ret = buf;
+    *ret = set_buf(e, c, want.index, b);
     return 0;
 }
 
@@ -325,6 +374,7 @@ int editor_truncate(struct editor *e, uint64_t size)
     if (r < 0)
         return r;
     e->touched = e->changed = true;
+    stop_loading(e);
     if (size < e->size && e->ready)
         shrink(e, size);
     e->size = size;

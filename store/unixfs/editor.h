@@ -55,7 +55,8 @@ int editor_read(struct editor *e, struct block_source *s, uint64_t offset, size_
 
 /* Bytes taken, which may be fewer than given (a call writes into at most the chunks it finds room for). ERR_AGAIN: the budget
  * says not now: take chunks with EDITOR_PRESSURE here or in another editor, wait for their end, call again. ERR_MISSING: a
- * part of a chunk that is not held is overwritten; noted in `s`. ERR_TOO_BIG. Nothing changes when an error is given. */
+ * part of a chunk that is not held is overwritten; noted in `s`. ERR_BUSY: a step of reading the base was done, call again.
+ * ERR_TOO_BIG. Nothing changes when an error is given. */
 int editor_write(struct editor *e, struct block_source *s, uint64_t offset, struct span data);
 
 /* 0; ERR_TOO_BIG. Needs neither source nor budget: cut and lengthened chunks are settled when the file is finished. */
@@ -78,7 +79,8 @@ enum editor_want {
 };
 
 /* 1 and *ret; 0: nothing of the kind. EDITOR_ALL reads cut, lengthened and BASE chunks through `s`: ERR_MISSING, ERR_IO,
- * ERR_CORRUPT. ERR_AGAIN: as of editor_write; chunks that come later may have all memory. The other two need no source. */
+ * ERR_CORRUPT. ERR_AGAIN, ERR_BUSY: as of editor_write; chunks that come later may have all memory. The other two need no
+ * source. */
 int editor_next(struct editor *e, struct block_source *s, enum editor_want want, struct editor_flight **ret);
 void editor_hashed(struct editor_flight *fl);
 /* result 0: the source holds the block from now on. Else the chunk is dirty again. Ends the flight. */

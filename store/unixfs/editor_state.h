@@ -45,6 +45,13 @@ struct editor_buf {
     struct editor_buf *prev, *next; /* oldest write first */
 };
 
+/* A chunk of the base on its way into a buffer, in steps: its leaves may be many. Whoever comes first finishes it. */
+struct editor_loading {
+    struct block *b; /* NULL: none */
+    uint64_t index;
+    uint32_t len, done;
+};
+
 enum group_kind {
     GROUP_HOLE,    /* no chunks are kept: all holes */
     GROUP_OURS,    /* no chunks are kept: as the base has it, whose parent node is `parent` */
@@ -76,6 +83,7 @@ struct editor {
     struct group *group;
     uint32_t group_count, group_cap;
 
+    struct editor_loading loading;
     struct editor_buf dirty;      /* list head */
     struct editor_flight flights; /* list head */
     unsigned unhashed;

@@ -370,7 +370,7 @@ int unixfs_read_copy(struct unixfs_file *f, struct block_source *s, uint64_t off
     struct span spans[64];
     size_t done = 0;
     assert(len <= INT32_MAX);
-    while (done < len) {
+    for (unsigned pieces = 0; done < len && pieces < UNIXFS_COPY_PIECES; pieces += 64) {
         struct read_spans rs = {.spans = spans, .max = 64};
         int r = unixfs_read(f, s, offset + done, len - done, &rs);
         if (r < 0)

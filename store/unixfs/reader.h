@@ -47,7 +47,9 @@ struct read_spans {
  * front of the first. Errors as unixfs_file_size. */
 int unixfs_read(struct unixfs_file *f, struct block_source *s, uint64_t offset, size_t len, struct read_spans *out);
 
-/* The same into memory: bytes copied, or an error. */
+/* The same into memory: bytes copied, or an error. Of so many pieces at most (whoever made the file may have cut it into single
+ * bytes): fewer than wanted, but some, are not the end. */
+#define UNIXFS_COPY_PIECES 4096
 int unixfs_read_copy(struct unixfs_file *f, struct block_source *s, uint64_t offset, void *out, size_t len);
 
 /* Blocks in the file range [from, to) which are not held, breadth first (inner nodes before leaves, each in file order): how

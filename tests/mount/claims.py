@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Files whose makers lie about their sizes: copied into share/ and changed there. What a peer claims may cost neither time nor the end."""
-import base64, errno, hashlib, os, pathlib, subprocess, sys, time, unittest
+"""Files whose makers mean no good: that lie about their sizes, or are cut into single bytes. They may cost others no time, nor the end."""
+import base64, errno, hashlib, os, pathlib, subprocess, sys, threading, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from solo import Solo, need
@@ -73,6 +73,42 @@ class Claims(unittest.TestCase):
                 os.copy_file_range(a.fileno(), b.fileno(), (1 << 63) - 1, 0, 0)
         self.assertEqual(e.exception.errno, errno.EFBIG)
         self.assertEqual(subprocess.run(["cp", there, copy], capture_output=True, timeout=60).returncode, 1)
+
+    def others_wait(self, work):
+        """How long somebody else waits at most while `work` is done, and how long that takes"""
+        longest, begun = 0, time.monotonic()
+        worker = threading.Thread(target=work)
+        worker.start()
+        while worker.is_alive():
+            at = time.monotonic()
+            os.statvfs(self.node.mount)
+            longest = max(longest, time.monotonic() - at)
+        worker.join()
+        return longest, time.monotonic() - begun
+
+    def test_single_bytes(self):
+        """A megabyte of a million blocks, of which a peer sends three: it is read and changed in steps."""
+        dag = Dag()
+        row = dag.file(*[(dag.raw(b"a"), 1)] * 1024)
+        square = dag.file(*[(row, 1024)] * 1024)
+        there = self.bring(dag, dag.file(*[(square, 1 << 20)] * 2))
+        got = []
+        longest, whole = self.others_wait(lambda: got.append(there.read_bytes()))
+        self.assertEqual(got[0], b"a" * (2 << 20))
+        self.assertLess(longest, whole / 4)
+        copy = self.node.share / "copy"
+        subprocess.run(["cp", there, copy], check=True, timeout=60)
+
+        def write():
+            with open(copy, "r+b", buffering=0) as f:
+                f.write(b"x")
+                f.seek(0)
+                got.append(f.read(1 << 20))
+                os.fsync(f.fileno())
+        longest, whole = self.others_wait(write)
+        self.assertLess(longest, whole / 4)
+        self.assertEqual(got[1], b"x" + b"a" * ((1 << 20) - 1))
+        self.assertEqual(copy.read_bytes(), b"x" + b"a" * ((2 << 20) - 1))
 
     def test_the_end_with_one_that_cannot_be_finished(self):
         """What it is cut from is not what it claims to be: no time makes that whole."""

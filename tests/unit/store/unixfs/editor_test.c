@@ -611,6 +611,70 @@ Test(editor, a_base_that_is_too_long)
     mem_blocks_free(o.m);
 }
 
+/* A base of 2 MiB of which each chunk takes two steps to load */
+#define SMALL 128
+static void small_leaves(struct mem_blocks *m, uint8_t *bytes, struct unixfs_root *ret)
+{
+    size_t count = 2 * MIB / SMALL;
+    struct unixfs_child *children = mem_array(count, sizeof *children);
+    struct buf node = BUF_INIT;
+    memset(bytes, 'a', 2 * MIB);
+    for (size_t i = 0; i < count; i++) {
+        children[i].size = children[i].tsize = SMALL;
+        cid_of(&children[i].cid, CODEC_RAW, span_of(bytes, SMALL));
+    }
+    mem_add(m, block_from(NULL, BUDGET_STORE, &children[0].cid, span_of(bytes, SMALL)));
+    cr_assert_eq(unixfs_add_file(&node, children, count, NULL), 0);
+    *ret = (struct unixfs_root){.size = 2 * MIB, .tsize = 2 * MIB};
+    cid_of(&ret->cid, CODEC_DAG_PB, buf_span(&node));
+    mem_add(m, block_from(NULL, BUDGET_STORE, &ret->cid, buf_span(&node)));
+    buf_done(&node);
+    free(children);
+}
+
+Test(editor, small_leaves_are_loaded_in_steps)
+{
+    _Static_assert(UNIXFS_COPY_PIECES * SMALL == MIB / 2, "two steps");
+    struct owner o = {.m = mem_blocks_new()};
+    struct block_source *s = &o.m->source;
+    uint8_t *bytes = mem_new(2 * MIB);
+    struct unixfs_root base, root, fresh;
+    small_leaves(o.m, bytes, &base);
+    o.e = editor_new(&base, NULL);
+    cr_expect_eq(editor_write(o.e, s, 5, span_str("x")), ERR_BUSY);
+    cr_expect_eq(editor_write(o.e, s, MIB + 5, span_str("y")), ERR_BUSY); /* for the first */
+    cr_expect_eq(editor_write(o.e, s, MIB + 5, span_str("y")), ERR_BUSY);
+    cr_expect_eq(editor_write(o.e, s, 5, span_str("x")), 1);
+    cr_expect_eq(editor_write(o.e, s, MIB + 5, span_str("y")), 1);
+    bytes[5] = 'x';
+    bytes[MIB + 5] = 'y';
+    finish(&o, &root);
+    land_all(&o);
+    import(NULL, NULL, span_of(bytes, 2 * MIB), &fresh);
+    cr_expect(cid_eq(&root.cid, &fresh.cid));
+    editor_free(o.e);
+
+    /* cut while it is loaded; written over while it is loaded; given up */
+    small_leaves(o.m, bytes, &base);
+    o.e = editor_new(&base, NULL);
+    cr_expect_eq(editor_write(o.e, s, MIB + 5, span_str("y")), ERR_BUSY);
+    cr_expect_eq(editor_truncate(o.e, MIB + 700), 0);
+    cr_expect_eq(editor_write(o.e, s, MIB + 5, span_str("y")), 1);
+    cr_expect_eq(editor_write(o.e, s, 5, span_str("x")), ERR_BUSY);
+    cr_expect_eq(editor_write(o.e, s, 0, span_of(bytes, MIB)), (int)MIB);
+    bytes[MIB + 5] = 'y';
+    finish(&o, &root);
+    land_all(&o);
+    import(NULL, NULL, span_of(bytes, MIB + 700), &fresh);
+    cr_expect(cid_eq(&root.cid, &fresh.cid));
+    editor_free(o.e);
+    o.e = editor_new(&base, NULL);
+    cr_expect_eq(editor_write(o.e, s, 5, span_str("x")), ERR_BUSY);
+    editor_free(o.e);
+    free(bytes);
+    mem_blocks_free(o.m);
+}
+
 /* ---- costs ---- */
 
 Test(editor, untouched_is_its_base)
