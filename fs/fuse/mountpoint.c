@@ -7,11 +7,13 @@
 #include "store/base/thread.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -206,6 +208,20 @@ static int check_empty(const char *path, struct why *why)
 
 #define CLEAR_MOST 16 /* mounts on top of each other */
 
+/* Who mounts has the folder below locked meanwhile. */
+static int lock(const char *path, struct why *why)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool taken = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; /* elsewhere it goes without */
+    if (fd >= 0 && !taken && !mountpoint_mounted(path, NULL, NULL))
+        return fd;
+    int number = fd < 0 ? errno : EBUSY;
+    if (fd >= 0)
+        close(fd);
+    return why_set(why, err_from_errno(number), fd < 0 ? "cannot open %s: %s" : "another node is being mounted at %s", path,
+                   strerror(number));
+}
+
 int mountpoint_prepare(const char *dir, char ret_path[PATH_MAX], struct why *why)
 {
     place_of(dir, ret_path);
@@ -219,7 +235,9 @@ int mountpoint_prepare(const char *dir, char ret_path[PATH_MAX], struct why *why
     }
     int rc = make_dirs(ret_path, why);
     place_of(dir, ret_path); /* its parent may be new */
-    return rc < 0 ? rc : check_empty(ret_path, why);
+    if (rc == 0)
+        rc = check_empty(ret_path, why);
+    return rc < 0 ? rc : lock(ret_path, why);
 }
 
 void mountpoint_read_ahead(unsigned major, unsigned minor, unsigned kib)

@@ -13,8 +13,9 @@
 
 #define MOUNT_TYPE "fuse.p2p"
 
-/* 0: `dir` is an empty directory with nothing of ours on it (made when missing, cleared when a dead mount was there);
- * *ret_path: its place as mountinfo has it, for mounting: libfuse asks a mount whose name ends in "/." before anybody answers.
+/* `dir` is an empty directory with nothing of ours on it (made when missing, cleared when a dead mount was there). *ret_path:
+ * its place as mountinfo has it, for mounting: libfuse asks a mount whose name ends in "/." before anybody answers. Returns a
+ * descriptor, to be closed when it is mounted: nobody else mounts there until then.
  * ERR_BUSY: a live mount; ERR_NOT_EMPTY; ERR_NOT_DIR; ERR_DENIED; ERR_IO, with a sentence. */
 int mountpoint_prepare(const char *dir, char ret_path[PATH_MAX], struct why *why);
 /* Is a mount of ours on this place, as /proc/self/mountinfo has it? Sets its device number when `ret_major` is not NULL.

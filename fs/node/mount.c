@@ -323,9 +323,9 @@ static void keep_on(struct mount *m)
 int mount_start(struct mount **ret, const struct mount_options *o, struct why *why)
 {
     char place[PATH_MAX];
-    int rc = mountpoint_prepare(o->dir, place, why);
-    if (rc < 0)
-        return rc;
+    int lock = mountpoint_prepare(o->dir, place, why);
+    if (lock < 0)
+        return lock;
     struct mount *m = MEM_NEW(struct mount);
     m->o = *o;
     m->o.dir = m->dir = mem_str(place);
@@ -338,7 +338,7 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
     m->epoll = epoll_create1(EPOLL_CLOEXEC);
     m->room_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     budget_watch(o->budget, m->room_fd);
-    rc = store_reader_new(o->store, &m->reader);
+    int rc = store_reader_new(o->store, &m->reader);
     if (rc == 0) {
         make_parts(m);
         rc = open_share(m, why);
@@ -348,6 +348,7 @@ int mount_start(struct mount **ret, const struct mount_options *o, struct why *w
     struct session_options s = {m->dir, m, on_request, on_interrupted};
     if (rc == 0)
         rc = session_new(&m->session, &s, why);
+    close(lock);
     if (rc < 0) {
         free_mount(m);
         return rc;

@@ -68,6 +68,21 @@ class Places(unittest.TestCase):
             (second.share / "x").write_bytes(b"still there")
             second.stop()
 
+    def test_two_at_once(self):
+        """One of them is mounted, and the other says why it is not."""
+        for _ in range(4):
+            with Solo() as first, Solo() as second:
+                first.mount.mkdir()
+                second.mount, second.share = first.mount, first.share
+                first.spawn()
+                second.spawn()
+                self.assertEqual(sorted((first.ready(), second.ready())), [False, True])
+                self.assertEqual(mounted(first.mount), ["fuse.p2p"])
+                lives, ended = (first, second) if first.process.poll() is None else (second, first)
+                self.assertRegex(ended.tail(), "a node is mounted at|another node is being mounted at|is not empty")
+                lives.stop()
+                self.assertEqual(mounted(first.mount), [])
+
     @unittest.skipUnless(os.geteuid() == 0, "mounts")
     def test_something_on_top(self):
         for what in ["-t", "tmpfs", "none"], ["--bind", "/usr/share"]:
