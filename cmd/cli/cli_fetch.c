@@ -12,9 +12,9 @@
 int cli_write_all(int fd, const uint8_t *data, size_t len)
 {
     while (len) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR && cli_interrupted())
+        if (cli_interrupted()) /* also when a part was written before the signal came */
             return ERR_INTERRUPTED;
+        ssize_t n = write(fd, data, len);
         if (n < 0 && errno == EAGAIN) {
             (void)poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, 1000); /* EINTR is seen above */
             continue;
