@@ -285,7 +285,10 @@ struct listing {
     const struct cid *dir;
     struct dir_out out;
     uint64_t taken;
+    mono_ns begun;
 };
+
+#define LIST_MOST (10 * MONO_MS) /* what others wait for one part of a listing: each entry may be a folder of many */
 
 /* Places of unixfs_dir_list are shifted by 3: 1 and 2 are the dots */
 #define COOKIE_FIRST 3
@@ -295,6 +298,8 @@ static int list_entry(void *arg, const struct unixfs_entry *e, uint64_t next)
     struct listing *l = arg;
     struct found f = {0};
     char name[UNIXFS_NAME_MAX + 1];
+    if (l->taken > 0 && mono_now() - l->begun > LIST_MOST)
+        return 1;
     memcpy(name, e->name.data, e->name.len);
     name[e->name.len] = 0;
     bool room;
@@ -318,7 +323,7 @@ static int dag_readdir(struct mount *m, struct request *r, struct inode *i)
     dag_key_cid(i, &dir);
     r->reads_content = true;
     r->why = "waits for the directory's blocks";
-    struct listing l = {.m = m, .dir = &dir};
+    struct listing l = {.m = m, .dir = &dir, .begun = mono_now()};
     dir_out_init(&l.out, r);
     struct inode_key self = {NODE_DAG, 0, inode_key_span(i)};
     if (r->offset < 1 && node_dir_add_plain(&l.out, ".", inode_st_ino(&self), S_IFDIR, 1))
