@@ -266,6 +266,14 @@ static int unlink_op(struct mount *m, struct request *r, struct inode *i)
 /* As linux/fs.h has them; the tree has the same numbers for the same things */
 _Static_assert(RENAME_NOREPLACE == TREE_NOREPLACE && RENAME_EXCHANGE == TREE_EXCHANGE, "rename flags");
 
+static void renamed(struct mount *m, uint64_t id)
+{
+    struct share_file *f = open_file(m, id);
+    struct tree_node now;
+    if (f && tree_get(m->share, id, &now) == 0)
+        f->temporary = now.temporary;
+}
+
 static int rename_op(struct mount *m, struct request *r, struct inode *i)
 {
     struct inode *to = inode_by_number(m->inodes, r->node2);
@@ -273,21 +281,19 @@ static int rename_op(struct mount *m, struct request *r, struct inode *i)
         return ERR_XDEV;
     if (r->flags & ~(TREE_NOREPLACE | TREE_EXCHANGE))
         return ERR_INVALID;
-    struct tree_node moved, over = {0};
+    struct tree_node moved, over;
     int rc = tree_lookup(m->share, place(i, r->name), &moved);
     if (rc < 0)
         return rc;
-    if (tree_lookup(m->share, place(to, r->name2), &over) < 0 || over.id == moved.id || (r->flags & TREE_EXCHANGE))
-        over.id = 0;
+    bool other = tree_lookup(m->share, place(to, r->name2), &over) == 0 && over.id != moved.id;
     rc = tree_rename(m->share, place(i, r->name), place(to, r->name2), r->flags, wall_now());
     if (rc < 0)
         return rc;
     request_error(r, 0);
-    struct share_file *f = open_file(m, moved.id);
-    struct tree_node now;
-    if (f && tree_get(m->share, moved.id, &now) == 0)
-        f->temporary = now.temporary;
-    if (over.id)
+    renamed(m, moved.id);
+    if (other && (r->flags & TREE_EXCHANGE))
+        renamed(m, over.id);
+    else if (other)
         let_go(m, over.id);
     return 0;
 }

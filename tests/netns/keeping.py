@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What is kept is fetched, also after a start. A pin that is said to be complete is: also when what was here already goes while the
+"""What is kept is fetched, also after a start, and what is waited for when it is there. A pin that is said to be complete is: also when what was here already goes while the
 rest is fetched, or was found damaged."""
-import os, pathlib, sys, unittest
+import ctypes, os, pathlib, subprocess, sys, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from lab import Loopback, need, wait_for
@@ -60,6 +60,26 @@ class Keeping(unittest.TestCase):
                 self.assertEqual(a.json("status")["store_wanted"], 0, "it is complete")
                 a.run("unpin", cid)
                 a.run("gc")
+
+    def test_what_is_exchanged(self):
+        """Blocks of a file whose name was temporary are told to who waits, also when its new one was another's until then."""
+        with Loopback(1) as lab:
+            a, b = lab.node(1, config=CONFIG), lab.node(2, config=CONFIG.replace("3s", "8s"))  # it asks again after 10 s
+            b.run("connect", a.address())
+            content = os.urandom(300000)
+            (lab.dir / "content").write_bytes(content)
+            cid = a.cid(lab.dir / "content")
+            waits = lab.popen(2, ["cat", b.mount / "ipfs" / cid], stdout=subprocess.PIPE)
+            wait_for("it waits", lambda: cid in (b.mount / ".p2p/waiting").read_text())
+            wait_for("the other knows", lambda: any(p["id"] == b.id for p in a.json_lines("peers")))
+            temporary, name = a.mount / "share/.x.tmp", a.mount / "share/x"
+            name.write_bytes(b"what was there before")
+            with open(temporary, "wb") as f:
+                f.write(content[:1000])
+                f.flush()
+                self.assertEqual(ctypes.CDLL(None).renameat2(-1, os.fsencode(name), -1, os.fsencode(temporary), 2), 0)
+                f.write(content[1000:])
+            self.assertEqual(waits.communicate(timeout=30)[0], content)
 
     def test_a_link_after_a_start(self):
         """What it keeps and nobody had goes on being fetched."""
