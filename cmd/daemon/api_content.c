@@ -16,6 +16,7 @@
 #define CAT_SPANS   64
 #define LS_PAGE     1000
 #define LS_PAGE_MAX 10000
+#define LS_BYTES    (UINT32_C(64) << 10) /* a piece of a page; the next when it has left */
 
 /* ---- cat ---- */
 
@@ -89,7 +90,8 @@ static int cat_step(struct task *t)
     struct span spans[CAT_SPANS];
     struct read_spans out = {.spans = spans, .max = CAT_SPANS};
     uint64_t left = c->end - c->offset;
-    r = unixfs_read(c->file, task_source(t), c->offset, left < CAT_PIECE ? (size_t)left : CAT_PIECE, &out);
+    size_t piece = ctl_piece(t->q, CAT_PIECE);
+    r = unixfs_read(c->file, task_source(t), c->offset, left < piece ? (size_t)left : piece, &out);
     if (r == 0 || r == ERR_MISSING)
         cat_ahead(c);
     if (r < 0 && !(r == ERR_MISSING && out.bytes))
@@ -171,8 +173,8 @@ struct ls {
     struct cid dir;
     bool resolved, resolve;
     uint64_t cursor, limit;
-    struct buf out; /* the page so far */
-    uint64_t rows;
+    struct buf out;      /* a piece of the page */
+    uint64_t rows, sent; /* of the page; without that piece */
     bool stopped;
     int row_error;
 };
@@ -192,7 +194,7 @@ static int ls_entry(void *arg, const struct unixfs_entry *e, uint64_t next)
     struct unixfs_node node;
     struct span block;
     (void)next;
-    if (l->rows >= l->limit)
+    if (l->rows >= l->limit || buf_len(&l->out) >= LS_BYTES)
         return 1;
     bool look = !e->known_file && (l->resolve || source_has(task_source(&l->task), &e->cid));
     int r = look ? source_get(task_source(&l->task), &e->cid, &block) : 0;
@@ -225,21 +227,27 @@ static int ls_step(struct task *t)
     l->resolved = true;
     t->root = l->dir;
     uint64_t cursor = l->cursor;
-    buf_clear(&l->out); /* a page is made in one run, from its beginning: what came is held now */
-    l->rows = 0;
+    buf_clear(&l->out); /* a piece is made in one run, from its beginning: what came is held now */
+    l->rows = l->sent;
     l->row_error = 0;
     r = unixfs_dir_list(task_source(t), &l->dir, &cursor, ls_entry, l);
     if (r >= 0 && l->row_error)
         r = l->row_error;
     if (r == ERR_NOT_DIR)
         return why_set(&t->why, r, "%.200s is not a directory", ctl_param(t->q, "path"));
-    if (r == 1)
+    bool more = r == 1 && l->rows < l->limit;
+    if (r == 1 && !more)
         r = ctl_page_add(&l->out, json_pack("{sI}", "next", (json_int_t)cursor));
     if (r < 0)
         return r;
     ctl_begin(t->q, "application/x-ndjson");
     if (!ctl_write(t->q, buf_span(&l->out)))
         return ERR_NO_MEMORY;
+    l->cursor = cursor;
+    l->sent = l->rows;
+    t->progress = mono_now();
+    if (more)
+        return TASK_WAIT;
     ctl_end(t->q);
     return TASK_ANSWERED;
 }

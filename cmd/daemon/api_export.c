@@ -12,11 +12,11 @@
 
 #include <stdlib.h>
 
-#define PIECE      (UINT32_C(1) << 20)
-#define FRAME_MOST (CAR_FRAME_MAX + UVARINT_MAX_LEN)
-#define STEP       4096            /* blocks */
-#define WAITED     (10 * MONO_S)   /* one whose reader took nothing for so long is not waited for */
-#define LATER      (250 * MONO_MS) /* until one that gave way looks again */
+#define PIECE     (UINT32_C(1) << 20)
+#define HEAD_MOST (UVARINT_MAX_LEN + CID_MAX)
+#define STEP      4096            /* blocks */
+#define WAITED    (10 * MONO_S)   /* one whose reader took nothing for so long is not waited for */
+#define LATER     (250 * MONO_MS) /* until one that gave way looks again */
 
 /* Some first blocks of the walk, which are the same when it is made again */
 struct part {
@@ -31,6 +31,8 @@ struct export
     struct dagwalk *walk; /* NULL: the target is not resolved yet, or its memory was given up */
     mono_ns begun, later; /* the walk; not before that */
     struct part passed, sent;
+    struct cid at; /* the block that goes out, … */
+    size_t done;   /* … so much of it has; none: the next one is due */
     struct buf out;
 };
 
@@ -83,24 +85,46 @@ static int pass(struct export *x, const struct cid *cid)
     return x->passed.blocks < x->sent.blocks || x->passed.mark == x->sent.mark ? 0 : ERR_CORRUPT;
 }
 
-static int next_block(struct export *x)
+/* The next block of the walk, and its head goes out */
+static int begin_block(struct export *x, struct span *ret)
 {
     struct cid cid;
-    struct span block;
-    if (!buf_try_reserve(&x->out, FRAME_MOST)) /* before: what the walk has given, it does not give again */
-        return ERR_NO_MEMORY;
-    int r = dagwalk_next(x->walk, task_source(&x->task), &cid, &block);
+    int r = dagwalk_next(x->walk, task_source(&x->task), &cid, ret);
     if (r == ERR_TOO_BIG)
         return why_set(&x->task.why, r, "this DAG has more blocks than an export can remember: raise limits memory");
     if (r == ERR_AGAIN)
         return make_way(x);
     if (r == 1)
         r = pass(x, &cid);
-    if (r <= 0)
+    if (r == 1) {
+        car_add_frame_head(&x->out, &cid, ret->len);
+        x->at = cid;
+        x->done = 0;
+    }
+    return r;
+}
+
+/* Who does not read must not hold a whole block: what is left of one is asked for again. */
+static int next_part(struct export *x, size_t piece)
+{
+    struct span block;
+    if (!buf_try_reserve(&x->out, HEAD_MOST + piece)) /* before: what the walk has given, it does not give again */
+        return ERR_NO_MEMORY;
+    int r = cid_is_none(&x->at) ? begin_block(x, &block) : source_get(task_source(&x->task), &x->at, &block);
+    if (r < 0 || cid_is_none(&x->at))
         return r;
-    car_add_frame_head(&x->out, &cid, block.len);
-    buf_add_span(&x->out, block);
+    size_t have = buf_len(&x->out);
+    struct span part = span_sub(block, x->done, have < piece ? piece - have : 0);
+    buf_add_span(&x->out, part);
+    x->done += part.len;
+    if (x->done == block.len)
+        x->at = (struct cid){0};
     return 0;
+}
+
+static bool all_out(const struct export *x)
+{
+    return dagwalk_done(x->walk) && cid_is_none(&x->at);
 }
 
 /* The next siblings will be needed too. */
@@ -136,11 +160,12 @@ static int export_step(struct task *t)
     if (mono_now() < x->later)
         return ERR_AGAIN;
     int r = x->walk ? 0 : export_open(x);
-    for (unsigned n = 0; n < STEP && r == 0 && !dagwalk_done(x->walk) && buf_len(&x->out) < PIECE; n++)
-        r = next_block(x);
-    if (r == 0 && dagwalk_done(x->walk) && x->passed.blocks < x->sent.blocks)
+    size_t piece = ctl_piece(t->q, PIECE);
+    for (unsigned n = 0; n < STEP && r == 0 && !all_out(x) && buf_len(&x->out) < piece; n++)
+        r = next_part(x, piece);
+    if (r == 0 && all_out(x) && x->passed.blocks < x->sent.blocks)
         r = ERR_CORRUPT;
-    else if (r == 0 && !dagwalk_done(x->walk) && buf_len(&x->out) == 0)
+    else if (r == 0 && !all_out(x) && buf_len(&x->out) == 0)
         r = ERR_AGAIN; /* it has passed over what went out */
     if (r == ERR_MISSING && x->walk)
         ahead(x);
@@ -149,9 +174,9 @@ static int export_step(struct task *t)
     ctl_begin(t->q, "application/vnd.ipld.car");
     if (!ctl_write(t->q, buf_span(&x->out)))
         return ERR_NO_MEMORY;
-    buf_clear(&x->out);
+    buf_done(&x->out); /* it may be long until there is more */
     t->progress = mono_now();
-    if (!dagwalk_done(x->walk) || r < 0)
+    if (!all_out(x) || r < 0)
         return TASK_WAIT;
     ctl_end(t->q);
     return TASK_ANSWERED;

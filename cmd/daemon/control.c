@@ -23,6 +23,8 @@
 #define FAILURES_KEPT 64
 #define IDLE_SECONDS  3600 /* a client that keeps a connection; evhttp's own 50 s cut slow readers off */
 #define BACKLOG       64
+#define UNREAD_PART   16 /* of the budget, to clients that have big pieces */
+#define UNREAD_LEAST  (UINT32_C(64) << 10)
 
 struct failure {
     uint64_t id;
@@ -33,6 +35,7 @@ struct control {
     struct daemon *d;
     struct evhttp *http;
     struct ctl_bodies *bodies;
+    uint64_t unread; /* of all requests */
     char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
     uint64_t next_id;
     struct ctl_request *requests;
@@ -74,9 +77,16 @@ static void on_idle_closed(struct evhttp_connection *conn, void *arg)
     ctl_bodies_closed(arg);
 }
 
+static void all_read(struct ctl_request *q)
+{
+    q->d->control->unread -= q->unread;
+    q->unread = 0;
+}
+
 /* The request is no longer ours to answer. The list's reference goes. */
 static void detach(struct ctl_request *q)
 {
+    all_read(q);
     if (q->hangup)
         event_free(q->hangup);
     q->hangup = NULL;
@@ -259,6 +269,7 @@ static void on_sent(struct evhttp_connection *conn, void *arg)
 {
     struct ctl_request *q = arg;
     (void)conn;
+    all_read(q);
     if (q->http && q->sent)
         q->sent(q, q->arg);
 }
@@ -269,11 +280,20 @@ bool ctl_write(struct ctl_request *q, struct span data)
         return true;
     struct evbuffer *b = evbuffer_new();
     bool good = b && evbuffer_add(b, data.data, data.len) == 0;
-    if (good)
+    if (good) {
+        q->unread += data.len;
+        q->d->control->unread += data.len;
         evhttp_send_reply_chunk_with_cb(q->http, b, on_sent, q);
+    }
     if (b)
         evbuffer_free(b);
     return good;
+}
+
+size_t ctl_piece(const struct ctl_request *q, size_t most)
+{
+    bool much = q->d->control->unread >= budget_limit(q->d->budget) / UNREAD_PART;
+    return much && most > UNREAD_LEAST ? UNREAD_LEAST : most;
 }
 
 void ctl_line(struct ctl_request *q, json_t *take_v)

@@ -37,6 +37,7 @@ struct ctl_request {
     pid_t pid;
     mono_ns since;
     bool began;
+    size_t unread;         /* bytes written in pieces that the client has not taken */
     const char *waits_for; /* a static sentence while it is parked, or NULL */
     struct event *hangup;
     void (*gone)(struct ctl_request *q, void *arg); /* the client hung up, or the node stops */
@@ -72,6 +73,9 @@ void ctl_header(struct ctl_request *q, const char *name, const char *value); /* 
 void ctl_begin(struct ctl_request *q, const char *type);
 /* Copies. false: there is no memory for it now; nothing was written, and `sent` is not called for it. */
 bool ctl_write(struct ctl_request *q, struct span data);
+/* How much to write before `sent`, of `most`. Clients that do not read hold what is on its way to them: beyond a sixteenth of
+ * the budget for all it is 64 KiB each. */
+size_t ctl_piece(const struct ctl_request *q, size_t most);
 void ctl_line(struct ctl_request *q, json_t *take_v); /* an object and a newline; a small one, which does not fail */
 /* The same to the end of a page, which is written whole. ERR_NO_MEMORY: the page is as it was. */
 int ctl_page_add(struct buf *page, json_t *take_v);
