@@ -286,7 +286,7 @@ static int next_entry(struct store_reader *r, enum store_db db, struct span at, 
         return store_error(rc);
     *k = store_val(at);
     rc = mdb_cursor_get(c, k, v, at.len ? MDB_SET_RANGE : MDB_FIRST);
-    if (rc == 0 && at.len && span_eq(store_span(*k), at))
+    while (rc == 0 && at.len && span_cmp(store_span(*k), at) <= 0) /* less: the page is damaged, and there would be no end */
         rc = mdb_cursor_get(c, k, v, MDB_NEXT);
     mdb_cursor_close(c);
     if (rc == MDB_NOTFOUND)

@@ -327,7 +327,7 @@ static int next_key(struct store_verify *v, enum store_db db, MDB_val *k, MDB_va
         return store_error(rc);
     *k = store_val(cid_span(&v->at));
     rc = mdb_cursor_get(c, k, val, v->at.len ? MDB_SET_RANGE : MDB_FIRST);
-    if (rc == 0 && v->at.len && span_eq(store_span(*k), cid_span(&v->at)))
+    while (rc == 0 && v->at.len && span_cmp(store_span(*k), cid_span(&v->at)) <= 0) /* less: the page is damaged */
         rc = mdb_cursor_get(c, k, val, MDB_NEXT);
     mdb_cursor_close(c);
     if (rc == MDB_NOTFOUND)

@@ -64,8 +64,11 @@ int view_dir(struct tree *t, struct tree_place at, struct tree_record *ret)
 
 /* ---- scans ---- */
 
+/* Never back: in a page that is damaged keys may be out of order, and who lists on from one of them would never end. */
 static int disk_move(struct scan *s, MDB_cursor_op op, struct span from)
 {
+    struct span before = op == MDB_NEXT ? s->disk_key : from;
+    int least = op == MDB_NEXT; /* behind it, or it itself */
     struct tree_key copy;
     MDB_val k = {0, NULL}, v;
     if (from.len) {
@@ -73,6 +76,8 @@ static int disk_move(struct scan *s, MDB_cursor_op op, struct span from)
         k = (MDB_val){from.len, copy.bytes};
     }
     int rc = mdb_cursor_get(s->cursor, &k, &v, op);
+    while (rc == 0 && span_cmp(of_val(k), before) < least)
+        rc = mdb_cursor_get(s->cursor, &k, &v, MDB_NEXT);
     s->disk = rc == 0 && k.mv_size >= s->prefix.len && memcmp(k.mv_data, s->prefix.data, s->prefix.len) == 0;
     s->disk_key = of_val(k);
     s->disk_value = of_val(v);

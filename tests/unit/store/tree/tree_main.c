@@ -2,6 +2,7 @@
  *
  * The tree over a real store, with its committer running. Usage: tree_main [seed [operations]] */
 #include "store/block/fault.h"
+#include "store/tree/tree_record.h"
 #include "store/unixfs/directory.h"
 #include "tests/lib/short_memory.h"
 #include "tests/unit/store/tree/treemodel.h"
@@ -430,6 +431,57 @@ static void expect_cid(const struct unixfs_root *r, const char *want)
 #define NESTED    "bafybeicoyxjia5eusxiyltrciszbkiznzae3dllnkcvigk763q43ymnkse"
 #define SHARDED   "bafybeibz7lzpojmaajrpkdvxttrpqm7b23odrjij67wnsxgyflpgaqcsne"
 
+struct some {
+    uint64_t at;
+    unsigned left;
+};
+
+static bool take_some(void *arg, const struct tree_entry *e)
+{
+    struct some *s = arg;
+    s->at = e->cookie;
+    return --s->left > 0;
+}
+
+/* A key of the list rotted and is less than those before it in its page: who lists on from there comes to an end. */
+static void test_readdir_out_of_order(void)
+{
+    enum { COUNT = 10 };
+    struct bed b;
+    char path[128];
+    uint64_t middle = 0;
+    struct some some = {.at = 0};
+    bed_new(&b);
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "%u", i);
+        uint64_t id = make_file(&b, TREE_ROOT, path);
+        middle = i == COUNT / 2 ? id : middle;
+    }
+    CHECK_EQ(bed_sync(&b), 0);
+    bed_close(&b);
+    snprintf(path, sizeof path, "%s/data.mdb", b.dir);
+    struct tree_key key = tree_key_listed(TREE_SHARE_ID, TREE_ROOT, middle),
+                    other = tree_key_listed(TREE_SHARE_ID, TREE_ROOT, 1);
+    static uint8_t file[4 << 20];
+    FILE *f = fopen(path, "r+b");
+    CHECK(f);
+    size_t size = fread(file, 1, sizeof file, f);
+    for (size_t i = 0; i + key.len <= size; i++)
+        if (memcmp(file + i, key.bytes, key.len) == 0)
+            CHECK(fseek(f, (long)i, SEEK_SET) == 0 && fwrite(other.bytes, 1, key.len, f) == key.len);
+    fclose(f);
+    bed_open(&b);
+    for (unsigned i = 0;; i++) {
+        uint64_t before = some.at;
+        some.left = 3;
+        CHECK_EQ(tree_readdir(b.t, TREE_ROOT, before, take_some, &some), 0);
+        if (some.left == 3)
+            break;
+        CHECK(some.at > before && i < COUNT);
+    }
+    bed_free(&b);
+}
+
 static void test_publish(void)
 {
     struct bed b;
@@ -857,6 +909,7 @@ int main(int argc, char **argv)
         {"symlinks keep", test_symlinks_keep},
         {"content is referred to", test_content_is_referred_to},
         {"readdir", test_readdir_survives_changes},
+        {"readdir out of order", test_readdir_out_of_order},
         {"publish", test_publish},
         {"publish sharded", test_publish_sharded},
         {"publish without memory", test_publish_without_memory},
