@@ -138,6 +138,23 @@ int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *r
     return store_error(rc);
 }
 
+int index_del(struct store_txn *txn, MDB_dbi db, const uint8_t key[8])
+{
+    MDB_cursor *c;
+    MDB_val k, v;
+    int r = store_txn_del(txn, db, span_of(key, 8));
+    if (r != ERR_NOT_FOUND || mdb_cursor_open(txn->mdb, db, &c) != 0)
+        return r;
+    int rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    while (rc == 0 && !span_eq(store_span(k), span_of(key, 8)))
+        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+    if (rc == 0 && (rc = mdb_cursor_del(c, 0)) != 0)
+        txn->hard = store_error(rc);
+    mdb_cursor_close(c);
+    txn->wrote = txn->wrote || rc == 0;
+    return store_error(rc);
+}
+
 static MDB_dbi queue_of(const struct store_txn *txn, enum lane lane)
 {
     return txn->bs->env.db[lane == LANE_LIVE ? DB_LIVE_QUEUE : DB_HELD_QUEUE];
@@ -160,7 +177,7 @@ static int cascade_one(struct store_txn *txn, enum lane lane, const struct queue
         r = advance(txn, cid_hash(&q->hash), lane);
         return r < 0 ? r : r + 1;
     }
-    r = store_txn_del(txn, queue_of(txn, lane), span_of(q->key, sizeof q->key));
+    r = index_del(txn, queue_of(txn, lane), q->key);
     if (r)
         return r;
     *gone = true;

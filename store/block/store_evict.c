@@ -199,7 +199,7 @@ static int oldest(struct blockstore *bs, struct store_txn *txn, struct cid *ret_
     if (r)
         return r == ERR_NOT_FOUND ? 0 : r;
     *ret_stamp = get_be64(key);
-    return *ret_stamp <= bs->evict.until;
+    return *ret_stamp <= bs->evict.until || *ret_stamp > txn->t.stamp; /* never given: damaged */
 }
 
 static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span hash, uint64_t stamp)
@@ -208,12 +208,15 @@ static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span h
     int r = row_load(txn, hash, &row);
     if (r)
         return r;
-    if (!row_in_lru(&row) || row.stamp != stamp) { /* a leftover in a damaged index */
+    bool wrong = !row_in_lru(&row) || row.stamp != stamp; /* a leftover in a damaged index, or a block's whose entry it is */
+    if (wrong) {
         uint8_t key[8];
         put_be64(key, stamp);
-        return store_txn_del(txn, bs->env.db[DB_LRU], span_of(key, sizeof key));
+        r = index_del(txn, bs->env.db[DB_LRU], key);
+        if (r || !row_in_lru(&row))
+            return r;
     }
-    if (row.lane[LANE_HELD].count > 0) {
+    if (wrong || row.lane[LANE_HELD].count > 0) {
         r = row_touch(txn, hash, &row);
         return r ? r : row_save(txn, hash, &row);
     }
