@@ -214,7 +214,7 @@ struct blockstore {
     struct segments *segments;
     _Atomic uint64_t read_epoch;
     atomic_int gate;           /* what readers are told: ERR_AGAIN while it is opened again, its error when it cannot be; 0 */
-    atomic_bool poked;         /* a touch poke is under way */
+    atomic_bool poked, checks; /* a touch poke is under way; a check has its table */
     atomic_bool timed;         /* a lazy operation is waiting and the committer knows */
     _Atomic size_t lazy_bytes; /* of those in the inbox or pending */
     struct reader_slot readers[READERS_MAX];

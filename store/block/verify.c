@@ -90,6 +90,8 @@ struct store_verify *store_verify_free(struct store_verify *v)
         sched_yield();
     ask_to_settle(v, false);
     store_reader_free(v->reader);
+    if (v->table)
+        atomic_store(&v->bs->checks, false);
     free(v->table);
     free(v);
     return NULL;
@@ -437,10 +439,13 @@ static int step_settle(struct store_verify *v)
         store_read_end(v->reader);
         return r;
     }
-    v->table = mem_big(TABLE_SIZE, sizeof *v->table); /* begin_pass clears it */
+    bool busy = atomic_exchange(&v->bs->checks, true);              /* one table is enough, and one snapshot that is kept */
+    v->table = busy ? NULL : mem_big(TABLE_SIZE, sizeof *v->table); /* begin_pass clears it */
     if (!v->table) {
         store_read_end(v->reader);
-        return ERR_NO_MEMORY;
+        if (!busy)
+            atomic_store(&v->bs->checks, false);
+        return busy ? ERR_AGAIN : ERR_NO_MEMORY;
     }
     ask_to_settle(v, false);
     v->snapshot = true; /* kept until the counting is done */

@@ -18,11 +18,11 @@
 struct store_verify;
 
 enum verify_problem {
-    VERIFY_DAMAGED,   /* bytes do not have the hash, or cannot be read */
-    VERIFY_SIZE,      /* the recorded size differs */
-    VERIFY_COUNT,     /* a reference count differs */
-    VERIFY_INDEX,     /* the eviction order or the wanted list disagrees with the block's row */
-    VERIFY_TOTAL,     /* the store's totals differ: no block to name */
+    VERIFY_DAMAGED, /* bytes do not have the hash, or cannot be read */
+    VERIFY_SIZE,    /* the recorded size differs */
+    VERIFY_COUNT,   /* a reference count differs */
+    VERIFY_INDEX,   /* the eviction order or the wanted list disagrees with the block's row */
+    VERIFY_TOTAL,   /* the store's totals differ: no block to name */
 };
 
 struct verify_event {
@@ -33,24 +33,24 @@ struct verify_event {
 };
 
 struct verify_progress {
-    uint64_t blocks, bytes;       /* hashed */
-    uint64_t blocks_total;        /* held when it began */
-    uint64_t unchecked;           /* blocks whose hash function we cannot compute */
+    uint64_t blocks, bytes; /* hashed */
+    uint64_t blocks_total;  /* held when it began */
+    uint64_t unchecked;     /* blocks whose hash function we cannot compute */
     uint64_t problems, repaired;
     bool done;
 };
 
-int  store_verify_new(struct store_verify **ret, struct blockstore *bs, bool repair);
+int store_verify_new(struct store_verify **ret, struct blockstore *bs, bool repair);
 struct store_verify *store_verify_free(struct store_verify *v); /* NULL accepted */
 /* Looks at up to `blocks` more blocks or rows. 1: *ret_event tells a problem; 0: none in this step; ERR_AGAIN: waiting for the
- * committer, call again a little later; ERR_CLOSED: done; a store's error. */
-int  store_verify_step(struct store_verify *v, unsigned blocks, struct verify_event *ret_event);
+ * committer, or for another check to end; call again a little later; ERR_CLOSED: done; a store's error. */
+int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_event *ret_event);
 void store_verify_progress(const struct store_verify *v, struct verify_progress *ret);
 const char *verify_problem_text(enum verify_problem p);
 
 /* One block now: 0, ERR_MISSING, ERR_CORRUPT, ERR_UNSUPPORTED (hash function unknown), ERR_IO. Between begin and end of the
  * reader. */
-int  store_check(struct store_reader *r, const struct cid *cid);
+int store_check(struct store_reader *r, const struct cid *cid);
 /* Drops the block if it is (still) damaged: a live one becomes wanted. done(result): 0 dropped, ERR_EXISTS it is sound,
  * ERR_MISSING. */
 void blockstore_drop_damaged(struct blockstore *bs, const struct cid *cid, struct mailbox *reply,

@@ -1198,6 +1198,30 @@ Test(blockstore, verify_counts_pins)
     folder_remove(&f);
 }
 
+/* Each has a table and keeps a snapshot: they count one after the other. */
+Test(blockstore, checks_wait_for_each_other)
+{
+    struct folder f;
+    struct store_verify *first, *second;
+    struct verify_event e;
+    int r;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    cr_assert(store_verify_new(&first, bs, false) == 0 && store_verify_new(&second, bs, false) == 0);
+    while ((r = store_verify_step(first, 1, &e)) != ERR_CLOSED)
+        cr_assert(r == 0 || r == ERR_AGAIN);
+    for (int i = 0; i < 100; i++)
+        r = store_verify_step(second, 1, &e);
+    cr_assert_eq(r, ERR_AGAIN);
+    store_verify_free(first);
+    while ((r = store_verify_step(second, 1, &e)) != ERR_CLOSED)
+        cr_assert(r == 0 || r == ERR_AGAIN);
+    store_verify_free(second);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    folder_remove(&f);
+}
+
 /* Reading never crashes on rows of any length or content. */
 Test(blockstore, damaged_rows_are_errors)
 {
