@@ -112,7 +112,12 @@ static int mark_all(struct store_txn *txn, bool complete)
 
 int pins_all_complete(struct store_txn *txn)
 {
-    return mark_all(txn, true);
+    int r = mark_all(txn, true);
+    if (r == 0 && txn->t.pins_incomplete > 0) { /* the total was wrong */
+        txn->t.pins_incomplete = 0;
+        txn->wrote = true;
+    }
+    return r;
 }
 
 int pins_none_complete(struct store_txn *txn)

@@ -145,9 +145,21 @@ static int apply_count(struct store_op *op, struct store_txn *txn)
     int r = row_load(txn, cid_hash(&p->cid), &row);
     if (r == 0 && !row.held) /* it will be wanted: some pin misses it */
         r = pins_none_complete(txn);
-    for (int64_t d = p->delta; d != 0 && r == 0; d += d < 0 ? 1 : -1)
-        r = row_count(txn, &p->cid, LANE_LIVE, d < 0 ? -1 : 1, false);
-    return r;
+    if (r || p->delta == 0)
+        return r;
+    bool up = p->delta > 0;
+    uint64_t rest = (up ? (uint64_t)p->delta : -(uint64_t)p->delta) - 1; /* of a count that rotted it may be 2^63 */
+    if (up)
+        r = row_count(txn, &p->cid, LANE_LIVE, 1, false);
+    if (r == 0)
+        r = row_load(txn, cid_hash(&p->cid), &row);
+    if (r == 0 && !up && row.lane[LANE_LIVE].count <= rest) /* it has changed meanwhile */
+        r = ERR_CORRUPT;
+    if (r == 0 && rest > 0) {
+        row.lane[LANE_LIVE].count += up ? rest : -rest;
+        r = row_save(txn, cid_hash(&p->cid), &row);
+    }
+    return r == 0 && !up ? row_count(txn, &p->cid, LANE_LIVE, -1, false) : r;
 }
 
 /* Is it (still) not what it should be? 0 damaged, ERR_EXISTS sound, ERR_MISSING */

@@ -961,6 +961,8 @@ Test(blockstore, verify_finds_and_repairs)
     check_tampered("rows", 24, 3, VERIFY_COUNT, false);        /* 2 → 1 */
     check_tampered("rows", 8, 1, VERIFY_SIZE, true);           /* the recorded size */
     check_tampered("rows", SIZE_MAX, 0, VERIFY_DAMAGED, true); /* the row itself */
+    check_tampered("rows", 31, 0x80, VERIFY_COUNT, false);     /* a count of 2^63 and more */
+    check_tampered("rows", 30, 0x10, VERIFY_COUNT, false);
 }
 
 /* ---- bits that rot on the disk ---- */
@@ -1195,6 +1197,24 @@ Test(blockstore, verify_counts_pins)
     cr_assert_eq(verify_all(bs, false, NULL), 0);
     blockstore_close(bs);
     block_unref(b);
+    folder_remove(&f);
+}
+
+/* What is to be done about them is done once, though there are none. */
+Test(blockstore, incomplete_pins_that_are_not_there)
+{
+    struct folder f;
+    struct blockstore_stats s;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    bs = blockstore_close(bs);
+    tamper(&f, "info", span_str("totals"), offsetof(struct totals, pins_incomplete), 2);
+    bs = store_open(f.path, 0);
+    do
+        blockstore_stats(bs, &s);
+    while (s.pins_incomplete > 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
     folder_remove(&f);
 }
 
