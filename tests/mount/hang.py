@@ -235,7 +235,261 @@ class Hang(unittest.TestCase):
         note(what, f"all free after {ms(free)}, the node gone after {ms(time.monotonic() - start)}")
         self.assertLess(time.monotonic() - start, 5 * SLOWER, what)
 
-    def test_12_interrupted_append(self):
+    def test_12_temporary_file(self):
+        """p2p down while a program has a file open that it wrote and removed."""
+        with Lab(1) as lab:
+            a = lab.node(1, config=CONFIG)
+            with open(a.mount / "share/temporary", "wb", buffering=0) as f:
+                f.write(b"nobody will see it")
+                os.unlink(f.name)
+                begun = time.monotonic()
+                a.run("down", timeout=60)
+                self.assertLess(time.monotonic() - begun, 10)
+                with contextlib.suppress(OSError):  # the mount is gone
+                    f.close()
+
+    def test_4_stopped_peer(self):
+        """SIGSTOP of a peer in the middle of a transfer: it is in `waiting`, lets go, and goes on when the peer does or another has it."""
+        with Lab(3) as lab:
+            b = lab.node(2, config=CONFIG)
+            c = lab.node(3, config=CONFIG)
+            a = lab.node(1, config=CONFIG + "download-limit = 8M\n")
+            wait_for("they see each other", lambda: {b.id, c.id} <= set(a.peers()))
+            data = b"".join(pattern(24 * MIB, "film"))
+            (b.mount / "share/film").write_bytes(data)
+            path = a.mount / "ipfs" / b.cid(b.mount / "share/film")
+            latency = Latency(a)
+            latency.measure()
+            idle = latency.measure()
+            used = lambda: a.json("status")["store_used"]
+            pid, begin = child(path.read_bytes), used()
+            wait_for("some of it came", lambda: used() > begin + 4 * MIB)
+            b.signal(signal.SIGSTOP)
+            try:
+                listed(a, [pid], "the read")
+                self.compare("a stopped peer", idle, latency.measure("ls", "stat", "cat status", "read 1 MiB that is held"))
+                took = end([pid], signal.SIGINT)
+                note("a stopped peer: SIGINT on the read", ms(took[0]))
+                self.assertLess(took[0], HICCUP)
+                pid = child(path.read_bytes)
+                listed(a, [pid], "the read")
+            finally:
+                b.signal(signal.SIGCONT)
+            self.assertEqual(path.read_bytes(), data, "goes on when the peer does")
+            reap([pid], 60)
+
+            other = b"".join(pattern(24 * MIB, "other"))
+            for n in (b, c):
+                (n.mount / "share/other").write_bytes(other)
+            path = a.mount / "ipfs" / b.cid(b.mount / "share/other")
+            begin, start = used(), time.monotonic()
+            got = []
+            reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
+            reader.start()
+            wait_for("some of it came", lambda: used() > begin + 4 * MIB)
+            b.signal(signal.SIGSTOP)
+            stopped = time.monotonic()
+            try:
+                reader.join(60)
+                note("one of two peers stopped: 24 MiB at 8 MiB/s", f"{time.monotonic() - start:.1f} s, "
+                     f"{time.monotonic() - stopped:.1f} s after it stopped")
+                self.assertEqual(got, [other], "the other peer brings the rest")
+            finally:
+                b.signal(signal.SIGCONT)
+
+    def test_5_silent_peer(self):
+        """Something that accepts and says nothing: a connect to it ends, by itself or on Ctrl-C, and nobody waits with it."""
+        with Lab(2) as lab:
+            a = lab.node(1, config=CONFIG)
+            silent = lab.popen(2, [sys.executable, "-c", "import socket,time\ns=socket.create_server(('10.77.0.2',0))\n"
+                                   "print(s.getsockname()[1],flush=True)\nk=[]\nwhile True: k.append(s.accept())"],
+                               stdout=subprocess.PIPE, text=True)
+            with silent.stdout as out:
+                address = f"/ip4/10.77.0.2/tcp/{out.readline().strip()}"
+            latency = Latency(a)
+            latency.measure()
+            idle = latency.measure()
+            start = time.monotonic()
+            connect = subprocess.Popen(lab.enter(1) + [P2P, "connect", address], env=a.env, stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT, text=True)
+            self.compare("a silent peer", idle, latency.measure())
+            said, _ = connect.communicate(timeout=60)
+            note("connect to a peer that accepts and says nothing", f"fails after {time.monotonic() - start:.1f} s: {said.strip()[:90]}")
+            self.assertNotEqual(connect.returncode, 0)
+            connect = subprocess.Popen(lab.enter(1) + [P2P, "connect", address], env=a.env, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            wait_for("it asked", lambda: connect.poll() is None and os.listdir(f"/proc/{connect.pid}/fd"))
+            took = time.monotonic()
+            connect.send_signal(signal.SIGINT)
+            connect.wait(5)
+            note("connect to a silent peer: Ctrl-C", ms(time.monotonic() - took))
+
+    def test_6_disk(self):
+        """The disk answers no write for a while: what is held is read, writes wait and are let go, and then everything is there."""
+        if not STALL or not os.path.exists(STALL):
+            self.skipTest("needs the library stall (STALL_LIB)")
+        with Lab(2) as lab:
+            b = lab.node(2, config=CONFIG)
+            stalled = lab.dir / "stalled"
+            a = lab.node(1, config=CONFIG + "memory = 32M\n",
+                         env={"LD_PRELOAD": STALL, "STALL_FILE": str(stalled), "ASAN_OPTIONS": "verify_asan_link_order=0"})
+            wait_for("they see each other", lambda: a.id in b.peers())
+            latency = Latency(a)
+            latency.measure()
+            idle = latency.measure()
+            fresh, big = b"".join(pattern(MIB, "fresh")), b"".join(pattern(64 * MIB, "big"))
+            stalled.touch()
+            (a.mount / "share/fresh").write_bytes(fresh)  # held in memory only
+            pids = {
+                "fsync": child(lambda: os.fsync(os.open(a.mount / "share/fresh", os.O_RDONLY))),
+                "write": child(lambda: (a.mount / "share/big").write_bytes(big)),
+            }
+            listed(a, pids.values(), "fsync, and a write beyond the budget")
+            names = [n for n in latency.calls if not n.startswith("cp")]
+            self.compare("a stalled disk", idle, latency.measure(*names))
+            self.assertEqual((a.mount / "share/fresh").read_bytes(), fresh, "what is only in memory is read")
+            path = b.mount / "ipfs" / a.cid(a.mount / "share/held")
+            self.assertEqual(path.read_bytes(), latency.piece, "and given to peers")
+            for what, pid in pids.items():
+                took = end([pid], signal.SIGINT)
+                note(f"a stalled disk: SIGINT on {what}", ms(took[0]))
+                self.assertLess(took[0], HICCUP, f"SIGINT on {what}")
+            pid = child(lambda: (a.mount / "share/late").write_bytes(big))
+            listed(a, [pid], "a write beyond the budget")
+            stalled.unlink()
+            reap([pid], 60)
+            self.assertEqual((a.mount / "share/late").read_bytes(), big)
+            self.assertEqual((a.mount / "share/fresh").read_bytes(), fresh)
+            self.assertEqual(a.run("verify", timeout=120).returncode, 0)
+            wait_for("nothing waits any more", lambda: not waiting(a))
+
+    def test_7_memory(self):
+        """What was written last has all memory, and what was written before it has to be read again to finish the file."""
+        with solo.Solo(solo.QUIET + "memory = 128M\n") as node:
+            node.start()
+            with open(node.share / "image", "wb") as f:
+                f.write(b"short")
+                f.flush()
+                os.fsync(f.fileno())
+                for i in range(1, 33):
+                    f.seek(i * MIB + 1000000)
+                    f.write(b"%d" % i)
+                    f.flush()
+                (node.home / "config").write_text(solo.QUIET + "memory = 32M\n")
+                node.process.send_signal(signal.SIGHUP)
+                wait_for("there is less than what waits takes", lambda: node.limit("memory")["value"] == "32M" and
+                         node.limit("memory.write")["used"] > 20 * MIB)
+                reap([child(lambda: os.fsync(f.fileno()))], 30)
+            image = (node.share / "image").read_bytes()
+            self.assertEqual(hashlib.sha256(image).hexdigest(), self.image_as_written(), "and it is what was written")
+
+    def test_10_exports(self):
+        """What one remembers of the blocks that it has sent is the memory that the other lacks."""
+        with solo.Solo(solo.QUIET + "memory = 16M\n") as node:
+            node.start()
+            inner = node.share / "outer" / "inner"
+            for i in range(34):
+                (inner / str(i)).mkdir(parents=True)
+                for k in range(1000):
+                    (inner / str(i) / str(k)).write_text(f"{i} {k}")
+            cids = [node.run("cid", path).stdout.split()[0] for path in (inner, inner.parent)]
+            alone = [node.raw("GET", f"/v1/export?path={cid}")[1] for cid in cids]
+            connection = http.client.HTTPConnection("p2p")
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(60)
+            connection.sock.connect(str(node.home / "run" / "control"))
+            connection.request("GET", f"/v1/export?path={cids[0]}")
+            slow = connection.getresponse()
+            begun = slow.read(1500000)  # and then nothing for a while: more than half of what one may remember is in use
+            self.assertEqual(node.raw("GET", f"/v1/export?path={cids[1]}", timeout=40)[1], alone[1])
+            self.assertEqual(begun + slow.read(), alone[0])
+            connection.close()
+
+    @staticmethod
+    def image_as_written():
+        image = bytearray(32 * MIB + 1000002)
+        image[:5] = b"short"
+        for i in range(1, 33):
+            text = b"%d" % i
+            image[i * MIB + 1000000:i * MIB + 1000000 + len(text)] = text
+        return hashlib.sha256(image).hexdigest()
+
+    def test_8_writers_without_end(self):
+        """A folder's CID is asked for while programs write and sync files in it, and write small ones again and again."""
+        with solo.Solo() as node:
+            node.start()
+            loops = [f"while :; do head -c 20000000 /dev/zero >{node.share}/{i}; sync {node.share}/{i}; done" for i in range(3)]
+            loops += [f"while :; do echo $((n++)) >{node.share}/small{i}; done" for i in range(6)]
+            took = []
+            with contextlib.ExitStack() as ends:
+                for loop in loops:
+                    p = ends.enter_context(subprocess.Popen(["bash", "-c", loop]))
+                    ends.callback(p.kill)
+                wait_for("they write", lambda: len(os.listdir(node.share)) == len(loops))
+                for _ in range(8):
+                    begun = time.monotonic()
+                    self.assertEqual(node.run("cid", node.share).returncode, 0)
+                    took.append(time.monotonic() - begun)
+            note("writers without end: the CID of their folder, median", ms(statistics.median(took)))
+            note("at most", ms(max(took)))
+            self.assertLess(max(took), 8, "it does not wait for those who go on")
+
+    def test_9_image_on_a_stalled_disk(self):
+        """A sparse file has more bytes of nodes above its chunks than there is memory, and the disk takes none of them for a while."""
+        if not STALL or not os.path.exists(STALL):
+            self.skipTest("needs the library stall (STALL_LIB)")
+        with solo.Solo(solo.QUIET + "memory = 16M\n") as node:
+            stalled = node.home / "stalled"
+            node.env.update(LD_PRELOAD=STALL, STALL_FILE=str(stalled), ASAN_OPTIONS="verify_asan_link_order=0")
+            node.start()
+            with open(node.share / "image", "wb") as f:
+                for gib in range(1, 401):
+                    f.seek((gib << 30) - MIB)
+                    f.write(b"x" * MIB)
+                    f.flush()
+
+                def stored():
+                    os.pwrite(f.fileno(), b"y", (1 << 30) - MIB)  # else what is not written for 5 s is finished
+                    return node.limit("memory.write")["used"] <= 2 * MIB
+                wait_for("the chunks are stored", stored)
+                stalled.touch()
+                pid = child(lambda: os.fsync(f.fileno()))
+                wait_for("it waits for memory", lambda: any("memory" in r["why"] for r in node.rows("/v1/waiting")))
+                private = sum(int(line.split()[1]) << 10 for line in
+                              pathlib.Path(f"/proc/{node.process.pid}/smaps_rollup").read_text().splitlines() if "Anonymous" in line)
+                stalled.unlink()
+                reap([pid], 60)
+            note("a sparse file on a stalled disk: private memory", f"{private / MIB:.1f} MiB")
+            if not SANITIZED:
+                self.assertLess(private, 16 * MIB)
+
+    def test_11_short_again(self):
+        """A stat of a CAR finds no memory and is given up; the next that finds none, long after, waits as the first did."""
+        if not STALL or not os.path.exists(STALL):
+            self.skipTest("needs the library stall (STALL_LIB)")
+        with solo.Solo(solo.QUIET + "memory = 16M\n") as node:
+            stalled = node.home / "stalled"
+            clock = Clock(node.home / "clock")
+            node.env.update(clock.env)
+            node.env.update(LD_PRELOAD=f"{STALL}:{clock.env['LD_PRELOAD']}", STALL_FILE=str(stalled))
+            node.start()
+            (node.share / "x").write_bytes(b"x")
+            car = node.mount / "ipfs" / (node.run("cid", node.share / "x").stdout.split()[0] + ".car")
+            names = [node.share / str(i) for i in range(24)]
+            for name in names:
+                name.touch()
+            for _ in range(2):
+                stalled.touch()
+                writers = [child(lambda name=name: name.write_bytes(os.urandom(3 * MIB))) for name in names]
+                wait_for("those who wait have all memory", lambda: node.limit("memory.table")["used"] > 16 * MIB)
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    subprocess.run(["stat", car], timeout=1.5)
+                stalled.unlink()
+                reap(writers, 60)
+                clock.forward(21, node.status)
+            self.assertEqual(subprocess.run(["stat", car], timeout=10, stdout=subprocess.DEVNULL).returncode, 0)
+
+    def test_13_interrupted_append(self):
         """A part of an append is taken, a signal comes: the write says so, or the program writes all of it once more, behind that part."""
         if not STALL or not os.path.exists(STALL):
             self.skipTest("needs the library stall (STALL_LIB)")
