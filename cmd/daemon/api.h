@@ -49,4 +49,6 @@ void api_forwards(struct ctl_request *q);
 void api_streams(struct ctl_request *q);
 void api_stream_addresses(struct ctl_request *q);
 
+void verifies_end_all(struct daemon *d); /* those that wait; the loop has ended */
+
 #endif

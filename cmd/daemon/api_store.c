@@ -262,7 +262,9 @@ struct verify {
     unsigned count;
     int result; /* of the slice */
     struct verify_progress progress;
-    mono_ns waits_since; /* for the reader; 0: it does not */
+    mono_ns waits_since;            /* for the reader; 0: it does not */
+    struct verify *next;            /* that waits a moment, … */
+    void (*then)(struct verify *v); /* … for this */
 };
 
 static void verify_work(struct job *j)
@@ -277,11 +279,46 @@ static void verify_work(struct job *j)
     store_verify_progress(v->check, &v->progress);
 }
 
+static void verify_waited(evutil_socket_t fd, short what, void *arg)
+{
+    struct verify *v = arg, **at = &v->q->d->verifies;
+    (void)fd;
+    (void)what;
+    while (*at != v)
+        at = &(*at)->next;
+    *at = v->next;
+    v->then(v);
+}
+
+static void verify_wait(struct verify *v, void (*then)(struct verify *v))
+{
+    struct daemon *d = v->q->d;
+    v->then = then;
+    v->next = d->verifies;
+    d->verifies = v;
+    event_base_once(d->base, -1, EV_TIMEOUT, verify_waited, v, &(struct timeval){0, 20000});
+}
+
+/* A disk that does not answer may keep the repairs; nobody else waits for that but the end of the node. */
 static void verify_finish(struct verify *v)
 {
+    struct daemon *d = v->q->d;
+    if (!d->stopping && store_verify_repairs(v->check)) {
+        verify_wait(v, verify_finish);
+        return;
+    }
     store_verify_free(v->check);
+    d->verify_count--;
     ctl_unref(v->q);
     free(v);
+}
+
+void verifies_end_all(struct daemon *d)
+{
+    for (struct verify *v; (v = d->verifies);) {
+        d->verifies = v->next;
+        verify_finish(v);
+    }
 }
 
 static void verify_lines(struct verify *v)
@@ -304,15 +341,6 @@ static void verify_lines(struct verify *v)
                        (json_int_t)p->unchecked, "problems", (json_int_t)p->problems, "repaired", (json_int_t)p->repaired));
 }
 
-static void verify_go_on(struct verify *v);
-
-static void verify_again(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    verify_go_on(arg);
-}
-
 static void verify_go_on(struct verify *v)
 {
     struct daemon *d = v->q->d;
@@ -323,7 +351,7 @@ static void verify_go_on(struct verify *v)
         verify_finish(v);
     } else if (behind || v->result == ERR_AGAIN) {
         v->result = 0;
-        event_base_once(d->base, -1, EV_TIMEOUT, verify_again, v, &(struct timeval){0, 20000});
+        verify_wait(v, verify_go_on);
     } else {
         workers_submit(d->workers, &v->job);
     }
@@ -359,6 +387,7 @@ void api_verify(struct ctl_request *q)
         return;
     }
     v->q = ctl_ref(q);
+    q->d->verify_count++;
     v->job = (struct job){.mail.run = verify_slice, .work = verify_work, .reply = q->d->mail};
     q->waits_for = "checking";
     ctl_begin(q, "application/x-ndjson");

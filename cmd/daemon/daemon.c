@@ -3,6 +3,7 @@
  * Parts are a table of open and close functions: opened in order, closed in the opposite order from where opening got to. */
 #include "cmd/daemon/daemon_state.h"
 
+#include "cmd/daemon/api.h"
 #include "cmd/daemon/control.h"
 #include "cmd/daemon/eventlog.h"
 #include "cmd/daemon/handover.h"
@@ -633,7 +634,7 @@ static void close_engine(struct daemon *d)
     bool done = false;
     blockstore_sync(d->store, d->mail, on_synced, &done);
     pump(d, &done);
-    while (d->saving_peers || buf_len(&d->saved_peers) || (d->wants && wants_open(d->wants))) {
+    while (d->saving_peers || buf_len(&d->saved_peers) || (d->wants && wants_open(d->wants)) || d->verify_count) {
         (void)mailbox_wait(d->mail, mono_now() + MONO_S);
         (void)mailbox_run(d->mail, MAIL_BATCH);
     }
@@ -722,6 +723,7 @@ static void close_control(struct daemon *d)
     d->socks = socks_free(d->socks);
     d->control = control_close(d->control);
     uploads_end_all(d);
+    verifies_end_all(d);
 }
 
 static const struct part {

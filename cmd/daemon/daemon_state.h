@@ -68,6 +68,8 @@ struct daemon {
     struct event_log *events;
     struct petnames *petnames;
     struct keeper *keeper;
+    struct verify *verifies; /* that wait a moment */
+    unsigned verify_count;   /* with those on a worker */
     struct uploads *uploads;
     unsigned dns_dials;                    /* dnsd_dial.h */
     struct dnsd *dnsd;                     /* NULL before it is opened and after */

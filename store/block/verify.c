@@ -82,11 +82,16 @@ int store_verify_new(struct store_verify **ret, struct blockstore *bs, bool repa
     return 0;
 }
 
+bool store_verify_repairs(const struct store_verify *v)
+{
+    return atomic_load(&v->repairs) > 0;
+}
+
 struct store_verify *store_verify_free(struct store_verify *v)
 {
     if (!v)
         return NULL;
-    while (atomic_load(&v->repairs) > 0) /* the committer still writes to it: a moment */
+    while (store_verify_repairs(v)) /* the committer still writes to it */
         sched_yield();
     ask_to_settle(v, false);
     store_reader_free(v->reader);

@@ -41,7 +41,9 @@ struct verify_progress {
 };
 
 int store_verify_new(struct store_verify **ret, struct blockstore *bs, bool repair);
-struct store_verify *store_verify_free(struct store_verify *v); /* NULL accepted */
+/* Waits for repairs that are under way. NULL accepted. */
+struct store_verify *store_verify_free(struct store_verify *v);
+bool store_verify_repairs(const struct store_verify *v); /* some are */
 /* Looks at up to `blocks` more blocks or rows. 1: *ret_event tells a problem; 0: none in this step; ERR_AGAIN: waiting for the
  * committer, or for another check to end; call again a little later; ERR_CLOSED: done; a store's error. */
 int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_event *ret_event);

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Bits of a block rotted, and the disk takes no write any more, so that the block cannot be dropped: who reads it is told, and nobody
 turns in circles. Afterwards it is as on a disk that works."""
-import errno, os, pathlib, sys, time, unittest
+import contextlib, errno, os, pathlib, socket, sys, time, unittest, unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
 
+STALL = os.environ.get("STALL_LIB", "")
 CONFIG = solo.QUIET + "dns-port = 0\nmemory = 16M\ntimeout-read = 1s\ntimeout-metadata = 1s\n"
 SIZES = {"small": 5000, "big": 300_000}  # in LMDB; in a file of its own
 
@@ -61,6 +62,49 @@ class Rot(unittest.TestCase):
                     self.assertEqual((node.share / name).read_bytes(), data)
                 node.verify()
                 node.stop()
+
+    @contextlib.contextmanager
+    def repairing(self):
+        """A node whose disk does not answer while it is asked to repair, and who asked"""
+        if not os.path.exists(STALL):
+            self.skipTest("needs the library stall (STALL_LIB)")
+        with solo.Solo(CONFIG) as node:
+            content = {"small": os.urandom(5000)}
+            node.start()
+            (node.share / "small").write_bytes(content["small"])
+            node.stop()
+            self.rot(node, content)
+            stalled = node.home / "stalled"
+            node.env["STALL_FILE"] = str(stalled)
+            with unittest.mock.patch.object(solo, "SHIM", STALL):
+                node.start(shim=True)
+            stalled.touch()
+            with socket.socket(socket.AF_UNIX) as s, s.makefile("rb") as lines:
+                s.settimeout(30)
+                s.connect(str(node.home / "run" / "control"))
+                s.sendall(b"POST /v1/verify?repair=1 HTTP/1.1\r\nHost: p2p\r\nContent-Length: 0\r\n\r\n")
+                self.assertTrue(any(b'"problem"' in line for line in lines))
+                yield node, stalled, s
+
+    def test_check_that_is_left(self):
+        """Who asked goes before the disk answers: others are answered."""
+        with self.repairing() as (node, stalled, asker):
+            asker.shutdown(socket.SHUT_RDWR)
+            for _ in range(10):
+                self.assertEqual(node.raw("GET", "/v1/version", timeout=20)[0], 200)
+                time.sleep(0.05)  # it has been heard that the asker is gone
+            stalled.unlink()
+            self.assertEqual(node.raw("POST", "/v1/verify?repair=1")[0], 200)
+            node.verify()
+            node.stop()
+
+    def test_stop_while_it_repairs(self):
+        with self.repairing() as (node, stalled, asker):
+            self.assertEqual(node.raw("POST", "/v1/shutdown")[0], 200)  # a signal would be logged first: to a file, here
+            while asker.recv(65536):
+                pass
+            stalled.unlink()
+            self.assertEqual(node.process.wait(60), 0)
 
 
 if __name__ == "__main__":
