@@ -172,6 +172,14 @@ static void crowd_of(struct crowd *c, unsigned liars, struct budget *b)
     }
 }
 
+static void crowd_done(struct crowd *c, unsigned liars, struct budget *b)
+{
+    for (unsigned i = 0; i <= liars; i++)
+        buf_done(&c->peers[i].rest);
+    exchange_free(c->x);
+    budget_free(b);
+}
+
 /* `chat`: the liars say that they have it, again and again */
 static void go_on(struct crowd *c, unsigned liars, bool chat, const struct cid *cid)
 {
@@ -205,8 +213,7 @@ static double fetch_among(unsigned liars, bool chat)
     struct budget *b = budget_new(BUDGET_MIN);
     crowd_of(&c, liars, b);
     double took = fetch(&c, 7, liars, chat, WANT_NOW);
-    exchange_free(c.x);
-    budget_free(b);
+    crowd_done(&c, liars, b);
     return took;
 }
 
@@ -232,8 +239,7 @@ static double fetch_after_delivery(enum want_priority priority)
     c.peers[0].sends = 1;
     cr_assert_lt(fetch(&c, 7, 1, true, WANT_NOW), 5);
     double took = fetch(&c, 8, 1, true, priority);
-    exchange_free(c.x);
-    budget_free(b);
+    crowd_done(&c, 1, b);
     return took;
 }
 
@@ -291,10 +297,7 @@ Test(exchange_liars, blocks_that_do_not_grow_hold_up_nobody)
                 drip(&c.peers[i]);
     }
     cr_assert_eq(c.settled, COUNT, "%u", c.settled);
-    for (unsigned i = 0; i <= COUNT; i++)
-        buf_done(&c.peers[i].rest);
     cr_assert_lt(c.now, NOW0 + 60 * MONO_S, "%.1f s", (double)(c.now - NOW0) / (double)MONO_S);
     free(data);
-    exchange_free(c.x);
-    budget_free(b);
+    crowd_done(&c, COUNT, b);
 }
