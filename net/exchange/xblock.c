@@ -112,6 +112,8 @@ void exchange_loaded(struct exchange *x, uint64_t tag, int result, uint64_t size
     (void)block_unref(take_b);
     if (load_later(result)) {
         x->reads_short = true;
+        if (result == ERR_NO_MEMORY)
+            serve_slow_go(x);
         tick_soon(x, now + RETRY_AFTER);
     }
 }

@@ -119,6 +119,7 @@ void serve_sent(struct exchange *x, struct exchange_peer *p, uint64_t bytes);
 void serve_forget_peer(struct exchange *x, struct exchange_peer *p);
 void serve_free(struct exchange *x, struct their_want *t);
 void serve_retry(struct exchange *x);
+void serve_slow_go(struct exchange *x); /* somebody waits for memory */
 bool serve_pump(struct exchange *x);
 
 /* xsend.c */

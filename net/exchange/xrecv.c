@@ -240,6 +240,7 @@ static bool begin_block(struct exchange *x, struct exchange_stream *s, uint32_t 
     struct block *b = block_for(x, s, size);
     if (!b) {
         slow_ones_go(x);
+        serve_slow_go(x);
         return false;
     }
     p->credit--;

@@ -348,6 +348,8 @@ size_t exchange_output(struct exchange *x, struct exchange_peer *p, size_t most,
         tokens_spend(&x->upload, n);
         p->quantum -= n;
         p->turn = ++x->turns;
+        p->given += n;
+        p->given_at = now;
     }
     if (!n)
         return 0;

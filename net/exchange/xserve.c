@@ -15,8 +15,9 @@
  * Peers take turns, one read each (x->serve), and each may have SERVE_PEER_BYTES read and not sent, so a peer that does not
  * read costs no more than that and nobody else waits for it. Who takes what it asks for may have SERVE_TAKER_BYTES, as long as
  * all together have no more than half of what they may: on a disk that others write to one read in twenty takes 20 to 57 ms
- * instead of one, and two blocks are gone before that. What is only looked up needs no such room, and is looked up many at a
- * time: a read, its answer and the message that tells it cost the same for one as for a hundred. */
+ * instead of one, and two blocks are gone before that. One block may always be read for a peer, and there may be more of them
+ * than fit in memory: who takes nothing of it goes when there is none for others. What is only looked up needs no such room,
+ * and is looked up many at a time: a read, its answer and the message that tells it cost the same for one as for a hundred. */
 #include "net/exchange/xstate.h"
 
 #include <stdlib.h>
@@ -30,6 +31,9 @@
 #define SERVE_LOOKUPS     256        /* lookups, which bring no more than HAVE_AS_BLOCK each */
 #define MISSED_MANY       64 /* who asked for so many that are not here, one after the other, has each looked up first */
 #define PRIORITY_WALK     32 /* steps that sorting one want in may cost */
+#define TAKES_PAUSE       (5 * MONO_S) /* without a byte of it taken */
+#define TAKES_FOR         (20 * MONO_S)
+#define TAKES_LEAST       4096 /* bytes in that time: too little on any line */
 #define OFFERED_FOR       (500 * MONO_MS)
 #define WANTS_ANYWAY      16 /* that each peer may have when there is no memory for more */
 #define SAME_BLOCK_MAX    4  /* wants of a peer for one block, by several CIDs: for each of them all peers' are looked at */
@@ -240,6 +244,31 @@ static void missing(struct exchange *x, struct their_want *t)
     move(x, t, t->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
 }
 
+/* ---- who does not take what was read ---- */
+
+static void takes_begin(const struct exchange *x, struct exchange_peer *p)
+{
+    p->takes_at = p->given_at = x->now;
+    p->takes_from = p->given;
+}
+
+void serve_slow_go(struct exchange *x)
+{
+    struct exchange_peer *p;
+    if (x->now < x->takes_looked_at + MONO_S)
+        return;
+    x->takes_looked_at = x->now;
+    TAILQ_FOREACH(p, &x->peers, link)
+    {
+        bool ours = !p->unsent_bytes || p->in_ready || p->throttled;
+        bool whole = ours || x->now - p->takes_at >= TAKES_FOR;
+        if (!ours && (x->now - p->given_at >= TAKES_PAUSE || (whole && p->given - p->takes_from < TAKES_LEAST)))
+            peer_drop(x, p, ERR_TIMEOUT);
+        if (whole)
+            takes_begin(x, p);
+    }
+}
+
 static bool only_presence(const struct their_want *t)
 {
     return t->want == BITSWAP_WANT_HAVE || t->denied;
@@ -258,6 +287,8 @@ void serve_loaded(struct exchange *x, struct load_user *u)
         p->missed++;
     if (u->result == 0 && b) {
         t->block = b;
+        if (!p->unsent_bytes)
+            takes_begin(x, p);
         p->unsent_bytes += b->len;
         x->unsent_total += b->len;
         p->serve_estimate = (p->serve_estimate * 3 + b->len) / 4;

@@ -120,6 +120,8 @@ struct exchange_peer {
     unsigned loading_count, lookup_count; /* in `loading`: reads of blocks, lookups */
     unsigned missed;                      /* since one was found, MISSED_MANY at most */
     uint64_t unsent_bytes;
+    uint64_t given, takes_from; /* bytes of blocks, to its stream: in all; at `takes_at` */
+    mono_ns given_at, takes_at; /* the last ones; when it was looked at last how many it takes */
     uint32_t serve_estimate;
     bool in_serve;
 
@@ -163,10 +165,11 @@ struct exchange {
     struct dags dags, dag_work;
     unsigned want_count, dag_count, session_count, resting_count, use_count, ask_count;
     uint64_t unsent_total, partial_total;
-    uint64_t fresh_total;   /* of partial_total, of peers that had delivered nothing when it began */
-    uint64_t came;          /* bytes of blocks, in all */
-    mono_ns slow_looked_at; /* for blocks that hardly grow */
-    unsigned forced;        /* blocks being read that were taken past the budget */
+    uint64_t fresh_total;    /* of partial_total, of peers that had delivered nothing when it began */
+    uint64_t came;           /* bytes of blocks, in all */
+    mono_ns takes_looked_at; /* for peers that do not take what was read for them */
+    mono_ns slow_looked_at;  /* for blocks that hardly grow */
+    unsigned forced;         /* blocks being read that were taken past the budget */
     struct mail *settled, **settled_end;
     uint32_t generation; /* of inbound messages */
     uint64_t turns;

@@ -541,6 +541,37 @@ Test(exchange_net, server_is_fair)
     simnet_free(n);
 }
 
+/* They ask for blocks and take nothing of them: each has one that was read, and there are more of them than fit in memory. */
+Test(exchange_net, who_takes_nothing_does_not_hold_the_memory)
+{
+    enum { DEAF = 60, LEN = 1 << 20 };
+    struct simnet *n = simnet_new(25);
+    int s = simnet_node(n, &(struct sim_node_options){.budget = BUDGET_MIN}), honest = simnet_node(n, NULL);
+    struct cid cid[DEAF + 1];
+    uint8_t *data = mem_new(LEN);
+    for (unsigned i = 0; i <= DEAF; i++) {
+        memset(data, (int)i, LEN);
+        cid[i] = simnet_put(n, s, CODEC_RAW, span_of(data, LEN));
+    }
+    free(data);
+    int deaf[DEAF];
+    for (int i = 0; i < DEAF; i++) {
+        deaf[i] = simnet_node(n, NULL);
+        simnet_link(n, deaf[i], s, &lan);
+        for (int k = 0; k < 3; k++)
+            simnet_want(n, deaf[i], WANT_BLOCK, WANT_AHEAD, &cid[(i + k) % DEAF], NULL, MONO_NEVER);
+    }
+    simnet_run(n, 3 * MONO_MS);
+    for (int i = 0; i < DEAF; i++)
+        simnet_freeze(n, deaf[i], true);
+    simnet_run(n, 5 * MONO_S);
+    simnet_link(n, honest, s, &lan);
+    struct sim_want *w = simnet_want(n, honest, WANT_BLOCK, WANT_NOW, &cid[DEAF], NULL, MONO_NEVER);
+    cr_assert(simnet_run_until(n, w, 60 * MONO_S), "it is never served");
+    cr_assert_eq(w->want.result, 0);
+    simnet_free(n);
+}
+
 Test(exchange_net, liar_is_hardly_asked)
 {
     struct simnet *n = simnet_new(20);
