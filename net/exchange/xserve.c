@@ -22,7 +22,8 @@
 
 #include <stdlib.h>
 
-#define THEIRS_COST       256        /* bytes of tables, about */
+#define THEIRS_COST       256 /* bytes of tables, about */
+#define THEIRS_PART       8   /* of the budget, for what all peers want: beyond it each may have a share, up to twice as much */
 #define HAVE_AS_BLOCK     1024u      /* a block up to this size is its own Have (boxo does the same) */
 #define SERVE_PEER_BYTES  (2u << 20) /* read and not sent, per peer */
 #define SERVE_TAKER_BYTES (8u << 20) /* of one that has taken as much */
@@ -152,15 +153,29 @@ static void bound_same_block(struct exchange *x, const struct exchange_peer *p, 
         serve_free(x, one);
 }
 
+/* Who came when there were few has more, and keeps it. */
+static unsigned wants_most(const struct exchange *x)
+{
+    uint64_t all = budget_room(x->budget) / THEIRS_PART / THEIRS_COST, share = all / x->peer_count;
+    if (x->theirs.count < all || share > EXCHANGE_PEER_WANTS_MAX)
+        return EXCHANGE_PEER_WANTS_MAX;
+    return share > WANTS_ANYWAY && x->theirs.count < 2 * all ? (unsigned)share : WANTS_ANYWAY;
+}
+
+/* What it wants and we lack, when it wants too much, or would with so many more: the oldest first */
+static void give_way(struct exchange *x, struct exchange_peer *p, unsigned more)
+{
+    struct their_want *oldest;
+    while (p->want_count + more > wants_most(x) && (oldest = TAILQ_FIRST(&p->unmet)))
+        serve_free(x, oldest);
+}
+
 static struct their_want *add(struct exchange *x, struct exchange_peer *p, const struct cid *cid)
 {
     bound_same_block(x, p, cid);
-    if (p->want_count >= EXCHANGE_PEER_WANTS_MAX) {
-        struct their_want *oldest = TAILQ_FIRST(&p->unmet);
-        if (!oldest)
-            return NULL;
-        serve_free(x, oldest);
-    }
+    give_way(x, p, 1);
+    if (p->want_count >= EXCHANGE_PEER_WANTS_MAX)
+        return NULL;
     if (p->want_count < WANTS_ANYWAY)
         budget_take_always(x->budget, BUDGET_TABLE, THEIRS_COST); /* others may have all of it, for as long as they like */
     else if (!budget_take(x->budget, BUDGET_TABLE, THEIRS_COST))
@@ -241,7 +256,9 @@ static void missing(struct exchange *x, struct their_want *t)
         move(x, t, THEIRS_DUE);
         return;
     }
+    struct exchange_peer *p = t->peer;
     move(x, t, t->send_dont_have ? THEIRS_DONT_HAVE : THEIRS_UNMET);
+    give_way(x, p, 0); /* perhaps t */
 }
 
 /* ---- who does not take what was read ---- */
@@ -325,8 +342,10 @@ void serve_appeared(struct exchange *x, const struct cid *cid)
 void serve_told(struct exchange *x, struct their_want *t)
 {
     if (t->state == THEIRS_DONT_HAVE) {
+        struct exchange_peer *p = t->peer;
         t->denied = true;
         move(x, t, THEIRS_UNMET);
+        give_way(x, p, 0); /* perhaps t */
     } else if (t->want == BITSWAP_WANT_HAVE) {
         serve_free(x, t);
     } else {

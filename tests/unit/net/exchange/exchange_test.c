@@ -437,6 +437,37 @@ Test(exchange, a_few_wants_are_taken_without_memory_for_tables)
     teardown(&l);
 }
 
+/* What peers want and we lack is kept as long as they are here, and there may be many of them. */
+Test(exchange, wants_of_many_leave_memory_for_tables)
+{
+    enum { PEERS = 60, WANTS = 256, TURNS = 4 };
+    struct lone l;
+    setup(&l, EXCHANGE_CAPABLE);
+    struct cid cid[WANTS];
+    struct bitswap_entry e[WANTS];
+    for (unsigned n = 0; n < PEERS * TURNS; n++) {
+        if (n % TURNS == 0)
+            l.s = exchange_stream_opened(l.x, exchange_peer_added(l.x, &l, EXCHANGE_CAPABLE, l.now), &l);
+        for (unsigned i = 0; i < WANTS; i++) {
+            cid[i] = cid_number(n * WANTS + i);
+            e[i] = (struct bitswap_entry){&cid[i], 1, BITSWAP_WANT_BLOCK, false, false};
+        }
+        l.now += MONO_S;
+        exchange_expire(l.x, l.now);
+        say_wants(&l, e, WANTS, false);
+        buf_clear(&l.sent);
+    }
+    struct exchange_stats s;
+    exchange_stats(l.x, &s);
+    cr_assert_leq(budget_class_used(l.budget, BUDGET_TABLE), BUDGET_MIN / 3);
+    cr_assert_gt(s.total.their_wants, PEERS * 100, "%u", s.total.their_wants);
+    struct want keep = {.kind = WANT_BLOCK, .priority = WANT_KEEP, .cid = cid[0], .root = cid[0], .deadline = MONO_NEVER};
+    cr_assert_eq(exchange_want(l.x, &keep, l.now), 0);
+    exchange_cancel(l.x, &keep, l.now);
+    pump(&l);
+    teardown(&l);
+}
+
 /* One block by many CIDs: whoever asks for it next has all of them looked at. */
 Test(exchange, wants_for_one_block_are_bounded)
 {
