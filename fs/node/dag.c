@@ -215,7 +215,7 @@ int dag_reply_spans(struct mount *m, struct request *r, struct handle *h)
         rc = 0; /* a short read is allowed without page cache: what is here is not kept back. With it it is the file's end */
     if (rc < 0)
         return rc;
-    if (out.count == REQUEST_SPANS_MAX && out.bytes < r->size)
+    if (out.more)
         return gather(m, r, &(struct gather_from){read_file, h->file});
     request_iov(r, spans, out.count);
     return 0;

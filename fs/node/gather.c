@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/node/gather.h"
 
-#define ROUNDS_MOST 16 /* of REQUEST_SPANS_MAX pieces, in one run: some milliseconds */
+#define RUN_MOST (10 * MONO_MS) /* then others have their turn */
 
 static void free_block(void *state)
 {
@@ -37,7 +37,7 @@ int gather(struct mount *m, struct request *r, const struct gather_from *from)
     struct block *b = room_of(m, r);
     r->why = b ? "gathers many small pieces" : "waits for memory: others have it";
     int rc = b ? 0 : ERR_AGAIN;
-    for (unsigned i = 0; i < ROUNDS_MOST && rc == 0; i++)
+    for (mono_ns end = mono_after(mono_now(), RUN_MOST); rc == 0 && mono_now() < end;)
         rc = go_on(m, r, from, b->data);
     if (rc == 0)
         return ERR_AGAIN;

@@ -130,7 +130,7 @@ static int read_editor(struct mount *m, struct request *r, struct share_file *f)
     int rc = editor_read(f->editor, m->source, r->offset, r->size, &out);
     if (rc < 0)
         return rc;
-    if (out.count < REQUEST_SPANS_MAX || out.bytes == r->size) {
+    if (!out.more) {
         request_iov(r, spans, out.count);
         return 0;
     }

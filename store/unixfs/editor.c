@@ -469,6 +469,7 @@ int editor_read(struct editor *e, struct block_source *s, uint64_t offset, size_
         return unixfs_read(editor_base_file(e), s, offset, len, out);
     out->count = 0;
     out->bytes = 0;
+    out->more = false;
     if (offset >= e->size)
         return 0;
     int r = editor_ready(e, s);
@@ -479,7 +480,8 @@ int editor_read(struct editor *e, struct block_source *s, uint64_t offset, size_
     struct read_spans unused = {.spans = spare, .max = 16}; /* behind a hole only what is missing is of interest */
     bool missing = false;
     size_t step;
-    for (uint64_t at = offset; at < end; at += step) {
+    uint64_t at = offset;
+    for (; at < end; at += step) {
         step = end - at;
         struct read_spans *to = missing ? &unused : out;
         unused.count = 0;
@@ -491,5 +493,6 @@ int editor_read(struct editor *e, struct block_source *s, uint64_t offset, size_
         if (!missing && to->bytes - before < step)
             break;
     }
+    out->more = !missing && at < end;
     return missing ? ERR_MISSING : 0;
 }

@@ -18,8 +18,10 @@
 
 #define MARKS 32
 /* Nodes and pieces that one call may visit after the first missing block, or when it only looks ahead */
-#define VISITS_MAX   4096
-#define AHEAD_MAX    1024
+#define VISITS_MAX 4096
+#define AHEAD_MAX  1024
+/* Links that one call may go through, beyond its first piece: a hostile file may have 40,000 above each byte */
+#define WORK_MAX     32768
 #define SIZE_UNKNOWN UINT64_MAX
 
 /* Where an iterator over children stands: `struct unixfs_children` relative to the block. */
@@ -46,6 +48,7 @@ struct level {
 struct walk {
     struct level *level;
     unsigned count, cap;
+    uint64_t work; /* links that this call went through */
 };
 
 struct unixfs_file {
@@ -274,6 +277,7 @@ static int descend(struct walk *w, struct block_source *s, struct span parent, c
     r = block.len > BLOCK_MAX ? ERR_CORRUPT : parse_file(cid, block, c->child.size, &node);
     if (r < 0)
         return r;
+    w->work += node.pb.link_count;
     if (node.pb.link_count > 0)
         return enter_child(w, block, parent, c, &node);
     ret->bytes = node.data;
@@ -300,6 +304,7 @@ static int piece_at(struct unixfs_file *f, struct walk *w, struct block_source *
     for (;;) {
         struct level *l = &w->level[w->count - 1];
         struct span block;
+        w->work++;
         int r = level_block(f, w, s, &block);
         if (r == ERR_MISSING) { /* it was here, and was evicted: `anchor` is the one noted */
             *ret = (struct piece){.begin = l->begin, .end = l->begin + l->size, .missing = true, .depth = w->count - 1};
@@ -339,6 +344,8 @@ int unixfs_read(struct unixfs_file *f, struct block_source *s, uint64_t offset, 
 {
     out->count = 0;
     out->bytes = 0;
+    out->more = false;
+    f->reading.work = 0;
     uint64_t size = 0;
     int r = unixfs_file_size(f, s, &size);
     if (r < 0)
@@ -349,8 +356,11 @@ int unixfs_read(struct unixfs_file *f, struct block_source *s, uint64_t offset, 
     unsigned visits = 0;
     bool missing = false;
     struct piece p;
-    for (uint64_t at = offset; at < end; at = p.end) {
+    uint64_t at = offset;
+    for (; at < end; at = p.end) {
         if (missing ? visits++ == VISITS_MAX : out->count == out->max)
+            break;
+        if (f->reading.work > WORK_MAX && at > offset)
             break;
         r = piece_at(f, &f->reading, s, at, &p);
         if (r < 0)
@@ -362,6 +372,7 @@ int unixfs_read(struct unixfs_file *f, struct block_source *s, uint64_t offset, 
         out->spans[out->count++] = bytes;
         out->bytes += bytes.len;
     }
+    out->more = !missing && at < end;
     return missing ? ERR_MISSING : 0;
 }
 
@@ -369,14 +380,16 @@ int unixfs_read_copy(struct unixfs_file *f, struct block_source *s, uint64_t off
 {
     struct span spans[64];
     size_t done = 0;
+    uint64_t work = 0;
     assert(len <= INT32_MAX);
-    for (unsigned pieces = 0; done < len && pieces < UNIXFS_COPY_PIECES; pieces += 64) {
+    for (unsigned pieces = 0; done < len && pieces < UNIXFS_COPY_PIECES && work <= WORK_MAX; pieces += 64) {
         struct read_spans rs = {.spans = spans, .max = 64};
         int r = unixfs_read(f, s, offset + done, len - done, &rs);
         if (r < 0)
             return r;
         if (rs.bytes == 0)
             break;
+        work += f->reading.work;
         for (unsigned i = 0; i < rs.count; i++) {
             memcpy((uint8_t *)out + done, spans[i].data, spans[i].len);
             done += spans[i].len;
@@ -423,7 +436,8 @@ int unixfs_read_ahead(struct unixfs_file *f, struct block_source *s, struct read
     uint64_t end = range.to < size ? range.to : size;
     struct piece p;
     unsigned visits = 0;
-    for (uint64_t at = range.from; at < end && visits < VISITS_MAX; at = p.end, visits++) {
+    f->ahead.work = 0;
+    for (uint64_t at = range.from; at < end && visits < VISITS_MAX && f->ahead.work <= WORK_MAX; at = p.end, visits++) {
         unsigned noted = s->missing_count;
         r = piece_at(f, &f->ahead, s, at, &p);
         s->missing_count = noted;

@@ -39,12 +39,13 @@ struct read_spans {
     unsigned max;   /* ≥ 1 */
     unsigned count; /* set by the read */
     size_t bytes;   /* sum of the spans: how much of the wanted range they cover, from its beginning */
+    bool more;      /* not all of what there is: call again from there */
 };
 
 /* The bytes [offset, offset + len), less at the end of the file. 0: out->bytes of them (fewer than wanted only at the end of
- * the file, or when the spans ran out: call again from there). ERR_MISSING: some block in the range is not held; all missing
- * ones that can be known now, not only the first, are noted in the source (up to MISSING_MAX), and `out` has what is held in
- * front of the first. Errors as unixfs_file_size. */
+ * the file, or with out->more: the spans ran out, or enough was done in one call). ERR_MISSING: some block in the range is not
+ * held; all missing ones that can be known now, not only the first, are noted in the source (up to MISSING_MAX), and `out` has
+ * what is held in front of the first. Errors as unixfs_file_size. */
 int unixfs_read(struct unixfs_file *f, struct block_source *s, uint64_t offset, size_t len, struct read_spans *out);
 
 /* The same into memory: bytes copied, or an error. Of so many pieces at most (whoever made the file may have cut it into single

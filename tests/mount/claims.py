@@ -89,7 +89,7 @@ class Claims(unittest.TestCase):
             at = time.monotonic()
             os.statvfs(self.node.mount)
             longest = max(longest, time.monotonic() - at)
-        worker.join()
+            worker.join(0.002)
         return longest, time.monotonic() - begun
 
     def test_folders_of_folders(self):
@@ -102,6 +102,21 @@ class Claims(unittest.TestCase):
         longest, _ = self.others_wait(lambda: got.extend(os.scandir(there)))
         self.assertEqual(sorted(e.name for e in got), ["%05d" % i for i in range(1000)])
         self.assertLess(longest, HICCUP)  # all of them at once took 3 s
+
+    def test_nodes_of_nothing(self):
+        """Above each byte is a node of twenty thousand links to nothing."""
+        dag = Dag()
+        nothing = (dag.raw(b""), 0)
+        inner = dag.file((dag.raw(b"x"), 1), *[nothing] * 20000)
+        there = self.bring(dag, dag.file(*[(inner, 1)] * 20000))
+
+        def look():
+            fd = os.open(there, os.O_RDONLY | os.O_DIRECT)
+            self.assertEqual(os.pread(fd, 20, 5), b"x" * 20)
+            os.close(fd)
+            os.getxattr(there, "user.p2p.local")
+        longest, _ = self.others_wait(look)
+        self.assertLess(longest, HICCUP)  # an open took 25 s
 
     def test_single_bytes(self):
         """A megabyte of a million blocks, of which a peer sends three: it is read and changed in steps."""
