@@ -178,14 +178,14 @@ int log_writer_start(void)
 void log_writer_stop(void)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += STOP_PATIENCE;
     pthread_mutex_lock(&ring_lock);
     bool runs = writer_state == WRITES;
     if (runs)
         writer_state = ENDS;
     pthread_cond_signal(&ring_grew);
-    while (writer_state == ENDS && pthread_cond_timedwait(&writer_ended, &ring_lock, &until) == 0)
+    while (writer_state == ENDS && pthread_cond_clockwait(&writer_ended, &ring_lock, CLOCK_MONOTONIC, &until) == 0)
         ;
     bool ended = writer_state == ENDED;
     if (ended)
