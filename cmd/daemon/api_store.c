@@ -128,7 +128,7 @@ static int watch(struct pin_task *p)
         ctl_line(t->q, pin_row(t, &p->cid, &progress));
     }
     char text[CID_TEXT_SIZE];
-    bool late = now - p->moved > config_u64(t->d->config, CONFIG_TIMEOUT_READ);
+    bool late = !progress.marking && now - p->moved > config_u64(t->d->config, CONFIG_TIMEOUT_READ);
     if (!progress.failure && !late)
         return TASK_WAIT;
     return why_set(&t->why, progress.failure ? progress.failure : ERR_TIMEOUT,

@@ -10,8 +10,9 @@
 #include <uthash.h>
 
 struct keep_want;
+struct keep_mark;
 
-enum keep_state { KEEP_NEW, KEEP_FETCHING, KEEP_FAILED, KEEP_PUT_OFF, KEEP_HELD, KEEP_STATES };
+enum keep_state { KEEP_NEW, KEEP_FETCHING, KEEP_MARKING, KEEP_FAILED, KEEP_PUT_OFF, KEEP_HELD, KEEP_STATES };
 
 struct keep {
     struct cid cid;
@@ -22,6 +23,7 @@ struct keep {
     int failure;
     mono_ns retry_at;       /* KEEP_FAILED */
     struct keep_want *want; /* KEEP_FETCHING */
+    struct keep_mark *mark; /* KEEP_MARKING */
     UT_hash_handle hh;
     TAILQ_ENTRY(keep) link;
 };
@@ -34,6 +36,13 @@ struct keep_want {
     mono_ns since;
     uint64_t evicted, damaged; /* blocks that the store had dropped then */
     bool gives_way;            /* it stalled */
+};
+
+/* All is here; the store is told that the pin is complete. */
+struct keep_mark {
+    struct keeper *keeper;
+    struct keep *keep;      /* NULL: nobody cares any more */
+    uint64_t blocks, bytes; /* that were fetched */
 };
 
 struct keeper {
@@ -75,6 +84,9 @@ static void enter(struct keeper *k, struct keep *e, enum keep_state state)
 
 static void leave(struct keeper *k, struct keep *e)
 {
+    if (e->mark)
+        e->mark->keep = NULL;
+    e->mark = NULL;
     k->count[e->state]--;
     TAILQ_REMOVE(&k->in[e->state], e, link);
 }
@@ -114,10 +126,45 @@ static void forget_unless_needed(struct keeper *k, struct keep *e)
         forget(k, e);
 }
 
+static void held(struct keeper *k, struct keep *e)
+{
+    char text[CID_TEXT_SIZE];
+    daemon_event(k->d, "kept", "%s", cid_text(&e->cid, text));
+    e->pinned = false; /* nothing is left to do for the pin */
+    move(k, e, KEEP_HELD);
+    forget_unless_needed(k, e);
+}
+
+static void failed(struct keeper *k, struct keep *e, int result)
+{
+    e->failure = result;
+    e->retry_at = mono_after(mono_now(), KEEPER_RETRY);
+    move(k, e, KEEP_FAILED);
+}
+
 static void completed(void *arg, int result)
 {
-    (void)arg;
-    (void)result; /* unpinned meanwhile, or marked at the next start; ERR_AGAIN: keeper_look reads the pins again */
+    struct keep_mark *m = arg;
+    struct keeper *k = m->keeper;
+    struct keep *e = m->keep;
+    free(m);
+    if (!e)
+        return;                                 /* and perhaps no keeper */
+    if (result == 0 || result == ERR_NOT_FOUND) /* it was unpinned */
+        held(k, e);
+    else if (result == ERR_AGAIN) /* a block was found damaged meanwhile */
+        move(k, e, KEEP_NEW);
+    else
+        failed(k, e, result);
+    keeper_tick(k, mono_now());
+}
+
+/* Who waits for the pin is answered when the store has it: it says to the next one that it is complete. */
+static void mark(struct keeper *k, struct keep *e, struct keep_mark mark, uint64_t damaged)
+{
+    move(k, e, KEEP_MARKING);
+    e->mark = mem_copy(&mark, sizeof mark);
+    blockstore_pin_complete(k->d->store, &e->cid, damaged, k->d->mail, completed, e->mark);
 }
 
 /* What is passed over because it is held is kept by the block that links to it only when that is stored: until then it may be
@@ -140,33 +187,30 @@ static void on_settled(struct mail *mail, void *owner)
     int result = w->want.result;
     bool gives_way = w->gives_way, again = e && result == 0 && may_be_gone(k, w);
     uint64_t damaged = w->damaged;
+    struct keep_mark m = {k, e, atomic_load_explicit(&w->want.blocks, memory_order_relaxed),
+                          atomic_load_explicit(&w->want.bytes, memory_order_relaxed)};
     free(w);
     k->flying--;
     if (!e)
         return;
     e->want = NULL;
     if (result < 0) {
-        gives_way = gives_way && result == ERR_CANCELLED;
-        e->failure = gives_way ? 0 : result;
-        e->retry_at = mono_after(mono_now(), KEEPER_RETRY);
-        move(k, e, gives_way ? KEEP_PUT_OFF : KEEP_FAILED);
+        failed(k, e, result);
+        if (gives_way && result == ERR_CANCELLED) {
+            e->failure = 0;
+            move(k, e, KEEP_PUT_OFF);
+        }
         keeper_tick(k, mono_now());
         return;
     }
     e->failure = 0;
     e->again = again;
-    if (again) {
+    if (again)
         move(k, e, KEEP_NEW);
-        keeper_tick(k, mono_now());
-        return;
-    }
-    char text[CID_TEXT_SIZE];
-    daemon_event(k->d, "kept", "%s", cid_text(&e->cid, text));
-    if (e->pinned)
-        blockstore_pin_complete(k->d->store, &e->cid, damaged, k->d->mail, completed, NULL);
-    e->pinned = false; /* nothing is left to do for the pin */
-    move(k, e, KEEP_HELD);
-    forget_unless_needed(k, e);
+    else if (e->pinned)
+        mark(k, e, m, damaged);
+    else
+        held(k, e);
     keeper_tick(k, mono_now());
 }
 
@@ -276,7 +320,7 @@ static int load_pins(struct keeper *k, bool all)
             continue;
         struct keep *e = get(k, &pin.cid);
         e->pinned = true;
-        if (e->state == KEEP_HELD)
+        if (e->state == KEEP_HELD || e->state == KEEP_MARKING) /* of the latter the mark may have been, and is no more */
             move(k, e, KEEP_NEW);
     }
     store_read_end(reader);
@@ -309,7 +353,11 @@ bool keeper_progress(const struct keeper *k, const struct cid *cid, struct keep_
     const struct keep *e = find(k, cid);
     if (!e || e->state == KEEP_HELD)
         return false;
-    *ret = (struct keep_progress){.fetching = e->want != NULL, .failure = e->failure};
+    *ret = (struct keep_progress){.fetching = e->want || e->mark, .marking = e->mark != NULL, .failure = e->failure};
+    if (e->mark) {
+        ret->blocks = e->mark->blocks;
+        ret->bytes = e->mark->bytes;
+    }
     if (e->want) {
         ret->blocks = atomic_load_explicit(&e->want->want.blocks, memory_order_relaxed);
         ret->bytes = atomic_load_explicit(&e->want->want.bytes, memory_order_relaxed);

@@ -4,7 +4,7 @@
  * every kept DAG is held; action: a want for the whole DAG (WANT_DAG, WANT_KEEP), at most KEEPER_FLIGHT at a time, tried again
  * after a while when it fails. What came stays, so each try has less to do. Control thread.
  *
- *   NEW ─► FETCHING ─► HELD: forgotten unless a link counts it (a pin is marked complete)
+ *   NEW ─► FETCHING ─► HELD, a pin through MARKING: the store notes that it is complete. Forgotten unless a link counts it
  *           ▲  ▲ ├─► FAILED, for KEEPER_RETRY ─┐
  *           │  └─┼─────────────────────────────┘
  *           │    └─► stalled, and others wait: PUT_OFF ─┐
@@ -43,7 +43,8 @@ void keeper_tick(struct keeper *k, mono_ns now);
 struct keep_progress {
     uint64_t blocks, bytes; /* fetched by this try */
     bool fetching;
-    int failure; /* of the last try; 0: none */
+    bool marking; /* all is here, and the disk is waited for */
+    int failure;  /* of the last try; 0: none */
 };
 bool keeper_progress(const struct keeper *k, const struct cid *cid,
                      struct keep_progress *ret); /* false: nothing to do for it */
