@@ -149,7 +149,8 @@ static void completed(void *arg, int result)
     struct keep *e = m->keep;
     free(m);
     if (!e)
-        return;                                 /* and perhaps no keeper */
+        return; /* and perhaps no keeper */
+    e->mark = NULL;
     if (result == 0 || result == ERR_NOT_FOUND) /* it was unpinned */
         held(k, e);
     else if (result == ERR_AGAIN) /* a block was found damaged meanwhile */
