@@ -143,9 +143,9 @@ static int probe(const char *path)
         return EAGAIN;
     }
     struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
+    clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += PROBE_S;
-    if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+    if (pthread_timedjoin_np(thread, NULL, &until) != 0) {
         pthread_detach(thread); /* p stays its own */
         return ETIMEDOUT;
     }
