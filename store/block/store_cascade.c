@@ -138,6 +138,29 @@ int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *r
     return store_error(rc);
 }
 
+int index_next(MDB_txn *mdb, MDB_dbi db, struct cid *at, struct span *ret_value)
+{
+    MDB_cursor *c;
+    MDB_val k = store_val(cid_span(at)), v;
+    int rc = mdb_cursor_open(mdb, db, &c);
+    if (rc)
+        return store_error(rc);
+    rc = mdb_cursor_get(c, &k, &v, at->len ? MDB_SET_RANGE : MDB_FIRST);
+    while (rc == 0 && at->len && span_cmp(store_span(k), cid_span(at)) <= 0) /* less: the page is damaged */
+        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+    mdb_cursor_close(c);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc == 0 && k.mv_size > MULTIHASH_MAX)
+        rc = MDB_CORRUPTED;
+    if (rc)
+        return store_error(rc);
+    *at = (struct cid){.len = (uint8_t)k.mv_size};
+    memcpy(at->bytes, k.mv_data, k.mv_size);
+    *ret_value = store_span(v);
+    return 1;
+}
+
 int index_del(struct store_txn *txn, MDB_dbi db, const uint8_t key[8])
 {
     MDB_cursor *c;

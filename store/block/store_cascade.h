@@ -33,6 +33,8 @@ int cascade_work(struct store_txn *txn, unsigned links, mono_ns until);
 mono_ns cascade_due(const struct blockstore *bs);
 /* The first entry of an index, u64 → multihash. 0, ERR_NOT_FOUND: it is empty, or an error. */
 int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *ret_hash);
+/* The entry after the multihash `at`, which moves to it; of len 0: the first. 1, 0: end, or an error. */
+int index_next(MDB_txn *mdb, MDB_dbi db, struct cid *at, struct span *ret_value);
 /* An entry, also one that is not found by its key: in a damaged page it is not in its place. */
 int index_del(struct store_txn *txn, MDB_dbi db, const uint8_t key[8]);
 

@@ -2,7 +2,10 @@
  *
  * Which blocks go: the order is by stamp, a number that grows with every use that was noted. A pass takes the oldest ones until
  * its target is reached. Before it takes anything, the holds are written down as counts of the held lane and all queues are
- * worked off; so a block with no count is one that nobody needs. Blocks that are held in this sense move to the end. */
+ * worked off; so a block with no count is one that nobody needs. Blocks that are held in this sense move to the end.
+ *
+ * Rows and blocks lie by their hashes: in the order of stamps each is on other pages than the one before, which a transaction
+ * copies and writes. A pass that takes all goes through the rows first. */
 #include "store/block/store_internal.h"
 
 #include <assert.h>
@@ -202,6 +205,39 @@ static int oldest(struct blockstore *bs, struct store_txn *txn, struct cid *ret_
     return *ret_stamp <= bs->evict.until || *ret_stamp > txn->t.stamp; /* never given: damaged */
 }
 
+/* Is so much to go that to go through all rows is less than to come to a page again and again? Each that goes is taken from
+ * three pages, at random places; a page has some 40 rows. */
+static bool many_go(struct blockstore *bs, struct store_txn *txn)
+{
+    MDB_stat order, rows;
+    return mdb_stat(txn->mdb, bs->env.db[DB_LRU], &order) == 0 && mdb_stat(txn->mdb, bs->env.db[DB_ROWS], &rows) == 0 &&
+           order.ms_entries > rows.ms_entries / 32;
+}
+
+/* In the order of their keys, so that each page is written once. Their entries in the order of eviction lie in another: they
+ * are left to the rest of the pass, or of the next one. */
+static int walk(struct blockstore *bs, struct store_txn *txn, unsigned rows)
+{
+    for (unsigned i = 0; i < rows; i++) {
+        struct span in;
+        struct row row;
+        int r = index_next(txn->mdb, bs->env.db[DB_ROWS], &bs->evict.at, &in);
+        if (r <= 0) {
+            bs->evict.walks = false;
+            return r;
+        }
+        if (row_parse(in, bs->epoch, &row) != 0 || !row_in_lru(&row) || row.stamp > bs->evict.until ||
+            row.lane[LANE_HELD].count > 0)
+            continue;
+        bs->evict.blocks++;
+        bs->evict.bytes += row.size;
+        row.stamp = 0;
+        if ((r = row_drop_block(txn, cid_span(&bs->evict.at), &row)))
+            return r;
+    }
+    return 0;
+}
+
 static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span hash, uint64_t stamp)
 {
     struct row row;
@@ -227,14 +263,18 @@ static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span h
 
 int evict_step(struct blockstore *bs, struct store_txn *txn, unsigned blocks)
 {
-    if (bs->evict.until == 0) /* not earlier: touches that were noted before the pass have moved their blocks by now */
+    if (bs->evict.until == 0) { /* not earlier: touches that were noted before the pass have moved their blocks by now */
         bs->evict.until = txn->t.stamp;
+        bs->evict.walks = bs->evict.target == 0 && many_go(bs, txn);
+    }
     int r = hold_write_down(bs->holds, txn);
     if (r <= 0)
         return r;
     r = cascade_step(txn, blocks * 16);
     if (r < 0 || txn->t.pending[LANE_LIVE] > 0 || txn->t.pending[LANE_HELD] > 0)
         return r < 0 ? r : 0;
+    if (bs->evict.walks)
+        return walk(bs, txn, blocks);
     for (unsigned i = 0; i < blocks; i++) {
         struct cid hash;
         uint64_t stamp = 0;

@@ -28,6 +28,8 @@ int touch_apply(struct blockstore *bs, struct store_txn *txn);
 /* One pass of eviction */
 struct evict {
     bool active, finished;
+    bool walks;             /* it goes through the rows first, … */
+    struct cid at;          /* … behind this multihash */
     uint64_t target;        /* until no more bytes than these are held; 0: all that may go */
     uint64_t until;         /* stamps above are newer than this pass; 0: it has not begun */
     uint64_t blocks, bytes; /* gone so far */

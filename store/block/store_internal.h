@@ -18,7 +18,7 @@
  *   info     "format" → u32; "totals" → struct totals as stored; "epoch" → u32
  *   blocks   multihash → the block
  *   rows     multihash → row (store_row.c). Exists while held, counted, or still to be cascaded
- *   lru      u64 stamp → multihash     every held block with live count 0, the least recently used first
+ *   lru      u64 stamp → multihash     every held block with live count 0, least recently used first (and some just evicted)
  *   wanted   multihash → cid           every block with live count > 0 that is not held
  *   pins     cid → u8 flags, i64 since, name
  *   extents, places, dead: big blocks (store_extent.c)

@@ -174,6 +174,8 @@ static int lru_add(struct store_txn *txn, struct span hash, struct row *row)
 static int lru_del(struct store_txn *txn, struct row *row)
 {
     uint8_t key[8];
+    if (row->stamp == 0) /* left to somebody else */
+        return 0;
     put_be64(key, row->stamp);
     row->stamp = 0;
     int r = store_txn_del(txn, txn->bs->env.db[DB_LRU], span_of(key, sizeof key));

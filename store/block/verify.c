@@ -338,26 +338,9 @@ static int found_count(struct store_verify *v, const struct cid *cid, uint64_t e
 /* ---- walking ---- */
 
 /* The entry after v->at, which moves to it. 1, 0: end, or an error. */
-static int next_key(struct store_verify *v, enum store_db db, MDB_val *k, MDB_val *val)
+static int next_key(struct store_verify *v, enum store_db db, struct span *ret)
 {
-    MDB_cursor *c;
-    int rc = mdb_cursor_open(store_reader_txn(v->reader), v->bs->env.db[db], &c);
-    if (rc)
-        return store_error(rc);
-    *k = store_val(cid_span(&v->at));
-    rc = mdb_cursor_get(c, k, val, v->at.len ? MDB_SET_RANGE : MDB_FIRST);
-    while (rc == 0 && v->at.len && span_cmp(store_span(*k), cid_span(&v->at)) <= 0) /* less: the page is damaged */
-        rc = mdb_cursor_get(c, k, val, MDB_NEXT);
-    mdb_cursor_close(c);
-    if (rc == MDB_NOTFOUND)
-        return 0;
-    if (rc == 0 && k->mv_size > MULTIHASH_MAX)
-        rc = MDB_CORRUPTED;
-    if (rc)
-        return store_error(rc);
-    v->at = (struct cid){.len = (uint8_t)k->mv_size};
-    memcpy(v->at.bytes, k->mv_data, k->mv_size);
-    return 1;
+    return index_next(store_reader_txn(v->reader), v->bs->env.db[db], &v->at, ret);
 }
 
 static int get(struct store_verify *v, enum store_db db, struct span key, struct span *ret)
@@ -403,19 +386,18 @@ static int step_hash(struct store_verify *v, unsigned blocks, struct verify_even
     if (r)
         return r;
     for (unsigned i = 0; i < blocks && r == 0; i++) {
-        MDB_val k, data;
+        struct span bytes;
         bool big = v->phase == HASH_BIG;
-        r = next_key(v, big ? DB_EXTENTS : DB_BLOCKS, &k, &data);
+        r = next_key(v, big ? DB_EXTENTS : DB_BLOCKS, &bytes);
         if (r == 0) {
             v->phase = big ? SETTLE : HASH_BIG;
             v->at.len = 0;
             break;
         }
-        struct span bytes = store_span(data);
         if (r == 1 && big && extent_bytes(v->bs, bytes, &bytes) != 0)
             bytes = SPAN_NONE; /* not where it should be: damaged whatever its hash is */
         if (r == 1)
-            r = hash_one(v, store_span(k), bytes, e);
+            r = hash_one(v, cid_span(&v->at), bytes, e);
     }
     store_read_end(v->reader);
     return r;
@@ -627,14 +609,14 @@ static int step_rows(struct store_verify *v, unsigned rows, struct verify_event 
 {
     int r = 0;
     for (unsigned i = 0; i < rows && r == 0; i++) {
-        MDB_val k, in;
-        r = next_key(v, DB_ROWS, &k, &in);
+        struct span in;
+        r = next_key(v, DB_ROWS, &in);
         if (r == 0) {
             next_phase(v);
             return 0;
         }
         if (r == 1)
-            r = visit_row(v, store_span(k), store_span(in), e);
+            r = visit_row(v, cid_span(&v->at), in, e);
     }
     return r;
 }

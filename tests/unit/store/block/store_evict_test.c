@@ -7,6 +7,7 @@
 #include "store/block/store_internal.h"
 
 #include <criterion/criterion.h>
+#include <semaphore.h>
 
 #define LINKS 3000 /* more than a step of the pass counts, so that it takes two */
 
@@ -103,6 +104,120 @@ Test(store_evict, many_holds_are_written_down_in_several_transactions)
     cr_assert_eq(w.all, 1, "nothing changed since");
     blockstore_close(bs);
     hold_table_free(holds);
+    budget_free(budget);
+    folder_remove(&f);
+}
+
+static MDB_stat index_stat(struct blockstore *bs, enum store_db db)
+{
+    struct store_reader *r;
+    MDB_stat stat;
+    cr_assert(store_reader_new(bs, &r) == 0 && store_read_begin(r) == 0);
+    cr_assert_eq(mdb_stat(store_reader_txn(r), bs->env.db[db], &stat), 0);
+    store_read_end(r);
+    store_reader_free(r);
+    return stat;
+}
+
+static int half_drop(struct store_op *op, struct store_txn *txn)
+{
+    (void)op;
+    for (uint64_t i = 0; i < 20; i++) {
+        struct block *b = raw_block(i, 100);
+        struct row row;
+        CHECK(row_load(txn, cid_hash(&b->cid), &row) == 0);
+        row.stamp = 0;
+        CHECK(row_drop_block(txn, cid_hash(&b->cid), &row) == 0);
+        block_unref(b);
+    }
+    return 0;
+}
+
+/* It goes through the rows and then through the order; what died in between left entries there of blocks that are gone, and
+ * some of these have come back. */
+Test(store_evict, a_pass_that_was_cut_is_finished_by_the_next)
+{
+    struct folder f;
+    folder_make(&f);
+    for (unsigned few = 0; few < 2; few++) {
+        struct blockstore *bs = store_open(f.path, 0);
+        struct block *b[30], *live[1000];
+        for (unsigned i = 0; i < 30; i++) {
+            b[i] = raw_block(i, 100);
+            cr_assert_eq(do_put(bs, b[i]), 0);
+        }
+        for (unsigned i = 0; i < 1000 * few; i++) { /* then it begins with the order */
+            live[i] = raw_block(1000 + i, 100);
+            cr_assert_eq(do_simple(bs, DO_PIN, &live[i]->cid), 0);
+            cr_assert_eq(do_put(bs, live[i]), 0);
+        }
+        struct store_op cut = {.apply = half_drop};
+        cr_assert_eq(blockstore_do(bs, &cut), 0);
+        blockstore_close(bs);
+        bs = store_open(f.path, 0);
+        cr_assert_eq(index_stat(bs, DB_LRU).ms_entries, 30);
+        cr_assert_eq(verify_all(bs, false, NULL), 0);
+        for (unsigned i = 0; i < 10; i++)
+            cr_assert_eq(do_put(bs, b[i]), 0);
+        cr_assert_eq(verify_all(bs, false, NULL), 0);
+        struct collect_result first = do_collect(bs), second = do_collect(bs);
+        cr_assert_eq(first.blocks + second.blocks, 20);
+        cr_assert_eq(index_stat(bs, DB_LRU).ms_entries, 0);
+        cr_assert_eq(verify_all(bs, false, NULL), 0);
+        for (unsigned i = 0; i < 1000 * few; i++) {
+            cr_assert(has(bs, &live[i]->cid));
+            block_unref(live[i]);
+        }
+        blockstore_close(bs);
+        for (unsigned i = 0; i < 30; i++)
+            block_unref(b[i]);
+    }
+    folder_remove(&f);
+}
+
+static unsigned long long bytes_written(void)
+{
+    char line[100];
+    unsigned long long bytes = 0;
+    FILE *io = fopen("/proc/self/io", "r");
+    while (io && fgets(line, sizeof line, io) && sscanf(line, "wchar: %llu", &bytes) != 1)
+        ;
+    if (io)
+        fclose(io);
+    return bytes;
+}
+
+static void was_put(void *arg, struct block *b, int result)
+{
+    (void)b;
+    cr_assert_eq(result, 0);
+    sem_post(arg);
+}
+
+/* Blocks lie by their hashes: who takes them in the order in which they came writes pages for each. */
+Test(store_evict, a_pass_writes_each_page_once)
+{
+    enum { COUNT = 20000 };
+    struct folder f;
+    struct why why = {""};
+    struct blockstore *bs;
+    struct budget *budget = budget_new(BUDGET_MIN);
+    sem_t done;
+    folder_make(&f);
+    cr_assert_eq(blockstore_open(&bs, &(struct blockstore_options){.dir = f.path, .budget = budget}, &why), 0, "%s", why.text);
+    sem_init(&done, 0, 0);
+    for (unsigned i = 0; i < COUNT; i++)
+        blockstore_put(bs, raw_block(i, 100), NULL, was_put, &done);
+    for (unsigned i = 0; i < COUNT; i++)
+        sem_wait(&done);
+    sem_destroy(&done);
+    unsigned long long before = bytes_written();
+    size_t pages = index_stat(bs, DB_BLOCKS).ms_leaf_pages + index_stat(bs, DB_ROWS).ms_leaf_pages;
+    cr_assert_eq(do_collect(bs).blocks, COUNT);
+    unsigned long long bytes = bytes_written() - before;
+    cr_assert_lt(bytes, 2 * pages * 4096ull, "%llu of %llu", bytes, pages * 4096ull);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
     budget_free(budget);
     folder_remove(&f);
 }
