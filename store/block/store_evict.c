@@ -242,7 +242,10 @@ static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span h
 {
     struct row row;
     int r = row_load(txn, hash, &row);
-    if (r)
+    bool damaged = r == ERR_CORRUPT && txn->hard == 0; /* it stays, and is in nobody's way: a check tells of it */
+    if (damaged)
+        row = (struct row){0};
+    else if (r)
         return r;
     bool wrong = !row_in_lru(&row) || row.stamp != stamp; /* a leftover in a damaged index, or a block's whose entry it is */
     if (wrong) {

@@ -1293,6 +1293,34 @@ Test(blockstore, a_damaged_row_of_the_queue_refuses_nothing)
     folder_remove(&f);
 }
 
+/* The oldest of all cannot be told from what must stay: the others go. */
+Test(blockstore, a_damaged_row_is_in_nobodys_way)
+{
+    enum { COUNT = 10, MORE = 20 };
+    struct folder f;
+    struct cid first;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    for (unsigned i = 0; i < MORE; i++) {
+        struct block *b = raw_block(i, 1000);
+        if (i == 0)
+            first = b->cid;
+        if (i == COUNT) {
+            bs = blockstore_close(bs);
+            tamper(&f, "rows", cid_hash(&first), SIZE_MAX, 0);
+            bs = store_open(f.path, (uint64_t)COUNT * 1000);
+        }
+        cr_assert_eq(do_put(bs, b), 0, "put %u", i);
+        block_unref(b);
+    }
+    struct collect_result r = do_collect(bs);
+    cr_assert_eq(r.result, 0);
+    cr_assert_geq(verify_all(bs, true, NULL), 1);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    folder_remove(&f);
+}
+
 /* One bit of a key rotted: in its page it stands behind keys that are greater. What goes through the keys must end all the same. */
 Test(blockstore, a_key_out_of_order_ends_no_list)
 {
