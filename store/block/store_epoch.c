@@ -37,7 +37,7 @@ int epoch_begin(struct blockstore *bs)
     int r = store_txn_begin(bs, &txn);
     if (r)
         return r;
-    if ((r = load_totals(&txn)) || (r = extents_move_on(&txn))) {
+    if ((r = load_totals(&txn)) || (r = extents_begin(&txn))) {
         store_txn_abort(&txn);
         return r;
     }

@@ -11,9 +11,13 @@
  *
  * Room is given back late: a drop must be on disk, or after a crash the block would be there and its bytes not; and readers
  * whose snapshot still shows it must be through. `number` is the queue's when it was dropped: the committer says below which
- * both are so. */
+ * both are so.
+ *
+ * A bit of what is written here may have rotted, and that must not take room that something lives in: nothing is given back
+ * that overlaps with a place, no place is taken out that is another's, and the end is behind all of them. */
 #include "store/block/store_internal.h"
 
+#include "store/base/log.h"
 #include "store/block/fault.h"
 #include "store/content/checksum.h"
 
@@ -129,6 +133,44 @@ static bool in_use(struct blockstore *bs, MDB_txn *mdb, uint32_t segment)
     return used(mdb, bs->env.db[DB_PLACES], segment) || used(mdb, bs->env.db[DB_DEAD], segment);
 }
 
+/* The last entry below this key; 1, 0: none, or an error. */
+static int last_below(MDB_txn *mdb, MDB_dbi db, uint64_t below, uint64_t *ret_at, struct span *ret)
+{
+    uint8_t key[KEY_SIZE];
+    MDB_cursor *c;
+    int rc = mdb_cursor_open(mdb, db, &c);
+    if (rc)
+        return store_error(rc);
+    put_be64(key, below);
+    MDB_val k = {sizeof key, key}, v;
+    rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    rc = mdb_cursor_get(c, &k, &v, rc == 0 ? MDB_PREV : MDB_LAST);
+    if (rc == 0 && k.mv_size != KEY_SIZE)
+        rc = MDB_CORRUPTED;
+    if (rc == 0) {
+        *ret_at = get_be64(k.mv_data);
+        *ret = store_span(v);
+    }
+    mdb_cursor_close(c);
+    return rc == 0 ? 1 : rc == MDB_NOTFOUND ? 0 : store_error(rc);
+}
+
+/* Units from a segment's beginning to the end of what lives last in it below this unit; in doubt more. */
+static uint32_t lives_until(struct store_txn *txn, uint32_t segment, uint32_t below)
+{
+    uint64_t at;
+    struct span hash, in;
+    struct extent e;
+    struct block_sum sum;
+    int r = last_below(txn->mdb, txn->bs->env.db[DB_PLACES], ((uint64_t)segment << 32) + below, &at, &hash);
+    if (r <= 0 || at >> 32 != segment)
+        return r < 0 ? UINT32_MAX : 0;
+    uint32_t unit = (uint32_t)at;
+    bool known = lookup(txn->mdb, txn->bs->env.db[DB_EXTENTS], hash, &in) == 0 && extent_parse(in, &e, &sum) == 0 &&
+                 e.segment == segment && e.unit == unit;
+    return unit + extent_units(known ? e.len : BLOCK_MAX);
+}
+
 /* ---- putting ---- */
 
 static int next_segment(struct store_txn *txn)
@@ -185,11 +227,14 @@ int extent_drop(struct store_txn *txn, struct span hash)
         return r;
     uint8_t value[DEAD_SIZE], key[KEY_SIZE];
     put_key(key, e.segment, e.unit);
+    r = store_txn_get(txn, db[DB_PLACES], span_of(key, sizeof key), &in);
+    if (r == ERR_NOT_FOUND || (r == 0 && !span_eq(in, hash))) /* it does not lie there */
+        return 0;
+    r = r ? r : store_txn_del(txn, db[DB_PLACES], span_of(key, sizeof key));
+    if (r)
+        return r;
     put32(value, e.len);
     put_be64(value + 4, txn->t.queue_next++);
-    r = store_txn_del(txn, db[DB_PLACES], span_of(key, sizeof key));
-    if (r && r != ERR_NOT_FOUND)
-        return r;
     txn->t.dead++;
     return store_txn_set(txn, db[DB_DEAD], span_of(key, sizeof key), span_of(value, sizeof value));
 }
@@ -202,7 +247,20 @@ int block_drop(struct store_txn *txn, struct span hash)
 
 /* ---- giving room back ---- */
 
-/* The first dead one at or after `from` whose number is below `below`; 1, 0: none, or an error. */
+static bool is_between(const uint8_t *dead, uint64_t from, uint64_t below)
+{
+    uint64_t number = get_be64(dead + 4);
+    return number >= from && number < below;
+}
+
+/* Does nothing live there? */
+static bool is_free(struct store_txn *txn, const struct extent *e)
+{
+    return e->len > 0 && e->len <= BLOCK_MAX && e->unit <= SEGMENT_UNITS - extent_units(e->len) &&
+           lives_until(txn, e->segment, e->unit + extent_units(e->len)) <= e->unit;
+}
+
+/* The first dead one at or after `from` whose number is below `below`, or was never given; 1, 0: none, or an error. */
 static int next_dead(struct store_txn *txn, uint64_t from, uint64_t below, struct extent *ret)
 {
     uint8_t key[KEY_SIZE];
@@ -213,7 +271,7 @@ static int next_dead(struct store_txn *txn, uint64_t from, uint64_t below, struc
     put_be64(key, from);
     MDB_val k = {sizeof key, key}, v;
     rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
-    while (rc == 0 && k.mv_size == KEY_SIZE && v.mv_size == DEAD_SIZE && get_be64((uint8_t *)v.mv_data + 4) >= below)
+    while (rc == 0 && k.mv_size == KEY_SIZE && v.mv_size == DEAD_SIZE && is_between(v.mv_data, below, txn->t.queue_next))
         rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
     if (rc == 0 && (k.mv_size != KEY_SIZE || v.mv_size != DEAD_SIZE))
         rc = MDB_CORRUPTED;
@@ -223,13 +281,41 @@ static int next_dead(struct store_txn *txn, uint64_t from, uint64_t below, struc
     return rc == 0 ? 1 : rc == MDB_NOTFOUND ? 0 : store_error(rc);
 }
 
+/* Units to the end of all that is in this segment, dead or not; in doubt more */
+static uint32_t ends_at(struct store_txn *txn, uint32_t segment)
+{
+    uint64_t at;
+    struct span value;
+    uint32_t end = lives_until(txn, segment, SEGMENT_UNITS);
+    int r = last_below(txn->mdb, txn->bs->env.db[DB_DEAD], ((uint64_t)segment << 32) + SEGMENT_UNITS, &at, &value);
+    if (r <= 0 || at >> 32 != segment)
+        return r < 0 ? UINT32_MAX : end;
+    uint32_t dead = (uint32_t)at + (value.len == DEAD_SIZE ? extent_units(get32(value.data)) : SEGMENT_UNITS);
+    return dead > end ? dead : end;
+}
+
 int extents_move_on(struct store_txn *txn)
 {
     return txn->t.unit > 0 && !in_use(txn->bs, txn->mdb, (uint32_t)txn->t.segment) ? next_segment(txn) : 0;
 }
 
+int extents_begin(struct store_txn *txn)
+{
+    MDB_stat dead;
+    struct totals *t = &txn->t;
+    int rc = mdb_stat(txn->mdb, txn->bs->env.db[DB_DEAD], &dead);
+    if (rc)
+        return store_error(rc);
+    t->dead = dead.ms_entries;
+    if (t->segment < SEGMENTS_MAX && t->unit >= ends_at(txn, (uint32_t)t->segment))
+        return extents_move_on(txn);
+    t->segment %= SEGMENTS_MAX;
+    return next_segment(txn);
+}
+
 int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
 {
+    static struct log_limit limit;
     struct extent e = {0};
     uint64_t from = 0;
     int r = 0;
@@ -238,7 +324,10 @@ int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most)
         uint8_t key[KEY_SIZE];
         put_key(key, e.segment, e.unit);
         from = get_be64(key) + 1;
-        r = segments_punch(txn->bs->segments, &e); /* also where the file goes: the commit may need the room */
+        bool ours = is_free(txn, &e);
+        if (!ours)
+            log_limited(&limit, "store.room", "segment=%u unit=%u why=\"the entry is damaged\"", e.segment, e.unit);
+        r = ours ? segments_punch(txn->bs->segments, &e) : 0; /* also where the file goes: the commit may need the room */
         if (r < 0 && used(txn->mdb, txn->bs->env.db[DB_PLACES], e.segment))
             return r;
         r = store_txn_del(txn, txn->bs->env.db[DB_DEAD], span_of(key, sizeof key));

@@ -27,6 +27,9 @@ int block_drop(struct store_txn *txn, struct span hash); /* its bytes alone. ERR
 /* When nothing of the segment that is written to is in use, the next one is: so that it can be removed, with what was written
  * to it and never committed. */
 int extents_move_on(struct store_txn *txn);
+/* In the first transaction: the totals as they have to be, whatever they were. When the end is before something that lives, a
+ * segment begins: what is behind the end is cut off. */
+int extents_begin(struct store_txn *txn);
 /* Up to `most` of those dropped before the queue's number `below`; returns how many. */
 int extents_give_back(struct store_txn *txn, uint64_t below, unsigned most);
 /* Between transactions: what was written and not committed takes no room. */

@@ -423,3 +423,173 @@ Test(store_extent, a_sum_that_comes_with_the_block_is_kept)
     block_unref(small);
     folder_remove(&f);
 }
+
+/* ---- bits that rotted where big blocks are told of ---- */
+
+/* What an index says at this key, from `at` on; it may be new. */
+static void change_index(const struct folder *f, const char *name, struct span key, size_t at, struct span bytes)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi db;
+    uint8_t value[256] = {0};
+    MDB_val k = store_val(key), v = {0};
+    cr_assert(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 16) == 0 && mdb_env_set_mapsize(env, 1 << 30) == 0 &&
+              mdb_env_open(env, f->path, 0, 0600) == 0 && mdb_txn_begin(env, NULL, 0, &txn) == 0 &&
+              mdb_dbi_open(txn, name, 0, &db) == 0);
+    if (mdb_get(txn, db, &k, &v) == 0)
+        memcpy(value, v.mv_data, v.mv_size);
+    memcpy(value + at, bytes.data, bytes.len);
+    v = (MDB_val){v.mv_size > at + bytes.len ? v.mv_size : at + bytes.len, value};
+    cr_assert(mdb_put(txn, db, &k, &v, 0) == 0 && mdb_txn_commit(txn) == 0);
+    mdb_env_close(env);
+}
+
+static void change_total(const struct folder *f, size_t at, uint64_t value)
+{
+    change_index(f, "info", span_str("totals"), at, span_of(&value, sizeof value));
+}
+
+static bool reads(struct blockstore *bs, const struct cid *cid)
+{
+    struct store_reader *r;
+    struct span got;
+    cr_assert(store_reader_new(bs, &r) == 0 && store_read_begin(r) == 0);
+    int result = store_get(r, cid, &got);
+    cr_assert(result == 0 || result == ERR_CORRUPT || result == ERR_MISSING);
+    store_read_end(r);
+    store_reader_free(r);
+    return result == 0;
+}
+
+#define ROW_OF 4 /* big blocks, one behind the other */
+
+static struct blockstore *row_of_blocks(const struct folder *f, struct block *b[ROW_OF])
+{
+    struct blockstore *bs = store_open(f->path, 0);
+    for (unsigned i = 0; i < ROW_OF; i++) {
+        b[i] = raw_block(i, BIG);
+        cr_assert_eq(do_put(bs, b[i]), 0);
+        cr_assert_eq(do_simple(bs, DO_PIN, &b[i]->cid), 0);
+    }
+    settle(bs);
+    struct block *gone = raw_block(ROW_OF, BIG); /* so that some are dead */
+    cr_assert_eq(do_put(bs, gone), 0);
+    cr_assert_eq(do_collect(bs).blocks, 1);
+    block_unref(gone);
+    return bs;
+}
+
+static void wait_until_none_is_dead(struct blockstore *bs)
+{
+    mono_ns until = mono_after(mono_now(), 20 * MONO_S);
+    size_t left = 1;
+    while (left > 0 && mono_now() < until) {
+        struct store_reader *r;
+        MDB_stat stat;
+        cr_assert_eq(do_sync(bs), 0);
+        cr_assert(store_reader_new(bs, &r) == 0 && store_read_begin(r) == 0);
+        cr_assert_eq(mdb_stat(store_reader_txn(r), bs->env.db[DB_DEAD], &stat), 0);
+        left = stat.ms_entries;
+        store_read_end(r);
+        store_reader_free(r);
+    }
+    cr_assert_eq(left, 0);
+}
+
+/* What is dead is what an entry says, of which a bit may have rotted: room that something lives in is not given back. */
+Test(store_extent, a_damaged_dead_entry_takes_nothing_that_lives)
+{
+    static const struct {
+        uint32_t segment, unit, len;
+        uint64_t number;
+    } dead[] = {
+        {0, 256, BIG, 0},       {0, 512 + 3, 5000, 0},      {0, 0, UINT32_MAX, 0},        {0, 0, 0, 0},
+        {0, 255, BLOCK_MAX, 0}, {0, SEGMENT_UNITS, BIG, 0}, {0, 1024, 1, UINT64_MAX / 2}, {1u << 31, 0, BIG, 0},
+    };
+    struct folder f;
+    struct block *b[ROW_OF];
+    folder_make(&f);
+    blockstore_close(row_of_blocks(&f, b));
+    for (unsigned i = 0; i < sizeof dead / sizeof *dead; i++) {
+        uint8_t key[8], value[12];
+        put_be64(key, (uint64_t)dead[i].segment << 32 | dead[i].unit);
+        for (int byte = 0; byte < 4; byte++)
+            value[byte] = (uint8_t)(dead[i].len >> 8 * byte);
+        put_be64(value + 4, dead[i].number);
+        change_index(&f, "dead", span_of(key, sizeof key), 0, span_of(value, sizeof value));
+        change_total(&f, offsetof(struct totals, dead), i % 2); /* whatever that says */
+        struct blockstore *bs = store_open(f.path, 0);
+        wait_until_none_is_dead(bs);
+        for (unsigned n = 0; n < ROW_OF; n++)
+            cr_assert(reads(bs, &b[n]->cid), "entry %u, block %u", i, n);
+        blockstore_close(bs);
+    }
+    for (unsigned i = 0; i < ROW_OF; i++)
+        block_unref(b[i]);
+    folder_remove(&f);
+}
+
+/* One bit says that a block lies where another one does: it is dropped, and the other one stays. */
+Test(store_extent, a_damaged_place_takes_nothing_of_others)
+{
+    struct folder f;
+    struct block *b[ROW_OF];
+    for (unsigned bit = 8; bit < 10; bit++) { /* of the unit: a place that is another's, or another's and further */
+        folder_make(&f);
+        blockstore_close(row_of_blocks(&f, b));
+        uint32_t unit = 1u << bit;
+        uint8_t bytes[] = {(uint8_t)unit, (uint8_t)(unit >> 8), 0, 0};
+        change_index(&f, "extents", cid_hash(&b[0]->cid), 4, span_of(bytes, sizeof bytes));
+        struct blockstore *bs = store_open(f.path, 0);
+        cr_assert_not(reads(bs, &b[0]->cid));
+        wait_until_none_is_dead(bs);
+        cr_assert_not(reads(bs, &b[0]->cid));
+        wait_until_none_is_dead(bs);
+        for (unsigned n = 1; n < ROW_OF; n++)
+            cr_assert(reads(bs, &b[n]->cid), "bit %u, block %u", bit, n);
+        cr_assert_eq(do_put(bs, b[0]), 0);
+        for (unsigned n = 0; n < ROW_OF; n++) {
+            cr_assert(reads(bs, &b[n]->cid), "bit %u, block %u", bit, n);
+            block_unref(b[n]);
+        }
+        cr_assert_eq(verify_all(bs, false, NULL), 0);
+        blockstore_close(bs);
+        folder_remove(&f);
+    }
+}
+
+/* Where the next one goes is told by two numbers: behind it the file is cut when the store is opened. */
+Test(store_extent, a_damaged_end_cuts_nothing_that_lives)
+{
+    static const struct {
+        size_t at;
+        uint64_t value;
+    } totals[] = {
+        {offsetof(struct totals, unit), 0},
+        {offsetof(struct totals, unit), ROW_OF * 256 - 1},
+        {offsetof(struct totals, unit), UINT64_MAX / 2},
+        {offsetof(struct totals, segment), 1u << 31},
+        {offsetof(struct totals, segment), UINT64_C(1) << 40},
+        {offsetof(struct totals, segment), 5},
+        {offsetof(struct totals, segment), 0},
+    };
+    struct folder f;
+    struct block *b[ROW_OF];
+    folder_make(&f);
+    blockstore_close(row_of_blocks(&f, b));
+    for (unsigned i = 0; i < sizeof totals / sizeof *totals; i++) {
+        change_total(&f, totals[i].at, totals[i].value);
+        struct blockstore *bs = store_open(f.path, 0);
+        struct block *more = raw_block(100 + i, BIG);
+        cr_assert_eq(do_put(bs, more), 0);
+        for (unsigned n = 0; n < ROW_OF; n++)
+            cr_assert(reads(bs, &b[n]->cid), "total %u, block %u", i, n);
+        cr_assert(reads(bs, &more->cid));
+        block_unref(more);
+        blockstore_close(bs);
+    }
+    for (unsigned i = 0; i < ROW_OF; i++)
+        block_unref(b[i]);
+    folder_remove(&f);
+}
