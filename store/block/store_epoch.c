@@ -7,6 +7,25 @@
 
 #include <unistd.h>
 
+/* What waits to be counted, as the queue has it: a bit of the totals may have rotted, and what is forgotten there, or put over,
+ * would protect nothing below it. */
+static int look_at_queue(struct store_txn *txn)
+{
+    MDB_dbi db = txn->bs->env.db[DB_LIVE_QUEUE];
+    MDB_cursor *c;
+    MDB_stat stat;
+    MDB_val k, v;
+    int rc = mdb_stat(txn->mdb, db, &stat);
+    if (rc || (rc = mdb_cursor_open(txn->mdb, db, &c)))
+        return store_error(rc);
+    txn->t.pending[LANE_LIVE] = stat.ms_entries;
+    rc = mdb_cursor_get(c, &k, &v, MDB_LAST);
+    if (rc == 0 && k.mv_size == 8 && get_be64(k.mv_data) >= txn->t.queue_next)
+        txn->t.queue_next = get_be64(k.mv_data) + 1;
+    mdb_cursor_close(c);
+    return rc == MDB_NOTFOUND ? 0 : store_error(rc);
+}
+
 static int load_totals(struct store_txn *txn)
 {
     MDB_dbi info = txn->bs->env.db[DB_INFO];
@@ -27,6 +46,8 @@ static int load_totals(struct store_txn *txn)
         return r ? r : ERR_CORRUPT;
     txn->bs->epoch = ++epoch;
     txn->t.pending[LANE_HELD] = 0;
+    if ((r = look_at_queue(txn)))
+        return r;
     int rc = mdb_drop(txn->mdb, txn->bs->env.db[DB_HELD_QUEUE], 0);
     return rc ? store_error(rc) : store_txn_set(txn, info, span_str("epoch"), span_of(&epoch, sizeof epoch));
 }

@@ -1321,6 +1321,41 @@ Test(blockstore, a_damaged_row_is_in_nobodys_way)
     folder_remove(&f);
 }
 
+/* What waits to be counted is lost neither when the number of those that wait rots, nor when that of the next one does, in
+ * whose place it would be put. */
+Test(blockstore, a_damaged_total_of_the_queue_loses_nothing)
+{
+    static const size_t totals[] = {offsetof(struct totals, queue_next), offsetof(struct totals, pending)};
+    struct folder f;
+    for (unsigned i = 0; i < 2; i++) {
+        folder_make(&f);
+        struct blockstore *bs = store_open(f.path, 0);
+        bs->cascade.quiet = 3600 * MONO_S;
+        struct block *child = raw_block(1, 100), *parent = node_block(&child->cid, 1, 1),
+                     *other = node_block(&child->cid, 1, 2);
+        cr_assert_eq(do_simple(bs, DO_PIN, &parent->cid), 0);
+        cr_assert_eq(do_put(bs, parent), 0);
+        cr_assert(bs->t.pending[LANE_LIVE] == 1 && bs->t.queue_next == 1);
+        bs = blockstore_close(bs);
+        tamper(&f, "info", span_str("totals"), totals[i], 1);
+        bs = store_open(f.path, 0);
+        cr_assert_eq(do_simple(bs, DO_PIN, &other->cid), 0);
+        cr_assert_eq(do_put(bs, other), 0);
+        settle(bs);
+        cr_assert_eq(do_simple(bs, DO_UNPIN, &other->cid), 0);
+        cr_assert_eq(do_put(bs, child), 0);
+        settle(bs);
+        cr_assert_eq(do_collect(bs).blocks, 1);
+        cr_assert(has(bs, &child->cid), "total %u", i);
+        cr_assert_eq(verify_all(bs, false, NULL), 0);
+        blockstore_close(bs);
+        block_unref(child);
+        block_unref(parent);
+        block_unref(other);
+        folder_remove(&f);
+    }
+}
+
 /* One bit of a key rotted: in its page it stands behind keys that are greater. What goes through the keys must end all the same. */
 Test(blockstore, a_key_out_of_order_ends_no_list)
 {
