@@ -127,6 +127,7 @@ static int commit(struct blockstore *bs, struct store_txn *txn)
     if (r)
         return r;
     cascade_committed(bs);
+    atomic_fetch_add(&bs->cascade.counted, txn->counted);
     bs->unsynced = true;
     bs->sync_at = mono_after(mono_now(), IDLE_SYNC);
     bs->refused = false;
@@ -519,6 +520,7 @@ static int work_step(struct blockstore *bs, struct store_txn *txn)
 static void work_failed(struct blockstore *bs, int err, const struct evict *before)
 {
     note_fault(bs, err);
+    cascade_refused(bs, err);
     hold_not_written(bs->holds);
     bs->evict = *before;
     if (err == ERR_NO_SPACE && store_ballast_burn(&bs->env))

@@ -34,7 +34,7 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     txn->bs = bs;
     txn->mdb = NULL;
     txn->t = bs->t;
-    txn->wrote = false;
+    txn->wrote = txn->counted = false;
     txn->hard = 0;
     txn->need = txn->damaged = 0;
     txn->room = UINT64_MAX; /* nobody has looked */

@@ -196,6 +196,7 @@ static int cascade_one(struct store_txn *txn, enum lane lane, const struct queue
     *gone = false;
     if (r)
         return r;
+    txn->counted = txn->counted || lane == LANE_LIVE;
     if (row.exists && !row_settled(&row, lane)) {
         r = advance(txn, cid_hash(&q->hash), lane);
         return r < 0 ? r : r + 1;
@@ -370,6 +371,13 @@ void cascade_committed(struct blockstore *bs)
     struct cascade *c = &bs->cascade;
     if (c->waits)
         c->due = mono_after(mono_now(), c->quiet ? c->quiet : QUIET);
+}
+
+void cascade_refused(struct blockstore *bs, int err)
+{
+    struct cascade *c = &bs->cascade;
+    atomic_store(&c->why, err);
+    atomic_fetch_add(&c->refused, bs->t.pending[LANE_LIVE] > 0);
 }
 
 int cascade_work(struct store_txn *txn, unsigned links, mono_ns until)

@@ -16,7 +16,10 @@ struct cascade {
     mono_ns quiet;       /* of a test that has time; 0: the usual */
     bool waits;          /* some do */
     bool left;           /* some were ready and had no room */
-    atomic_int settle;   /* so many ask that nothing waits */
+    atomic_int settle;   /* so many ask that nothing waits; they look at … */
+    atomic_uint counted; /* … how often something was counted, since the start, */
+    atomic_uint refused; /* how often it could not be, */
+    atomic_int why;      /* and ERR_* of the last time */
     uint64_t near, next; /* numbers in the queue: where some were ready, where to look else */
     uint64_t looked;     /* links gone over to see who is ready, since the start */
 };
@@ -27,6 +30,7 @@ int cascade_step(struct store_txn *txn, unsigned links);
 int cascade_along(struct store_txn *txn, unsigned links);
 /* The time begins when it is on the disk, which may have taken long. */
 void cascade_committed(struct blockstore *bs);
+void cascade_refused(struct blockstore *bs, int err);
 /* In a transaction of its own: all, or those that need not wait while others do. */
 int cascade_work(struct store_txn *txn, unsigned links, mono_ns until);
 /* When there is something to do in one, or a pin to be called complete: 0, at once; MONO_NEVER. */

@@ -117,7 +117,7 @@ struct store_txn {
     struct blockstore *bs;
     MDB_txn *mdb;
     struct totals t;
-    bool wrote;          /* since it was last cleared */
+    bool wrote, counted; /* since it was last cleared; something of the live lane */
     int hard;            /* ERR_*: LMDB refused; the transaction can only be aborted */
     uint64_t need, room; /* bytes a put did not find room for under the quota; that puts may take of the disk, or UINT64_MAX */
     uint64_t damaged;    /* blocks that were found so, and dropped */

@@ -19,6 +19,8 @@
 #define TABLE_ROWS (TABLE_SIZE / 2)    /* expected in a pass */
 #define TABLE_FULL (TABLE_SIZE / 8 * 7)
 
+#define REFUSALS 3 /* in a row, a second apart: then what is to be counted first is not waited for any longer */
+
 enum phase { HASH, HASH_BIG, SETTLE, COUNT, COMPARE, NAME, FINISH, DONE };
 
 struct counted {
@@ -31,7 +33,8 @@ struct store_verify {
     struct blockstore *bs;
     struct store_reader *reader;
     bool repair, snapshot;
-    bool settling; /* the committer is asked to let nothing wait */
+    bool settling;           /* the committer is asked to let nothing wait, … */
+    unsigned moved, refused; /* … and how far it was when it last got on */
     enum phase phase;
     struct cid at; /* multihash of the last visited row or block; len 0: at the beginning */
     struct verify_progress progress;
@@ -414,6 +417,19 @@ static void begin_pass(struct store_verify *v)
     v->at.len = 0;
 }
 
+/* ERR_AGAIN: it gets on; or why it does not. What else it writes meanwhile tells nothing: a full disk takes small things. */
+static int wait_for_counts(struct store_verify *v)
+{
+    struct cascade *c = &v->bs->cascade;
+    unsigned counted = atomic_load(&c->counted), refused = atomic_load(&c->refused);
+    if (!v->settling || counted != v->moved) {
+        v->moved = counted;
+        v->refused = refused;
+    }
+    ask_to_settle(v, true);
+    return refused - v->refused < REFUSALS ? ERR_AGAIN : atomic_load(&c->why);
+}
+
 static int step_settle(struct store_verify *v)
 {
     if (atomic_load(&v->repairs) > 0)
@@ -430,10 +446,8 @@ static int step_settle(struct store_verify *v)
         r = ERR_CORRUPT;
     int rc = mdb_stat(store_reader_txn(v->reader), v->bs->env.db[DB_ROWS], &stat);
     r = r ? r : store_error(rc);
-    if (r == 0 && v->stored.pending[LANE_LIVE] > 0) {
-        ask_to_settle(v, true);
-        r = ERR_AGAIN;
-    }
+    if (r == 0 && v->stored.pending[LANE_LIVE] > 0)
+        r = wait_for_counts(v);
     if (r) {
         store_read_end(v->reader);
         return r;

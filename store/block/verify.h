@@ -6,9 +6,10 @@
  *
  *   HASH ──▶ SETTLE ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
  *
- * SETTLE waits until no cascade is pending; the rest shares one snapshot, so a store that is written at the same time grows a
- * little meanwhile. With `repair` a damaged block is dropped (a live one is then "wanted" and will be fetched again), and wrong
- * counts, indexes and totals are corrected by their difference, which stays right while others write.
+ * SETTLE waits until no cascade is pending, or gives up when the committer cannot write what it counts; the rest shares one
+ * snapshot, so a store that is written at the same time grows a little meanwhile. With `repair` a damaged block is dropped (a
+ * live one is then "wanted" and will be fetched again), and wrong counts, indexes and totals are corrected by their
+ * difference, which stays right while others write.
  */
 #ifndef STORE_BLOCK_VERIFY_H
 #define STORE_BLOCK_VERIFY_H
@@ -45,7 +46,8 @@ int store_verify_new(struct store_verify **ret, struct blockstore *bs, bool repa
 struct store_verify *store_verify_free(struct store_verify *v);
 bool store_verify_repairs(const struct store_verify *v); /* some are */
 /* Looks at up to `blocks` more blocks or rows. 1: *ret_event tells a problem; 0: none in this step; ERR_AGAIN: waiting for the
- * committer, or for another check to end; call again a little later; ERR_CLOSED: done; a store's error. */
+ * committer, or for another check to end; call again a little later; ERR_CLOSED: done; a store's error, also that of the
+ * committer when it cannot write. */
 int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_event *ret_event);
 void store_verify_progress(const struct store_verify *v, struct verify_progress *ret);
 const char *verify_problem_text(enum verify_problem p);

@@ -7,6 +7,7 @@
 #include "store/base/log.h"
 #include "store/base/rng.h"
 #include "store/block/fault.h"
+#include "store/block/store_internal.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -90,6 +91,35 @@ static bool reads_again(struct blockstore *bs, const struct block *b)
     bool same = rc == 0 && store_get(r, &b->cid, &got) == 0 && span_eq(got, block_span(b));
     store_reader_free(r);
     return same;
+}
+
+/* What waits to be counted cannot be when the disk takes nothing: who waits for that is told. */
+static void test_check_on_a_disk_that_refuses(void)
+{
+    struct folder f;
+    struct verify_event e;
+    struct store_verify *v;
+    int r;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    bs->cascade.quiet = 3600 * MONO_S;
+    struct block *absent = raw_block(1, 100), *parent = node_block(&absent->cid, 1, 1);
+    CHECK(do_simple(bs, DO_PIN, &parent->cid) == 0 && do_put(bs, parent) == 0);
+    atomic_store(&disk_errno, ENOSPC);
+    CHECK(store_verify_new(&v, bs, false) == 0);
+    while ((r = store_verify_step(v, 100, &e)) == 0)
+        ;
+    CHECK(r == ERR_AGAIN && do_put(bs, absent) == ERR_NO_SPACE); /* now the committer goes on */
+    while ((r = store_verify_step(v, 100, &e)) == ERR_AGAIN)
+        usleep(1000);
+    CHECK(r == ERR_NO_SPACE);
+    store_verify_free(v);
+    atomic_store(&disk_errno, 0);
+    CHECK(verify_all(bs, false, NULL) == 0);
+    blockstore_close(bs);
+    block_unref(absent);
+    block_unref(parent);
+    folder_remove(&f);
 }
 
 /* A meta page that cannot be written makes LMDB refuse everything until it is opened again. */
@@ -663,6 +693,7 @@ static const struct {
     void (*run)(void);
 } plain[] = {
     {"disk errors", test_disk_errors},
+    {"a check on a disk that refuses", test_check_on_a_disk_that_refuses},
     {"reopening", test_reopening},
     {"reopening beside a check", test_reopening_beside_a_check},
     {"lazy", test_lazy},

@@ -1218,6 +1218,50 @@ Test(blockstore, incomplete_pins_that_are_not_there)
     folder_remove(&f);
 }
 
+/* A disk that refuses now and then lets it go on, however often it did; one that only refuses does not. */
+Test(blockstore, a_check_waits_as_long_as_something_is_counted)
+{
+    static const struct {
+        unsigned counted, refused;
+        int expected;
+    } looks[] = {{0, 2, ERR_AGAIN}, {1, 1, ERR_AGAIN}, {0, 2, ERR_AGAIN},
+                 {3, 0, ERR_AGAIN}, {0, 2, ERR_AGAIN}, {0, 1, ERR_NO_SPACE}};
+    struct folder f;
+    struct store_verify *v;
+    struct verify_event e;
+    struct gate_op gate;
+    int r;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct mailbox *mb = mailbox_new(8, NULL);
+    bs->cascade.quiet = 3600 * MONO_S;
+    struct block *absent = raw_block(1, 100), *parent = node_block(&absent->cid, 1, 1);
+    cr_assert_eq(do_simple(bs, DO_PIN, &parent->cid), 0);
+    cr_assert_eq(do_put(bs, parent), 0); /* waits for its child */
+    gate_shut(&gate, bs, mb);
+    atomic_store(&bs->cascade.why, ERR_NO_SPACE);
+    atomic_store(&bs->cascade.refused, 100); /* before anybody waited */
+    cr_assert_eq(store_verify_new(&v, bs, false), 0);
+    while ((r = store_verify_step(v, 1, &e)) == 0)
+        ;
+    cr_assert_eq(r, ERR_AGAIN);
+    for (unsigned i = 0; i < sizeof looks / sizeof *looks; i++) {
+        atomic_fetch_add(&bs->cascade.counted, looks[i].counted);
+        atomic_fetch_add(&bs->cascade.refused, looks[i].refused);
+        cr_assert_eq(store_verify_step(v, 1, &e), looks[i].expected, "look %u", i);
+    }
+    store_verify_free(v);
+    sem_post(&gate.go);
+    cr_assert_eq(do_put(bs, absent), 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    (void)mailbox_run(mb, 8);
+    mailbox_free(mb);
+    blockstore_close(bs);
+    block_unref(absent);
+    block_unref(parent);
+    folder_remove(&f);
+}
+
 /* Each has a table and keeps a snapshot: they count one after the other. */
 Test(blockstore, checks_wait_for_each_other)
 {
