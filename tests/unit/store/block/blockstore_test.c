@@ -1359,6 +1359,16 @@ Test(blockstore, a_damaged_row_is_in_nobodys_way)
     }
     struct collect_result r = do_collect(bs);
     cr_assert_eq(r.result, 0);
+    struct store_reader *reader;
+    struct span data;
+    cr_assert(store_reader_new(bs, &reader) == 0 && store_read_begin(reader) == 0);
+    cr_assert_eq(store_get(reader, &first, &data), 0); /* its bytes are sound, and were used */
+    store_read_end(reader);
+    store_reader_free(reader);
+    struct block *another = raw_block(MORE, 1000);
+    cr_assert_eq(do_put(bs, another), 0);
+    cr_assert(has(bs, &another->cid));
+    block_unref(another);
     cr_assert_geq(verify_all(bs, true, NULL), 1);
     cr_assert_eq(verify_all(bs, false, NULL), 0);
     blockstore_close(bs);
