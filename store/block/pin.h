@@ -38,7 +38,7 @@ int store_txn_pin(struct store_txn *txn, const struct cid *cid, const char *name
 int store_txn_unpin(struct store_txn *txn, const struct cid *cid);
 
 /* Reading, between store_read_begin and _end. Pages: start with an empty *at (len 0), call again with what came back.
- * 1: *ret filled and *at moved; 0: no more; ERR_*. */
+ * 1: *ret filled and *at moved; 0: no more; ERR_*. Of pins, those that are damaged are left out. */
 int store_pin_next(struct store_reader *r, struct cid *at, struct pin *ret);
 int store_pin_get(struct store_reader *r, const struct cid *cid, struct pin *ret); /* 0, ERR_NOT_FOUND */
 /* Blocks that are referred to and not held, in no order that means anything; the same paging. */

@@ -101,9 +101,10 @@ static int mark_all(struct store_txn *txn, bool complete)
         return store_error(rc);
     rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
     while (rc == 0 && r == 0) {
-        r = cid_parse(store_span(k), &at) == 0 ? 0 : ERR_CORRUPT;
-        if (r == 0)
+        if (cid_parse(store_span(k), &at) == 0)
             r = pin_mark(txn, &at, complete);
+        if (r == ERR_NOT_FOUND || (r == ERR_CORRUPT && txn->hard == 0)) /* it is damaged: a check tells of it */
+            r = 0;
         rc = mdb_cursor_get(c, &k, &v, MDB_NEXT); /* LMDB keeps cursors of the writing transaction in place */
     }
     mdb_cursor_close(c);

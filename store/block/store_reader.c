@@ -309,13 +309,16 @@ int store_wanted_next(struct store_reader *r, struct cid *at, struct cid *ret)
 int store_pin_next(struct store_reader *r, struct cid *at, struct pin *ret)
 {
     MDB_val k, v;
-    int result = next_entry(r, DB_PINS, cid_span(at), &k, &v);
-    if (result <= 0)
-        return result;
-    result = pin_parse(store_span(k), store_span(v), ret);
-    if (result == 0)
-        *at = ret->cid;
-    return result ? result : 1;
+    int result;
+    while ((result = next_entry(r, DB_PINS, cid_span(at), &k, &v)) == 1) {
+        if (k.mv_size > CID_MAX)
+            return ERR_CORRUPT;
+        *at = (struct cid){.len = (uint8_t)k.mv_size};
+        memcpy(at->bytes, k.mv_data, k.mv_size);
+        if (pin_parse(store_span(k), store_span(v), ret) == 0)
+            return 1;
+    }
+    return result;
 }
 
 int store_pin_get(struct store_reader *r, const struct cid *cid, struct pin *ret)

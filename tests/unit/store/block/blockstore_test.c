@@ -1262,6 +1262,71 @@ Test(blockstore, a_check_waits_as_long_as_something_is_counted)
     folder_remove(&f);
 }
 
+/* The key of a pin becomes another one. */
+static void change_pin(const struct folder *f, const struct cid *cid, size_t at, uint8_t xor)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi db;
+    struct cid other = *cid;
+    uint8_t value[300];
+    MDB_val k = {cid->len, other.bytes}, v;
+    cr_assert(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 8) == 0 && mdb_env_open(env, f->path, 0, 0600) == 0);
+    cr_assert(mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, "pins", 0, &db) == 0);
+    cr_assert_eq(mdb_get(txn, db, &k, &v), 0);
+    memcpy(value, v.mv_data, v.mv_size);
+    v.mv_data = value;
+    cr_assert_eq(mdb_del(txn, db, &k, NULL), 0);
+    other.bytes[at] ^= xor;
+    cr_assert(mdb_put(txn, db, &k, &v, 0) == 0 && mdb_txn_commit(txn) == 0);
+    mdb_env_close(env);
+}
+
+/* One that cannot be read keeps neither the others from being complete nor anything from being evicted or mended. */
+Test(blockstore, a_damaged_pin_is_in_nobodys_way)
+{
+    struct folder f;
+    struct blockstore_stats s;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 0);
+    struct block *a = raw_block(1, 100), *b = raw_block(2, 100), *cached = raw_block(3, 100);
+    cr_assert_eq(do_simple(bs, DO_PIN, &a->cid), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &b->cid), 0);
+    cr_assert_eq(do_put(bs, a), 0);
+    bs = blockstore_close(bs);
+    change_pin(&f, &a->cid, 0, 0x40);
+    bs = store_open(f.path, 0);
+    cr_assert_eq(do_put(bs, b), 0);
+    cr_assert_eq(do_put(bs, cached), 0);
+    cr_assert_eq(do_collect(bs).blocks, 1);
+    do {
+        cr_assert_eq(do_sync(bs), 0);
+        blockstore_stats(bs, &s);
+    } while (s.pins_incomplete > 0);
+    cr_assert_eq(s.fault, 0);
+    struct store_reader *r;
+    struct pin pin;
+    struct cid at = {.len = 0};
+    cr_assert(store_reader_new(bs, &r) == 0 && store_read_begin(r) == 0);
+    cr_assert_eq(store_pin_next(r, &at, &pin), 1);
+    cr_assert(cid_eq(&pin.cid, &b->cid));
+    cr_assert_eq(store_pin_next(r, &at, &pin), 0);
+    store_read_end(r);
+    store_reader_free(r);
+    bs = blockstore_close(bs);
+    tamper(&f, "blocks", cid_hash(&b->cid), 5, 1);
+    bs = store_open(f.path, 0);
+    cr_assert_eq(do_put(bs, b), 0);
+    cr_assert(has(bs, &b->cid) && has(bs, &a->cid));
+    cr_assert_eq(verify_all(bs, true, NULL), 1);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    block_unref(a);
+    block_unref(b);
+    block_unref(cached);
+    folder_remove(&f);
+}
+
 /* Each has a table and keeps a snapshot: they count one after the other. */
 Test(blockstore, checks_wait_for_each_other)
 {
