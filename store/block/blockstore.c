@@ -215,8 +215,8 @@ static void answer_group(struct blockstore *bs)
     struct mail_chain answers = {.count = 0};
     for (unsigned i = 0; i < bs->group_count; i++) {
         struct store_op *op = bs->group[i];
-        if (op == bs->room_made_for)
-            bs->room_made_for = NULL;
+        bs->room_made_for = op == bs->room_made_for ? NULL : bs->room_made_for;
+        bs->counted_for = op == bs->counted_for ? NULL : bs->counted_for;
         if (op->apply == apply_collect) { /* answered when its pass is over */
             ((struct collect_op *)op)->next = bs->collects;
             bs->collects = (struct collect_op *)op;
@@ -268,17 +268,19 @@ static int apply_nested(struct store_op *op, struct store_txn *txn)
     return txn->hard;
 }
 
-/* ERR_QUOTA for want of room that an eviction may make: not tried yet, and there is something to evict. One that is under way
- * for something else is waited for only until this has its room. */
+/* ERR_QUOTA for want of room that an eviction may make: not tried yet, and there is something to evict, or may be when all is
+ * counted. One that is under way for something else is waited for only until this has its room. */
 static bool make_room(struct blockstore *bs, struct store_op *op, const struct store_txn *txn)
 {
-    if (txn->need == 0 || op == bs->room_made_for || txn->need > txn->t.bytes - txn->t.live_bytes)
+    bool is_some = txn->need <= txn->t.bytes - txn->t.live_bytes;
+    struct store_op **tried = is_some ? &bs->room_made_for : &bs->counted_for;
+    if (txn->need == 0 || op == bs->room_made_for || op == *tried || (!is_some && txn->t.pending[LANE_LIVE] == 0))
         return false;
     bs->room_wanted = true;
-    bs->room_below = bs->evict.active ? txn->t.bytes - txn->need : 0;
+    bs->room_below = bs->evict.active && is_some ? txn->t.bytes - txn->need : 0;
     if (!bs->evict.active) {
-        evict_begin(bs, evict_quota_target(bs, txn->t.bytes - txn->need));
-        bs->room_made_for = op;
+        evict_begin(bs, is_some ? evict_quota_target(bs, txn->t.bytes - txn->need) : UINT64_MAX); /* the latter only counts */
+        *tried = op;
     }
     return true;
 }

@@ -186,7 +186,7 @@ struct blockstore {
     unsigned group_count;
     unsigned group_most;            /* halves and more when a commit fails, doubles when one succeeds */
     size_t group_bytes_most;        /* of a group's data; and of the pages of a transaction */
-    struct store_op *room_made_for; /* for this one eviction has been tried */
+    struct store_op *room_made_for, *counted_for; /* for this one eviction was tried; what is pending was counted */
     bool room_wanted;               /* the first pending operation waits for the eviction, … */
     uint64_t room_below;            /* … until no more bytes than these are held, or until its end */
     bool careful;                   /* the present group: every operation in a nested transaction */

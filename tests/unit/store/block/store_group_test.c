@@ -263,3 +263,98 @@ Test(store_group, a_put_waits_for_the_room_that_a_collection_makes)
     budget_free(budget);
     folder_remove(&f);
 }
+
+/* ---- a put that finds the store full while what was unpinned is still to be counted ---- */
+
+Test(store_group, a_put_waits_for_what_is_counted_down)
+{
+    enum { LINKS = 2000 };
+    struct folder f;
+    struct mailbox *mb = mailbox_new(64, NULL);
+    struct gate_op gate;
+    struct cid *links = mem_array(LINKS, sizeof *links);
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, (uint64_t)LINKS * SMALL + 200000);
+    for (unsigned i = 0; i < LINKS; i++) {
+        struct block *b = raw_block(i, SMALL);
+        links[i] = b->cid;
+        blockstore_put(bs, b, NULL, NULL, NULL);
+    }
+    struct block *root = node_block(links, LINKS, 1), *more = raw_block(LINKS, BLOCK_MAX / 2);
+    cr_assert_eq(do_simple(bs, DO_PIN, &root->cid), 0);
+    cr_assert_eq(do_put(bs, root), 0);
+    settle(bs);
+    cr_assert_eq(do_put(bs, more), ERR_QUOTA, "all of it has to stay");
+
+    struct simple_op unpin = {
+        .op = {.mail.run = ignore_mail, .apply = simple_apply, .reply = mb}, .kind = DO_UNPIN, .cid = &root->cid};
+    struct simple_op put = {.op = {.mail.run = ignore_mail, .apply = simple_apply, .reply = mb, .cost = more->len},
+                            .kind = DO_PUT,
+                            .cid = &more->cid,
+                            .data = block_span(more),
+                            .sum = &more->sum};
+    gate_shut(&gate, bs, mb);
+    blockstore_submit(bs, &unpin.op);
+    blockstore_submit(bs, &put.op);
+    sem_post(&gate.go);
+    for (int n = 0; n < 3;) {
+        (void)mailbox_wait(mb, MONO_NEVER);
+        n += (int)mailbox_run(mb, 64);
+    }
+    cr_assert_eq(put.op.result, 0);
+    cr_assert(has(bs, &more->cid));
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    free(links);
+    block_unref(root);
+    block_unref(more);
+    mailbox_free(mb);
+    folder_remove(&f);
+}
+
+/* What nobody may have is not evicted for it. */
+Test(store_group, what_has_no_room_takes_none_from_the_cache)
+{
+    struct folder f;
+    struct mailbox *mb = mailbox_new(64, NULL);
+    struct gate_op gate;
+    folder_make(&f);
+    struct blockstore *bs = store_open(f.path, 1000000);
+    struct block *cached = raw_block(1, 400000), *leaf = raw_block(2, 500000), *parent = node_block(&leaf->cid, 1, 1);
+    struct block *other = node_block(&leaf->cid, 1, 2), *more = raw_block(3, 800000);
+    cr_assert_eq(do_put(bs, cached), 0);
+    cr_assert_eq(do_simple(bs, DO_PIN, &parent->cid), 0);
+    cr_assert_eq(do_put(bs, parent), 0);
+    cr_assert_eq(do_put(bs, leaf), 0);
+    settle(bs);
+    struct simple_op pin = {
+        .op = {.mail.run = ignore_mail, .apply = simple_apply, .reply = mb}, .kind = DO_PIN, .cid = &other->cid};
+    struct simple_op puts[2] = {{.op = {.mail.run = ignore_mail, .apply = simple_apply, .reply = mb, .cost = other->len},
+                                 .kind = DO_PUT,
+                                 .cid = &other->cid,
+                                 .data = block_span(other)},
+                                {.op = {.mail.run = ignore_mail, .apply = simple_apply, .reply = mb, .cost = more->len},
+                                 .kind = DO_PUT,
+                                 .cid = &more->cid,
+                                 .data = block_span(more)}};
+    gate_shut(&gate, bs, mb);
+    blockstore_submit(bs, &pin.op);
+    blockstore_submit(bs, &puts[0].op);
+    blockstore_submit(bs, &puts[1].op);
+    sem_post(&gate.go);
+    for (int n = 0; n < 4;) {
+        (void)mailbox_wait(mb, MONO_NEVER);
+        n += (int)mailbox_run(mb, 64);
+    }
+    cr_assert_eq(puts[0].op.result, 0);
+    cr_assert_eq(puts[1].op.result, ERR_QUOTA);
+    cr_assert(has(bs, &cached->cid));
+    blockstore_close(bs);
+    block_unref(cached);
+    block_unref(leaf);
+    block_unref(parent);
+    block_unref(other);
+    block_unref(more);
+    mailbox_free(mb);
+    folder_remove(&f);
+}
