@@ -10,6 +10,7 @@ struct services {
     struct service_forward *forwards[SERVICE_FORWARDS_MAX];
     unsigned forward_count;
     uint64_t forward_number;
+    struct buf unread; /* what was loaded and not understood, as it is saved */
 };
 
 static void offer_free(struct service_offer *o)
@@ -38,6 +39,7 @@ struct services *services_free(struct services *s)
         offer_free(s->offers[i]);
     for (unsigned i = 0; i < s->forward_count; i++)
         forward_free(s->forwards[i]);
+    buf_done(&s->unread);
     free(s);
     return NULL;
 }
@@ -325,6 +327,17 @@ void services_save(const struct services *s, struct buf *out)
         l.peer = f->peer;
         save_line(&l, out);
     }
+    buf_add_span(out, buf_span(&s->unread));
+}
+
+/* For people to look at. It does nothing by itself, also when what it needed is there again: whom it allowed something is to be
+ * allowed it anew. */
+static void keep_unread(struct services *s, struct span line)
+{
+    if (line.data[0] != '#')
+        buf_add(&s->unread, "# ", 2);
+    buf_add_span(&s->unread, line);
+    buf_add_u8(&s->unread, '\n');
 }
 
 static int load_line(struct services *s, struct span line, struct why *why)
@@ -345,8 +358,12 @@ unsigned services_load(struct services *s, struct span text, struct why *why)
         const uint8_t *nl = memchr(text.data, '\n', text.len);
         struct span line = span_sub(text, 0, nl ? (size_t)(nl - text.data) : text.len);
         text = span_from(text, line.len + 1);
-        if (line.len && load_line(s, line, bad ? NULL : why) < 0)
-            bad++;
+        if (line.len == 0)
+            continue;
+        bool bad_one = line.data[0] != '#' && load_line(s, line, bad ? NULL : why) < 0;
+        bad += bad_one;
+        if (bad_one || line.data[0] == '#')
+            keep_unread(s, line);
     }
     return bad;
 }

@@ -64,7 +64,8 @@ struct services *services_free(struct services *s); /* NULL accepted */
  * goes must have runtime NULL (asserted), so the caller takes that down first. */
 int services_apply(struct services *s, const struct service_line *l, struct why *why);
 void services_save(const struct services *s, struct buf *out);
-/* Lines that are not understood are skipped: how many; the first of them with a sentence. */
+/* Lines that are not understood are skipped, and saved behind a '#': how many; the first of them with a sentence. Lines that
+ * begin so are not read. */
 unsigned services_load(struct services *s, struct span text, struct why *why);
 
 struct service_offer *services_offer(const struct services *s, unsigned i); /* NULL: no more */

@@ -117,6 +117,29 @@ Test(service, damaged_lines_are_skipped)
     services_free(s);
 }
 
+/* Nor do they go with the next save; and what they allowed is not allowed to another offer of that name. */
+Test(service, damaged_lines_are_saved)
+{
+    static const char text[] = "offer a echo\noffor b echo\nallow b any\n# said by somebody\noffer c echo";
+    static const char saved[] = "offer a echo\noffer c echo\n# offor b echo\n# allow b any\n# said by somebody\n";
+    struct why why = {""};
+    struct buf out = BUF_INIT, again = BUF_INIT;
+    struct services *s = services_new();
+    cr_assert_eq(services_load(s, span_str(text), &why), 2);
+    services_save(s, &out);
+    cr_assert_str_eq(buf_cstr(&out), saved);
+    services_free(s);
+    s = services_new();
+    cr_assert_eq(services_load(s, buf_span(&out), &why), 0);
+    services_save(s, &again);
+    cr_assert_str_eq(buf_cstr(&again), saved);
+    must(s, "offer b echo");
+    cr_assert_eq(services_find(s, "b")->any, false);
+    buf_done(&out);
+    buf_done(&again);
+    services_free(s);
+}
+
 Test(service, is_bounded)
 {
     struct services *s = services_new();
