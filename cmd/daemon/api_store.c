@@ -4,6 +4,7 @@
 #include "cmd/daemon/api.h"
 #include "cmd/daemon/keeper.h"
 
+#include "store/base/log.h"
 #include "store/block/pin.h"
 #include "store/block/verify.h"
 
@@ -256,7 +257,8 @@ void api_gc(struct ctl_request *q)
 
 struct verify {
     struct job job;
-    struct ctl_request *q; /* a reference */
+    struct daemon *d;
+    struct ctl_request *q; /* a reference; NULL: nobody asked */
     struct store_verify *check;
     struct verify_event events[VERIFY_EVENTS_MAX];
     unsigned count;
@@ -281,7 +283,7 @@ static void verify_work(struct job *j)
 
 static void verify_waited(evutil_socket_t fd, short what, void *arg)
 {
-    struct verify *v = arg, **at = &v->q->d->verifies;
+    struct verify *v = arg, **at = &v->d->verifies;
     (void)fd;
     (void)what;
     while (*at != v)
@@ -292,7 +294,7 @@ static void verify_waited(evutil_socket_t fd, short what, void *arg)
 
 static void verify_wait(struct verify *v, void (*then)(struct verify *v))
 {
-    struct daemon *d = v->q->d;
+    struct daemon *d = v->d;
     v->then = then;
     v->next = d->verifies;
     d->verifies = v;
@@ -302,14 +304,15 @@ static void verify_wait(struct verify *v, void (*then)(struct verify *v))
 /* A disk that does not answer may keep the repairs; nobody else waits for that but the end of the node. */
 static void verify_finish(struct verify *v)
 {
-    struct daemon *d = v->q->d;
+    struct daemon *d = v->d;
     if (!d->stopping && store_verify_repairs(v->check)) {
         verify_wait(v, verify_finish);
         return;
     }
     store_verify_free(v->check);
     d->verify_count--;
-    ctl_unref(v->q);
+    if (v->q)
+        ctl_unref(v->q);
     free(v);
 }
 
@@ -325,7 +328,7 @@ static void verify_lines(struct verify *v)
 {
     char cid[CID_TEXT_SIZE];
     struct blockstore_stats stats;
-    blockstore_stats(v->q->d->store, &stats);
+    blockstore_stats(v->d->store, &stats);
     for (unsigned i = 0; i < v->count; i++) {
         const struct verify_event *e = &v->events[i];
         ctl_line(v->q,
@@ -343,8 +346,8 @@ static void verify_lines(struct verify *v)
 
 static void verify_go_on(struct verify *v)
 {
-    struct daemon *d = v->q->d;
-    bool behind = v->q->http && !d->stopping && ctl_pending(v->q) > VERIFY_BEHIND;
+    struct daemon *d = v->d;
+    bool behind = v->q && v->q->http && !d->stopping && ctl_pending(v->q) > VERIFY_BEHIND;
     v->waits_since = !behind ? 0 : v->waits_since ? v->waits_since : mono_now();
     if (behind && mono_now() - v->waits_since > VERIFY_PATIENCE) {
         ctl_fail(v->q, ERR_TIMEOUT, NULL, "the check stopped: nobody reads what it found");
@@ -361,35 +364,57 @@ static void verify_slice(struct mail *mail, void *owner)
 {
     struct verify *v = (struct verify *)mail;
     struct daemon *d = owner;
-    if (!d || !v->q->http || d->stopping) { /* hung up, or the node stops */
+    if (!d || (v->q && !v->q->http) || d->stopping) { /* hung up, or the node stops */
         verify_finish(v);
         return;
     }
-    verify_lines(v);
+    if (v->q)
+        verify_lines(v);
     if (v->result >= 0 || v->result == ERR_AGAIN) {
         verify_go_on(v);
         return;
     }
-    if (v->result == ERR_CLOSED)
+    if (!v->q)
+        log_info("store.checked", "result=\"%s\" problems=%llu repaired=%llu",
+                 v->result == ERR_CLOSED ? "done" : err_text(v->result), (unsigned long long)v->progress.problems,
+                 (unsigned long long)v->progress.repaired);
+    else if (v->result == ERR_CLOSED)
         ctl_end(v->q);
     else
         ctl_fail(v->q, v->result, NULL, "the check stopped: %s", err_text(v->result));
     verify_finish(v);
 }
 
-void api_verify(struct ctl_request *q)
+static int verify_start(struct daemon *d, struct ctl_request *q, bool repair)
 {
     struct verify *v = MEM_NEW(struct verify);
-    int r = store_verify_new(&v->check, q->d->store, ctl_flag(q, "repair"));
+    int r = store_verify_new(&v->check, d->store, repair);
     if (r < 0) {
         free(v);
+        return r;
+    }
+    v->d = d;
+    v->q = q ? ctl_ref(q) : NULL;
+    d->verify_count++;
+    v->job = (struct job){.mail.run = verify_slice, .work = verify_work, .reply = d->mail};
+    workers_submit(d->workers, &v->job);
+    return 0;
+}
+
+void api_verify(struct ctl_request *q)
+{
+    int r = verify_start(q->d, q, ctl_flag(q, "repair"));
+    if (r < 0) {
         ctl_fail(q, r, NULL, "cannot check the store: %s", err_text(r));
         return;
     }
-    v->q = ctl_ref(q);
-    q->d->verify_count++;
-    v->job = (struct job){.mail.run = verify_slice, .work = verify_work, .reply = q->d->mail};
     q->waits_for = "checking";
     ctl_begin(q, "application/x-ndjson");
-    workers_submit(q->d->workers, &v->job);
+}
+
+void verify_by_itself(struct daemon *d)
+{
+    int r = verify_start(d, NULL, true);
+    if (r < 0)
+        log_warn("store.unchecked", "error=\"%s\" next=\"p2p verify --repair\"", err_text(r));
 }

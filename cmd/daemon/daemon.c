@@ -5,6 +5,7 @@
 
 #include "cmd/daemon/api.h"
 #include "cmd/daemon/control.h"
+#include "cmd/daemon/crash.h"
 #include "cmd/daemon/eventlog.h"
 #include "cmd/daemon/handover.h"
 #include "cmd/daemon/keeper.h"
@@ -23,6 +24,7 @@
 #include "net/service/service_line.h"
 #include "store/base/footprint.h"
 #include "store/base/log.h"
+#include "store/block/index_rebuild.h"
 #include "store/repo/identity.h"
 
 #include <malloc.h>
@@ -467,14 +469,17 @@ static void close_key(struct daemon *d)
 
 static int open_store(struct daemon *d, struct why *why)
 {
-    char dir[PATH_MAX], names[PATH_MAX];
+    char dir[PATH_MAX], names[PATH_MAX], mark[PATH_MAX + sizeof "/" INDEX_SUSPECT];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     d->budget = budget_new(config_u64(d->config, CONFIG_MEMORY));
     budget_set_gauge(d->budget, footprint_private);
     d->workers = workers_new(cores < 2 ? 2 : cores > (long)WORKERS_MOST ? WORKERS_MOST : (unsigned)cores);
     int r = d->workers ? repo_dir(d->repo, "blocks", dir, why) : why_set(why, ERR_LIMIT, "no thread could be started");
-    if (r == 0)
+    if (r == 0) {
+        (void)snprintf(mark, sizeof mark, "%s/" INDEX_SUSPECT, dir);
+        crash_marks(mark);
         r = blockstore_open(&d->store, &(struct blockstore_options){.dir = dir, .budget = d->budget}, why);
+    }
     if (r == 0)
         r = petnames_open(&d->petnames, repo_file(d->repo, "petnames", names), why);
     if (r == 0)
@@ -744,6 +749,10 @@ static void serve(struct daemon *d)
     log_info("node.up", "id=%s mount=%s", d->id, d->mount ? d->mount_dir : "none"); /* into the log that ready() opened */
     if (sdnotify("READY=1\nSTATUS=working\n") < 0)
         log_warn("sdnotify", "state=ready error=unreachable");
+    struct blockstore_stats stats;
+    blockstore_stats(d->store, &stats);
+    if (stats.rebuilt)
+        verify_by_itself(d);
     event_base_dispatch(d->base);
     d->stopping = true;
     (void)sdnotify("STOPPING=1\n"); /* the manager sees the end anyway */

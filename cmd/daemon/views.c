@@ -57,6 +57,11 @@ static void state_sentence(struct daemon *d, const struct blockstore_stats *s, i
             "working; %llu damaged %s found on the disk and dropped; peers are asked for them when they are needed. Try: p2p "
             "verify, and another disk",
             (unsigned long long)s->damaged, s->damaged == 1 ? "block was" : "blocks were");
+    else if (s->rebuilt)
+        snprintf(out, 320,
+                 "working; the index of the store was damaged and was written anew from what could be read; "
+                 "state/blocks/data.mdb.damaged "
+                 "is the old one. Try: p2p verify, and another disk");
     else if (s->disk_free_bytes < DISK_SCARCE)
         snprintf(out, 320,
                  "working; the disk is nearly full (%s free at the state folder). Try: p2p gc, or make room on the disk",

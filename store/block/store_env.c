@@ -4,13 +4,15 @@
  * used), because growing a map under readers would need them all to stop. Readahead stays on: a cold block of 1 MiB is read
  * through the map, and MADV_RANDOM (MDB_NORDAHEAD) would read it page by page.
  *
- * LMDB trusts its file, so what can be checked cheaply is checked before it is mapped: the meta pages, and that the file
- * reaches as far as they say. A file may end before its last page when the pages there were freed before they were ever
- * written; any other missing page means that the file was cut off, and touching it would be a SIGBUS. */
+ * LMDB trusts its file, so what can be checked cheaply is checked before it is mapped: the meta pages, all others
+ * (index_rebuild.h), and that the file reaches as far as they say. A file may end before its last page when the pages there
+ * were freed before they were ever written; any other missing page means that the file was cut off, and touching it would be a
+ * SIGBUS. */
 #include "store/block/store_internal.h"
 
 #include "store/base/log.h"
 #include "store/block/fault.h"
+#include "store/block/index_rebuild.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -64,8 +66,13 @@ int store_error(int code)
 
 static void on_assert(MDB_env *mdb, const char *text)
 {
-    (void)mdb;
-    log_error("store.damaged", "lmdb=\"%s\" next=\"stop, copy the state folder, run p2p verify\"", text);
+    char path[PATH_MAX];
+    const char *dir;
+    if (mdb_env_get_path(mdb, &dir) == 0) { /* the end of the program follows; the next one looks at all of it */
+        (void)snprintf(path, sizeof path, "%s/" INDEX_SUSPECT, dir);
+        index_suspect(path);
+    }
+    log_error("store.damaged", "lmdb=\"%s\" next=\"start again: the index is written anew from what can be read\"", text);
 }
 
 /* ---- the meta pages (64-bit layout: 16 bytes of page header, then the meta) ---- */
@@ -303,8 +310,11 @@ static int env_open(struct store_env *e, struct why *why)
     (void)snprintf(path, sizeof path, "%s/data.mdb", e->dir); /* dir leaves room */
     bool is_new = access(path, F_OK) != 0;
     int r = check_metas(path, why);
-    if (r)
+    bool rebuilt = false;
+    if (r || (r = index_examine(e->dir, &rebuilt, why)))
         return r;
+    if (rebuilt)
+        atomic_store(&e->rebuilt, true);
     uint64_t map = map_size(e->dir);
     int rc = is_new ? make_file(e, path) : 0;
     if (rc == 0)
@@ -327,6 +337,7 @@ int store_env_open(struct store_env *e, const char *dir, struct why *why)
         return why_set(why, ERR_NAME_LONG, "the path of the block store is too long");
     memcpy(e->dir, dir, len + 1);
     e->record_count = 0;
+    atomic_store(&e->rebuilt, false);
     return env_open(e, why);
 }
 

@@ -3,14 +3,13 @@
  * The block store from the inside: what its own files share, and nobody else includes.
  *
  *   blockstore.c      the committer: mailbox → groups → commits → answers
- *   store_env.c       the LMDB environment: opening, checking, reopening after a fatal error
+ *   store_env.c       the LMDB environment: opening, checking (index_rebuild.h), reopening after a fatal error
  *   store_row.c       one row per multihash: held or not, counts; the indexes that follow from it
  *   store_extent.c    big blocks, which are in files of their own (segment.h)
  *   store_epoch.c     what is loaded when it is opened, or opened again after a fatal error
  *   store_cascade.c   brings the counts of children to where they should be, in steps
  *   store_evict.c     holds, touches, eviction in steps (store_evict.h)
- *   store_queue.c     what waits for the committer (store_queue.h)
- *   store_ops.c       operations that need nothing of the committer's inside
+ *   store_queue.c     what waits for the committer    store_ops.c   operations that need nothing of its inside
  *   store_pin.c       pins                    store_reader.c   readers                verify.c   the check
  *
  * Databases (format 3: extents have sums; 2: they have none; 1: no extents; integers little-endian, in keys big-endian):
@@ -76,6 +75,7 @@ struct store_env {
     MDB_dbi db[STORE_DBS];
     struct record_db records[BLOCKSTORE_RECORD_DBS]; /* opened in this order, so that a reopening gives the same handles */
     unsigned record_count;
+    atomic_bool rebuilt; /* it was damaged when it was opened: what it had may be gone in part */
     char dir[PATH_MAX - 64];
 };
 

@@ -92,6 +92,7 @@ void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
         .pins = atomic_load(&bs->stats.pins),
         .pins_incomplete = atomic_load(&bs->stats.pins_incomplete),
         .pending = pending,
+        .rebuilt = atomic_load(&bs->env.rebuilt),
         .evicted_blocks = atomic_load(&bs->stats.evicted_blocks),
         .evicted_bytes = atomic_load(&bs->stats.evicted_bytes),
         .commits = atomic_load(&bs->stats.commits),

@@ -7,12 +7,14 @@
 #include "store/block/verify.h"
 
 #include "store/base/log.h"
+#include "store/block/index_rebuild.h"
 #include "store/block/store_internal.h"
 #include "store/codec/links.h"
 #include "store/content/checksum.h"
 #include "store/content/hasher.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define TABLE_SIZE (UINT32_C(1) << 17) /* 2 MiB */
@@ -21,7 +23,7 @@
 
 #define REFUSALS 3 /* in a row, a second apart: then what is to be counted first is not waited for any longer */
 
-enum phase { HASH, HASH_BIG, SETTLE, COUNT, COMPARE, NAME, FINISH, DONE };
+enum phase { PAGES, HASH, HASH_BIG, SETTLE, COUNT, COMPARE, NAME, FINISH, DONE };
 
 struct counted {
     uint64_t mix;
@@ -50,9 +52,12 @@ struct store_verify {
 };
 
 static const char *const problem_texts[] = {
-    [VERIFY_DAMAGED] = "block is damaged",          [VERIFY_SIZE] = "size differs",
-    [VERIFY_COUNT] = "reference count differs",     [VERIFY_INDEX] = "an index disagrees",
+    [VERIFY_DAMAGED] = "block is damaged",
+    [VERIFY_SIZE] = "size differs",
+    [VERIFY_COUNT] = "reference count differs",
+    [VERIFY_INDEX] = "an index disagrees",
     [VERIFY_TOTAL] = "the store's totals disagree",
+    [VERIFY_PAGES] = "a page of the index is damaged; the next start writes it anew",
 };
 
 const char *verify_problem_text(enum verify_problem p)
@@ -353,6 +358,30 @@ static int get(struct store_verify *v, enum store_db db, struct span key, struct
     if (rc == 0)
         *ret = store_span(val);
     return store_error(rc);
+}
+
+/* ---- PAGES ---- */
+
+static int step_pages(struct store_verify *v, struct verify_event *e)
+{
+    const char *dir = v->bs->env.dir;
+    char suspect[PATH_MAX];
+    struct index_damage damage;
+    int r = store_read_begin(v->reader); /* no page that is looked at is used anew */
+    if (r)
+        return r;
+    r = index_look(dir, &damage);
+    store_read_end(v->reader);
+    v->phase = HASH;
+    if (r != ERR_CORRUPT)
+        return r;
+    (void)snprintf(suspect, sizeof suspect, "%s/" INDEX_SUSPECT, dir);
+    index_suspect(suspect);
+    log_error("store.damaged", "page=%llu damage=\"%s\" next=\"p2p down; p2p up\"", (unsigned long long)damage.page,
+              damage.what);
+    *e = (struct verify_event){.problem = VERIFY_PAGES, .found = damage.page};
+    v->progress.problems++;
+    return 1;
 }
 
 /* ---- HASH, HASH_BIG ---- */
@@ -695,6 +724,8 @@ int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_eve
     if (shut)
         return give_up(v, shut);
     switch (v->phase) {
+    case PAGES:
+        return step_pages(v, ret_event);
     case HASH:
     case HASH_BIG:
         return step_hash(v, blocks, ret_event);

@@ -4,12 +4,19 @@
  * reference counts are counted anew from the roots and links and compared, in as many passes as its fixed table needs.
  * Owned by one thread, which may be a worker job; it has a reader of its own.
  *
- *   HASH ──▶ SETTLE ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
+ *   PAGES ──▶ HASH ──▶ SETTLE ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
  *
+<<<<<<< HEAD
  * SETTLE waits until no cascade is pending, or gives up when the committer cannot write what it counts; the rest shares one
  * snapshot, so a store that is written at the same time grows a little meanwhile. With `repair` a damaged block is dropped (a
  * live one is then "wanted" and will be fetched again), and wrong counts, indexes and totals are corrected by their
  * difference, which stays right while others write.
+=======
+ * PAGES looks at the pages of the index in one step, without LMDB; one that is damaged is mended when the store is opened next.
+ * SETTLE waits until no cascade is pending; the rest shares one snapshot, so a store that is written at the same time grows a
+ * little meanwhile. With `repair` a damaged block is dropped (a live one is then "wanted" and will be fetched again), and wrong
+ * counts, indexes and totals are corrected by their difference, which stays right while others write.
+>>>>>>> c54a917 (store/block/index_rebuild: a damaged index is found at the start, and written anew)
  */
 #ifndef STORE_BLOCK_VERIFY_H
 #define STORE_BLOCK_VERIFY_H
@@ -24,6 +31,7 @@ enum verify_problem {
     VERIFY_COUNT,   /* a reference count differs */
     VERIFY_INDEX,   /* the eviction order or the wanted list disagrees with the block's row */
     VERIFY_TOTAL,   /* the store's totals differ: no block to name */
+    VERIFY_PAGES,   /* a page of the index, `found`, is damaged: no block to name, repaired at the next start */
 };
 
 struct verify_event {
