@@ -3,6 +3,7 @@
  * /v1/cat, /v1/ls, /v1/stat, /v1/cid: what a path holds. Steps of tasks: they run again when blocks came. */
 #include "cmd/daemon/api.h"
 
+#include "store/base/mapfault.h"
 #include "store/block/pin.h"
 #include "store/unixfs/reader.h"
 #include "store/unixfs/unixfs_node.h"
@@ -100,8 +101,11 @@ static int cat_step(struct task *t)
         return why_set(&t->why, ERR_CORRUPT, "%s ends before its size", t->q->what);
     ctl_begin(t->q, "application/octet-stream");
     unsigned wrote = 0;
-    for (; wrote < out.count && ctl_write(t->q, spans[wrote]); wrote++)
+    bool here = true;
+    for (; wrote < out.count && (here = mapfault_look(spans[wrote])) && ctl_write(t->q, spans[wrote]); wrote++)
         c->offset += spans[wrote].len;
+    if (!here)
+        return ERR_IO;
     if (wrote == 0)
         return ERR_NO_MEMORY; /* nothing is on its way, whose leaving would wake us */
     t->progress = mono_now();

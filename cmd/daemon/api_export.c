@@ -6,6 +6,7 @@
  * has a reader; others give theirs up and begin anew later, passing over the blocks that went out. */
 #include "cmd/daemon/api.h"
 
+#include "store/base/mapfault.h"
 #include "store/base/uvarint.h"
 #include "store/block/dagwalk.h"
 #include "store/codec/car.h"
@@ -115,7 +116,9 @@ static int next_part(struct export *x, size_t piece)
         return r;
     size_t have = buf_len(&x->out);
     struct span part = span_sub(block, x->done, have < piece ? piece - have : 0);
-    buf_add_span(&x->out, part);
+    if (!mapfault_copy(buf_reserve(&x->out, part.len), part))
+        return ERR_IO;
+    buf_commit(&x->out, part.len);
     x->done += part.len;
     if (x->done == block.len)
         x->at = (struct cid){0};

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/node/gather.h"
 
+#include "store/base/mapfault.h"
+
 #define RUN_MOST (10 * MONO_MS) /* then others have their turn */
 
 static void free_block(void *state)
@@ -26,7 +28,7 @@ static int go_on(struct mount *m, struct request *r, const struct gather_from *f
     struct read_spans out = {.spans = spans, .max = REQUEST_SPANS_MAX};
     int rc = from->read(from->arg, m->source, r->offset + r->phase, r->size - r->phase, &out);
     for (unsigned i = 0; rc == 0 && i < out.count; i++) {
-        memcpy(to + r->phase, spans[i].data, spans[i].len);
+        rc = mapfault_copy(to + r->phase, spans[i]) ? 0 : ERR_IO;
         r->phase += (unsigned)spans[i].len;
     }
     return rc < 0 ? rc : out.bytes == 0 || r->phase == r->size;

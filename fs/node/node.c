@@ -5,6 +5,7 @@
 
 #include "fs/fuse/session.h"
 #include "store/base/log.h"
+#include "store/base/mapfault.h"
 
 #include "fs/node/streams.h"
 #include "fs/node/text_table.h"
@@ -88,6 +89,7 @@ int node_run(void *mount, struct request *r)
     struct mount *m = mount;
     if (r->op == OP_FORGET)
         return forget(m, r);
+    unsigned long faults = mapfault_epoch();
     int rc = store_read_begin(m->reader);
     if (rc < 0)
         return is_release(r) ? release_unread(m, r) : rc;
@@ -114,7 +116,7 @@ int node_run(void *mount, struct request *r)
             rc = share_not_full(m, rc);
     }
     store_read_end(m->reader);
-    return rc;
+    return rc == ERR_CORRUPT && mapfault_epoch() != faults ? ERR_IO : rc; /* zeros in the place of the tree's records */
 }
 
 void node_free_inode(void *mount, struct inode *i)

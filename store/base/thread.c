@@ -7,6 +7,7 @@ int thread_start(pthread_t *ret, const char *name, void *(*main)(void *arg), voi
 {
     sigset_t all, old;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);                /* a thread's own doing (mapfault.h): it would end us unheard */
     pthread_sigmask(SIG_BLOCK, &all, &old); /* inherited */
     int err = pthread_create(ret, NULL, main, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-/* A thread with a name (≤ 15 characters) that takes no signals: those are for the main thread. 0 or ERR_LIMIT. */
+/* A thread with a name (≤ 15 characters) that takes no signals but SIGBUS: those are for the main thread. 0 or ERR_LIMIT. */
 int thread_start(pthread_t *ret, const char *name, void *(*main)(void *arg), void *arg);
 
 #endif

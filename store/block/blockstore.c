@@ -19,7 +19,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define GROUP_BYTES_MOST  (UINT32_C(32) << 20)
@@ -330,6 +329,8 @@ static int try_group(struct blockstore *bs)
         r = touch_apply(bs, &txn);
     if (r >= 0 && txn.wrote && bs->group_most > 1 && !bs->alone)
         r = (bs->alone = cascade_along(&txn, GROUP_LINKS + bs->group_count) < 0) ? ERR_AGAIN : r;
+    if (r != ERR_AGAIN && store_txn_faulted(&txn))
+        r = ERR_IO;
     if (r < 0 || !txn.wrote) {
         store_txn_abort(&txn);
         return r < 0 ? r : 0;
@@ -651,31 +652,13 @@ static void free_parts(struct blockstore *bs)
     free(bs);
 }
 
-/* The index is gone and big blocks are still there: to begin anew would take them for leftovers and delete them. */
-static int check_index(const struct blockstore *bs, const char *dir, struct why *why)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    uint32_t *list = NULL;
-    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
-    int count = stat(path, &st) == 0 && st.st_size > 0 ? 0 : segments_list(bs->segments, &list);
-    if (count == 0 || count == ERR_NOT_FOUND)
-        return 0;
-    free(list);
-    if (count < 0)
-        return why_set(why, count, "cannot tell what is in %s: %s", dir, err_text(count));
-    return why_set(why, ERR_CORRUPT,
-                   "%s is gone or empty, and files of blocks are beside it. Restore it, or move %s away to start empty", path,
-                   dir);
-}
-
 int blockstore_open(struct blockstore **ret, const struct blockstore_options *o, struct why *why)
 {
     struct blockstore *bs = MEM_NEW(struct blockstore);
     bs->vouched = vouched_new();
     bs->rotten = vouched_new();
     bs->segments = segments_new(o->dir);
-    int r = check_index(bs, o->dir, why);
+    int r = epoch_check(bs, o->dir, why);
     if (r == 0)
         r = store_env_open(&bs->env, o->dir, why);
     if (r == 0 && (r = epoch_begin(bs)))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/block/blockstore_txn.h"
 
+#include "store/base/mapfault.h"
 #include "store/block/fault.h"
 #include "store/block/store_internal.h"
 
@@ -44,9 +45,11 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     txn->big_bytes = 0;
     txn->source.get = txn_source_get;
     txn->source.missing_count = 0;
+    txn->faults = mapfault_count();
     int fault = bs->commit_error;
     if (!bs->env.mdb || bs->broken)
         return fault ? fault : ERR_IO;
+    store_env_mend(&bs->env);
     int rc = fault_point();
     if (rc == 0)
         rc = mdb_txn_begin(bs->env.mdb, NULL, 0, &txn->mdb);
@@ -60,6 +63,36 @@ void store_txn_abort(struct store_txn *txn)
     txn->mdb = NULL;
 }
 
+bool store_txn_faulted(const struct store_txn *txn)
+{
+    return mapfault_count() != txn->faults;
+}
+
+bool store_txn_look(struct store_txn *txn, struct span data)
+{
+    unsigned long before = mapfault_count();
+    bool here = mapfault_look(data);
+    txn->faults += mapfault_count() - before;
+    return here;
+}
+
+/* With a page of zeros for one of its own LMDB would write over what is in use. */
+static int mdb_commit(MDB_txn *mdb)
+{
+    mapfault_deadly(true);
+    int rc = mdb_txn_commit(mdb);
+    mapfault_deadly(false);
+    return rc;
+}
+
+static int mdb_remove(MDB_txn *mdb, MDB_dbi db, MDB_val *k) /* which merges pages with their neighbours */
+{
+    mapfault_deadly(true);
+    int rc = mdb_del(mdb, db, k, NULL);
+    mapfault_deadly(false);
+    return rc;
+}
+
 int store_txn_commit(struct store_txn *txn)
 {
     uint8_t stored[sizeof(struct totals)];
@@ -67,6 +100,8 @@ int store_txn_commit(struct store_txn *txn)
     int r = txn->hard;
     if (r == 0)
         r = store_txn_set(txn, txn->bs->env.db[DB_INFO], span_str("totals"), span_of(stored, sizeof stored));
+    if (store_txn_faulted(txn))
+        r = ERR_IO;
     if (r) {
         store_txn_abort(txn);
         return r;
@@ -79,7 +114,7 @@ int store_txn_commit(struct store_txn *txn)
     if (rc)
         store_txn_abort(txn);
     else
-        rc = mdb_txn_commit(txn->mdb); /* a failed one is an aborted one */
+        rc = mdb_commit(txn->mdb); /* a failed one is an aborted one */
     txn->mdb = NULL;
     if (rc == EIO && store_env_free_bytes(&txn->bs->env, 0) < FULL_BELOW)
         rc = ENOSPC; /* LMDB calls a short write EIO; the disk took a part of it and is full now */
@@ -100,7 +135,7 @@ int store_txn_commit(struct store_txn *txn)
 int store_txn_get(struct store_txn *txn, MDB_dbi db, struct span key, struct span *ret)
 {
     MDB_val k = store_val(key), v;
-    int rc = mdb_get(txn->mdb, db, &k, &v);
+    int rc = index_get(txn->mdb, db, &k, &v);
     if (rc)
         return store_error(rc);
     *ret = store_span(v);
@@ -198,7 +233,7 @@ int store_txn_del(struct store_txn *txn, MDB_dbi db, struct span key)
     MDB_val k = store_val(key);
     int rc = fault_point();
     if (rc == 0)
-        rc = mdb_del(txn->mdb, db, &k, NULL);
+        rc = mdb_remove(txn->mdb, db, &k);
     return written(txn, rc);
 }
 

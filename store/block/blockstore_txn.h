@@ -3,7 +3,8 @@
  * What the apply() of an operation may do: the write transaction, on the committer only.
  *
  * Everything that is written goes through these functions: so the store knows whether a failed apply has to be undone, its
- * counters go back with it, and tests can make the n-th write fail. Reading may also use the MDB_txn directly (cursors).
+ * counters go back with it, and tests can make the n-th write fail. Reading may also use the MDB_txn directly (index_get,
+ * index_move).
  * Spans that come from the transaction live until its next write.
  */
 #ifndef STORE_BLOCK_BLOCKSTORE_TXN_H
@@ -20,6 +21,9 @@ int blockstore_record_db(struct blockstore *bs, const char *name, unsigned mdb_f
 /* ---- records ---- */
 
 MDB_txn *store_txn_mdb(struct store_txn *txn); /* for reading */
+/* mdb_get, mdb_cursor_get; of a page that is damaged or not there MDB_CORRUPTED, where LMDB may end the process */
+int index_get(MDB_txn *mdb, MDB_dbi db, MDB_val *k, MDB_val *v);
+int index_move(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op);
 /* 0, ERR_NOT_FOUND, or a store's error. Keys: 1 to 511 bytes. */
 int store_txn_get(struct store_txn *txn, MDB_dbi db, struct span key, struct span *ret);
 int store_txn_set(struct store_txn *txn, MDB_dbi db, struct span key, struct span value);

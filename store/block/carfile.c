@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/block/carfile.h"
 
+#include "store/base/mapfault.h"
 #include "store/block/dagwalk.h"
 #include "store/codec/car.h"
 
@@ -158,15 +159,15 @@ struct copy {
     size_t left;
 };
 
-static void copy_span(struct copy *c, struct span s)
+static int copy_span(struct copy *c, struct span s)
 {
     size_t skip = c->skip < s.len ? (size_t)c->skip : s.len;
     c->skip -= skip;
     size_t n = s.len - skip < c->left ? s.len - skip : c->left;
-    if (n)
-        memcpy(c->out, s.data + skip, n);
+    bool here = mapfault_copy(c->out, span_sub(s, skip, n));
     c->out += n;
     c->left -= n;
+    return here ? 0 : ERR_IO;
 }
 
 static int copy_frame(const struct carfile *f, struct block_source *s, size_t i, struct copy *c)
@@ -184,10 +185,9 @@ static int copy_frame(const struct carfile *f, struct block_source *s, size_t i,
         return ERR_CORRUPT; /* another block with this hash than the one that was indexed */
     struct buf head = BUF_INIT;
     car_add_frame_head(&head, &cid, block.len);
-    copy_span(c, buf_span(&head));
+    (void)copy_span(c, buf_span(&head)); /* memory */
     buf_done(&head);
-    copy_span(c, block);
-    return 0;
+    return copy_span(c, block);
 }
 
 int carfile_read(const struct carfile *f, struct block_source *s, uint64_t offset, void *out, size_t len)
@@ -195,7 +195,7 @@ int carfile_read(const struct carfile *f, struct block_source *s, uint64_t offse
     struct copy c = {.skip = offset, .out = out, .left = len};
     size_t i = 0;
     if (offset < buf_len(&f->header))
-        copy_span(&c, buf_span(&f->header));
+        (void)copy_span(&c, buf_span(&f->header));
     else if (f->count)
         c.skip = offset - f->rows[i = row_at(f, offset)].start;
     for (; i < f->count && c.left; i++) {

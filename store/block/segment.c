@@ -2,6 +2,7 @@
 #include "store/block/segment.h"
 
 #include "store/base/log.h"
+#include "store/base/mapfault.h"
 #include "store/block/block.h"
 
 #include <dirent.h>
@@ -22,6 +23,7 @@
 
 struct segment {
     const uint8_t *map;
+    struct mapfault *watch;
     _Atomic uint64_t size;
 };
 
@@ -55,6 +57,7 @@ struct segments *segments_new(const char *dir)
 
 static void segment_free(struct segment *g)
 {
+    mapfault_unwatch(g->watch);
     munmap((void *)(uintptr_t)g->map, SEGMENT_BYTES);
     free(g);
 }
@@ -98,6 +101,7 @@ static int map_segment(struct segments *s, uint32_t number, struct segment **ret
         return err_from_errno(err);
     struct segment *g = MEM_NEW(struct segment), *none = NULL;
     g->map = map;
+    g->watch = mapfault_watch(map, SEGMENT_BYTES);
     atomic_store(&g->size, (uint64_t)st.st_size);
     if (atomic_compare_exchange_strong(&s->slots[number], &none, g)) {
         *ret = g;
@@ -116,6 +120,18 @@ static int find_segment(struct segments *s, uint32_t number, struct segment **re
     return *ret ? 0 : map_segment(s, number, ret);
 }
 
+/* What the disk did not give is asked for again. */
+static void mend(const struct segments *s, uint32_t number, const struct segment *g)
+{
+    char path[PATH_MAX];
+    path_of(s, number, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    mapfault_mend(g->watch, fd);
+    close(fd);
+}
+
 int segments_get(struct segments *s, const struct extent *e, struct span *ret)
 {
     struct segment *g;
@@ -125,6 +141,8 @@ int segments_get(struct segments *s, const struct extent *e, struct span *ret)
     uint64_t at = (uint64_t)e->unit * SEGMENT_UNIT;
     if (at + e->len > atomic_load(&g->size) || at + e->len > SEGMENT_BYTES) /* looking there would be a SIGBUS */
         return ERR_CORRUPT;
+    if (mapfault_any(g->watch))
+        mend(s, e->segment, g);
     *ret = span_of(g->map + at, e->len);
     return 0;
 }
@@ -166,9 +184,7 @@ int segments_read(struct segments *s, const struct extent *e, uint8_t *into)
         return ERR_UNSUPPORTED;
     path_of(s, e->segment, path);
     r = read_direct(path, into, whole, (off_t)e->unit * SEGMENT_UNIT);
-    if (r == 0 && whole < e->len)
-        memcpy(into + whole, mapped.data + whole, e->len - whole);
-    return r;
+    return r || mapfault_copy(into + whole, span_from(mapped, whole)) ? r : ERR_IO;
 }
 
 /* ---- writing ---- */

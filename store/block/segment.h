@@ -7,7 +7,7 @@
  * anybody was told about.
  *
  * Writing, punching and removing are one thread's (the committer's). segments_get is any thread's and takes no lock: segments
- * are mapped when they are first read, and the map stays until the segment is removed.
+ * are mapped when they are first read, and the map stays until the segment is removed. It is watched (mapfault.h).
  */
 #ifndef STORE_BLOCK_SEGMENT_H
 #define STORE_BLOCK_SEGMENT_H

@@ -60,8 +60,10 @@ static int links_run(struct store_txn *txn, const struct cid *cid, struct run *r
         }
         if (r)
             return r;
-        if (store_vouch(txn->bs, cid, data, NULL) != 0)
+        if (!store_txn_look(txn, data) || store_vouch(txn->bs, cid, data, NULL) != 0) {
+            vouched_drop(txn->bs->vouched, cid);
             return ERR_VERIFY;
+        }
     }
     (void)links_of(cid, data, collect_child, run); /* damage: what was reported before it counts; 1: the run is full */
     return 0;
@@ -125,7 +127,7 @@ int index_first(struct store_txn *txn, MDB_dbi db, uint8_t key[8], struct cid *r
     int rc = mdb_cursor_open(txn->mdb, db, &c);
     if (rc)
         return store_error(rc);
-    rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    rc = index_move(c, &k, &v, MDB_FIRST);
     if (rc == 0 && (k.mv_size != 8 || v.mv_size == 0 || v.mv_size > MULTIHASH_MAX))
         rc = MDB_CORRUPTED;
     if (rc == 0) {
@@ -145,9 +147,9 @@ int index_next(MDB_txn *mdb, MDB_dbi db, struct cid *at, struct span *ret_value)
     int rc = mdb_cursor_open(mdb, db, &c);
     if (rc)
         return store_error(rc);
-    rc = mdb_cursor_get(c, &k, &v, at->len ? MDB_SET_RANGE : MDB_FIRST);
+    rc = index_move(c, &k, &v, at->len ? MDB_SET_RANGE : MDB_FIRST);
     while (rc == 0 && at->len && span_cmp(store_span(k), cid_span(at)) <= 0) /* less: the page is damaged */
-        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+        rc = index_move(c, &k, &v, MDB_NEXT);
     mdb_cursor_close(c);
     if (rc == MDB_NOTFOUND)
         return 0;
@@ -168,9 +170,9 @@ int index_del(struct store_txn *txn, MDB_dbi db, const uint8_t key[8])
     int r = store_txn_del(txn, db, span_of(key, 8));
     if (r != ERR_NOT_FOUND || mdb_cursor_open(txn->mdb, db, &c) != 0)
         return r;
-    int rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    int rc = index_move(c, &k, &v, MDB_FIRST);
     while (rc == 0 && !span_eq(store_span(k), span_of(key, 8)))
-        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+        rc = index_move(c, &k, &v, MDB_NEXT);
     if (rc == 0 && (rc = mdb_cursor_del(c, 0)) != 0)
         txn->hard = store_error(rc);
     mdb_cursor_close(c);
@@ -285,12 +287,12 @@ static int find_ready(struct store_txn *txn, struct queued *ready, uint64_t from
     int rc = mdb_cursor_open(txn->mdb, queue_of(txn, LANE_LIVE), &c);
     if (rc)
         return store_error(rc);
-    rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    rc = index_move(c, &k, &v, MDB_SET_RANGE);
     int count = 0, r = 0;
     uint64_t first = 0, most = txn->bs->cascade.looked + LOOK_LINKS;
     for (unsigned looks = 0; r >= 0 && looks < LOOKS && txn->bs->cascade.looked < most && count < READY_MAX; looks++) {
         if (rc == MDB_NOTFOUND && round)
-            rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+            rc = index_move(c, &k, &v, MDB_FIRST);
         if (rc == 0 && (k.mv_size != 8 || v.mv_size == 0 || v.mv_size > MULTIHASH_MAX))
             rc = MDB_CORRUPTED;
         if (rc || (looks > 0 && get_be64(k.mv_data) == first))
@@ -303,7 +305,7 @@ static int find_ready(struct store_txn *txn, struct queued *ready, uint64_t from
         *ret_next = get_be64(q->key) + 1;
         r = is_ready(txn, cid_hash(&q->hash));
         count += r > 0;
-        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+        rc = index_move(c, &k, &v, MDB_NEXT);
     }
     mdb_cursor_close(c);
     if (rc == MDB_NOTFOUND && !round)

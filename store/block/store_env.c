@@ -6,16 +6,19 @@
  *
  * LMDB trusts its file, so what can be checked cheaply is checked before it is mapped: the meta pages, all others
  * (index_rebuild.h), and that the file reaches as far as they say. A file may end before its last page when the pages there
- * were freed before they were ever written; any other missing page means that the file was cut off, and touching it would be a
- * SIGBUS. */
+ * were freed before they were ever written; any other missing page means that the file was cut off. What cannot be read later
+ * is seen by mapfault.h. */
 #include "store/block/store_internal.h"
 
 #include "store/base/log.h"
+#include "store/base/mapfault.h"
 #include "store/block/fault.h"
 #include "store/block/index_rebuild.h"
 
 #include <assert.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -64,15 +67,40 @@ int store_error(int code)
     }
 }
 
+/* LMDB finds out that a page is damaged, or was not there (mapfault.h), by a condition that does not hold, and ends the process
+ * unless this does not return. While something is only looked up nothing is half done: there it goes back to who asked. */
+static _Thread_local jmp_buf *asked;
+
 static void on_assert(MDB_env *mdb, const char *text)
 {
+    static struct log_limit limit;
     char path[PATH_MAX];
     const char *dir;
-    if (mdb_env_get_path(mdb, &dir) == 0) { /* the end of the program follows; the next one looks at all of it */
+    if (mdb_env_get_path(mdb, &dir) == 0) { /* the next start looks at all of it */
         (void)snprintf(path, sizeof path, "%s/" INDEX_SUSPECT, dir);
         index_suspect(path);
     }
-    log_error("store.damaged", "lmdb=\"%s\" next=\"start again: the index is written anew from what can be read\"", text);
+    log_limited(&limit, "store.damaged", "lmdb=\"%s\" next=\"p2p down; p2p up: the index is written anew\"", text);
+    if (asked)
+        longjmp(*asked, 1);
+}
+
+int index_get(MDB_txn *mdb, MDB_dbi db, MDB_val *k, MDB_val *v)
+{
+    jmp_buf here;
+    asked = &here;
+    int rc = setjmp(here) == 0 ? mdb_get(mdb, db, k, v) : MDB_CORRUPTED;
+    asked = NULL;
+    return rc;
+}
+
+int index_move(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
+{
+    jmp_buf here;
+    asked = &here;
+    int rc = setjmp(here) == 0 ? mdb_cursor_get(c, k, v, op) : MDB_CORRUPTED;
+    asked = NULL;
+    return rc;
 }
 
 /* ---- the meta pages (64-bit layout: 16 bytes of page header, then the meta) ---- */
@@ -147,7 +175,7 @@ static int count_free(MDB_env *mdb, uint64_t first, uint64_t last, uint64_t *ret
         return rc;
     MDB_val k, v;
     rc = mdb_cursor_open(txn, 0, &c); /* 0: the list of free pages: each value is a count and as many page numbers */
-    for (MDB_cursor_op op = MDB_FIRST; rc == 0 && (rc = mdb_cursor_get(c, &k, &v, op)) == 0; op = MDB_NEXT) {
+    for (MDB_cursor_op op = MDB_FIRST; rc == 0 && (rc = index_move(c, &k, &v, op)) == 0; op = MDB_NEXT) {
         size_t n = v.mv_size / sizeof(size_t);
         for (size_t i = 1; i < n; i++) {
             size_t page;
@@ -237,6 +265,28 @@ static int make_file(const struct store_env *e, const char *path)
     return rc ? rc : sync_folder(e);
 }
 
+/* Where LMDB has mapped it, which it does not tell. NULL: not to be found. */
+static const void *map_of(MDB_env *mdb)
+{
+    MDB_envinfo info;
+    struct stat st;
+    int fd;
+    char line[256];
+    uintptr_t found = 0;
+    FILE *f = fopen("/proc/self/maps", "re");
+    if (f && mdb_env_info(mdb, &info) == 0 && mdb_env_get_fd(mdb, &fd) == 0 && fstat(fd, &st) == 0)
+        while (!found && fgets(line, sizeof line, f)) {
+            uintptr_t from, to;
+            unsigned long inode;
+            if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %lu", &from, &to, &inode) == 3 && inode == st.st_ino &&
+                to - from == info.me_mapsize)
+                found = from;
+        }
+    if (f)
+        fclose(f);
+    return (const void *)found;
+}
+
 static int env_create(struct store_env *e, uint64_t map)
 {
     int rc = mdb_env_create(&e->mdb);
@@ -246,6 +296,9 @@ static int env_create(struct store_env *e, uint64_t map)
         (rc = mdb_env_set_maxdbs(e->mdb, STORE_DBS + BLOCKSTORE_RECORD_DBS)) == 0 &&
         (rc = mdb_env_set_maxreaders(e->mdb, READERS_MAX + 8)) == 0 && (rc = mdb_env_set_assert(e->mdb, on_assert)) == 0)
         rc = mdb_env_open(e->mdb, e->dir, MDB_NOTLS | MDB_NOMETASYNC, 0600);
+    const void *at = rc == 0 ? map_of(e->mdb) : NULL;
+    if (at)
+        e->watch = mapfault_watch(at, (size_t)map);
     if (rc)
         store_env_close(e);
     return rc;
@@ -262,7 +315,7 @@ static int check_format(struct store_env *e, struct why *why)
     MDB_val key = store_val(span_str("format")), val;
     rc = mdb_dbi_open(txn, "info", 0, &info);
     if (rc == 0)
-        rc = mdb_get(txn, info, &key, &val);
+        rc = index_get(txn, info, &key, &val);
     uint32_t format = 0;
     if (rc == 0 && val.mv_size == sizeof format)
         memcpy(&format, val.mv_data, sizeof format);
@@ -280,6 +333,7 @@ static int check_format(struct store_env *e, struct why *why)
 static int open_databases(struct store_env *e, struct why *why)
 {
     MDB_txn *txn;
+    unsigned long faults = mapfault_count();
     int rc = mdb_txn_begin(e->mdb, NULL, 0, &txn);
     if (rc)
         return why_set(why, store_error(rc), "cannot write to %s: %s", e->dir, mdb_strerror(rc));
@@ -292,9 +346,11 @@ static int open_databases(struct store_env *e, struct why *why)
     }
     uint32_t format = STORE_FORMAT;
     MDB_val key = store_val(span_str("format")), val = {sizeof format, &format}, had;
-    if (rc == 0 && (mdb_get(txn, e->db[DB_INFO], &key, &had) != 0 || had.mv_size != val.mv_size ||
+    if (rc == 0 && (index_get(txn, e->db[DB_INFO], &key, &had) != 0 || had.mv_size != val.mv_size ||
                     memcmp(had.mv_data, val.mv_data, val.mv_size) != 0)) /* new, or older: that one is a part of this */
         rc = mdb_put(txn, e->db[DB_INFO], &key, &val, 0);
+    if (mapfault_count() != faults)
+        rc = EIO;
     if (rc) {
         mdb_txn_abort(txn);
     } else {
@@ -343,9 +399,18 @@ int store_env_open(struct store_env *e, const char *dir, struct why *why)
 
 void store_env_close(struct store_env *e)
 {
+    mapfault_unwatch(e->watch);
+    e->watch = NULL;
     if (e->mdb)
         mdb_env_close(e->mdb);
     e->mdb = NULL;
+}
+
+void store_env_mend(struct store_env *e)
+{
+    int fd;
+    if (mapfault_any(e->watch) && mdb_env_get_fd(e->mdb, &fd) == 0)
+        mapfault_mend(e->watch, fd);
 }
 
 int store_env_reopen(struct store_env *e, struct why *why)

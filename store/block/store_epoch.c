@@ -5,7 +5,29 @@
  * it is open, also when the disk takes no write: until it does, operations fail with the disk's error. */
 #include "store/block/store_internal.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* The index is gone and big blocks are still there: to begin anew would take them for leftovers and delete them. */
+int epoch_check(const struct blockstore *bs, const char *dir, struct why *why)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    uint32_t *list = NULL;
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    int count = stat(path, &st) == 0 && st.st_size > 0 ? 0 : segments_list(bs->segments, &list);
+    if (count == 0 || count == ERR_NOT_FOUND)
+        return 0;
+    free(list);
+    if (count < 0)
+        return why_set(why, count, "cannot tell what is in %s: %s", dir, err_text(count));
+    return why_set(why, ERR_CORRUPT,
+                   "%s is gone or empty, and files of blocks are beside it. Restore it, or move %s away to start empty", path,
+                   dir);
+}
 
 /* What waits to be counted, as the queue has it: a bit of the totals may have rotted, and what is forgotten there, or put over,
  * would protect nothing below it. */
@@ -19,7 +41,7 @@ static int look_at_queue(struct store_txn *txn)
     if (rc || (rc = mdb_cursor_open(txn->mdb, db, &c)))
         return store_error(rc);
     txn->t.pending[LANE_LIVE] = stat.ms_entries;
-    rc = mdb_cursor_get(c, &k, &v, MDB_LAST);
+    rc = index_move(c, &k, &v, MDB_LAST);
     if (rc == 0 && k.mv_size == 8 && get_be64(k.mv_data) >= txn->t.queue_next)
         txn->t.queue_next = get_be64(k.mv_data) + 1;
     mdb_cursor_close(c);

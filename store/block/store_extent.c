@@ -60,7 +60,7 @@ int extent_parse(struct span in, struct extent *ret, struct block_sum *ret_sum)
 static int lookup(MDB_txn *mdb, MDB_dbi db, struct span key, struct span *ret)
 {
     MDB_val k = store_val(key), v;
-    int rc = mdb_get(mdb, db, &k, &v);
+    int rc = index_get(mdb, db, &k, &v);
     if (rc == 0)
         *ret = store_span(v);
     return store_error(rc);
@@ -122,7 +122,7 @@ static bool used(MDB_txn *mdb, MDB_dbi db, uint32_t segment)
         return true;
     put_key(key, segment, 0);
     MDB_val k = {sizeof key, key}, v;
-    int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    int rc = index_move(c, &k, &v, MDB_SET_RANGE);
     bool is = rc == 0 && (k.mv_size != KEY_SIZE || get_be64(k.mv_data) >> 32 == segment);
     mdb_cursor_close(c);
     return is || (rc != 0 && rc != MDB_NOTFOUND);
@@ -143,8 +143,8 @@ static int last_below(MDB_txn *mdb, MDB_dbi db, uint64_t below, uint64_t *ret_at
         return store_error(rc);
     put_be64(key, below);
     MDB_val k = {sizeof key, key}, v;
-    rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
-    rc = mdb_cursor_get(c, &k, &v, rc == 0 ? MDB_PREV : MDB_LAST);
+    rc = index_move(c, &k, &v, MDB_SET_RANGE);
+    rc = index_move(c, &k, &v, rc == 0 ? MDB_PREV : MDB_LAST);
     if (rc == 0 && k.mv_size != KEY_SIZE)
         rc = MDB_CORRUPTED;
     if (rc == 0) {
@@ -270,9 +270,9 @@ static int next_dead(struct store_txn *txn, uint64_t from, uint64_t below, struc
         return store_error(rc);
     put_be64(key, from);
     MDB_val k = {sizeof key, key}, v;
-    rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    rc = index_move(c, &k, &v, MDB_SET_RANGE);
     while (rc == 0 && k.mv_size == KEY_SIZE && v.mv_size == DEAD_SIZE && is_between(v.mv_data, below, txn->t.queue_next))
-        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
+        rc = index_move(c, &k, &v, MDB_NEXT);
     if (rc == 0 && (k.mv_size != KEY_SIZE || v.mv_size != DEAD_SIZE))
         rc = MDB_CORRUPTED;
     if (rc == 0)

@@ -34,6 +34,7 @@
 #include "store/block/blockstore_txn.h"
 #include "store/block/pin.h"
 #include "store/block/store_cascade.h"
+#include "store/block/store_env.h"
 #include "store/block/store_evict.h"
 #include "store/block/store_extent.h"
 #include "store/block/store_row.h"
@@ -46,56 +47,6 @@
 #include <stddef.h>
 
 #define STORE_FORMAT 3
-
-/* ---- store_env.c ---- */
-
-enum store_db {
-    DB_INFO,
-    DB_BLOCKS,
-    DB_ROWS,
-    DB_LRU,
-    DB_WANTED,
-    DB_PINS,
-    DB_LIVE_QUEUE,
-    DB_HELD_QUEUE,
-    DB_EXTENTS,
-    DB_PLACES,
-    DB_DEAD,
-    STORE_DBS
-};
-
-struct record_db {
-    char name[32];
-    unsigned flags;
-    MDB_dbi dbi;
-};
-
-struct store_env {
-    MDB_env *mdb;
-    MDB_dbi db[STORE_DBS];
-    struct record_db records[BLOCKSTORE_RECORD_DBS]; /* opened in this order, so that a reopening gives the same handles */
-    unsigned record_count;
-    atomic_bool rebuilt; /* it was damaged when it was opened: what it had may be gone in part */
-    char dir[PATH_MAX - 64];
-};
-
-#define STORE_DBIS (2 + STORE_DBS + BLOCKSTORE_RECORD_DBS) /* LMDB gives handles from 2 on; 0 and 1 are its own */
-
-/* One per row of LMDB's reader table; LMDB's default is 126. */
-#define READERS_MAX 96
-
-int store_env_open(struct store_env *e, const char *dir, struct why *why);
-void store_env_close(struct store_env *e);
-/* After MDB_PANIC: no transaction may be open. The same handles afterwards, or an error and a closed environment. */
-int store_env_reopen(struct store_env *e, struct why *why);
-bool store_env_panicked(const struct store_env *e); /* after a commit that failed */
-int store_env_record_db(struct store_env *e, MDB_txn *mdb, const char *name, unsigned flags, MDB_dbi *ret);
-int store_error(int mdb_code); /* LMDB's or errno → ERR_*; 0 → 0 */
-uint64_t store_env_file_bytes(const struct store_env *e);
-uint64_t store_env_free_bytes(const struct store_env *e, uint64_t unknown); /* `unknown`: when the file system does not say */
-/* A file of a few pages that is given up when the disk is full: so that even then blocks can be deleted. */
-void store_ballast_make(const struct store_env *e);
-bool store_ballast_burn(const struct store_env *e); /* true: there was one */
 
 /* ---- the write transaction ---- */
 
@@ -126,11 +77,14 @@ struct store_txn {
     uint32_t writes[STORE_DBIS], writes_all;
     uint8_t touched[TXN_TOUCHED / 8]; /* hashes of what was written: again it has its page */
     size_t big_bytes;                 /* of values that have pages of their own */
+    unsigned long faults;             /* mapfault_count when it began: it is refused when the disk did not give something */
 };
 
 int store_txn_begin(struct blockstore *bs, struct store_txn *txn);
 int store_txn_commit(struct store_txn *txn); /* commits or aborts; counters go to bs->t on success */
 void store_txn_abort(struct store_txn *txn);
+bool store_txn_faulted(const struct store_txn *txn);          /* something of the index was not there */
+bool store_txn_look(struct store_txn *txn, struct span data); /* Are the bytes of a block there? It is no fault when not */
 int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct span value); /* keys ascend */
 /* Of its pages, about */
 size_t store_txn_bytes(const struct store_txn *txn);
@@ -155,6 +109,7 @@ static inline uint64_t get_be64(const uint8_t in[8])
 
 /* ---- store_epoch.c ---- */
 
+int epoch_check(const struct blockstore *bs, const char *dir, struct why *why); /* before it is opened: what belongs together */
 int epoch_begin(struct blockstore *bs);  /* loads the totals; 0 or an error */
 int epoch_reopen(struct blockstore *bs); /* ends `broken`; ERR_AGAIN: a reader is active for long */
 

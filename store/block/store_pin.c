@@ -99,13 +99,13 @@ static int mark_all(struct store_txn *txn, bool complete)
     int rc = mdb_cursor_open(txn->mdb, txn->bs->env.db[DB_PINS], &c), r = 0;
     if (rc)
         return store_error(rc);
-    rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
+    rc = index_move(c, &k, &v, MDB_FIRST);
     while (rc == 0 && r == 0) {
         if (cid_parse(store_span(k), &at) == 0)
             r = pin_mark(txn, &at, complete);
         if (r == ERR_NOT_FOUND || (r == ERR_CORRUPT && txn->hard == 0)) /* it is damaged: a check tells of it */
             r = 0;
-        rc = mdb_cursor_get(c, &k, &v, MDB_NEXT); /* LMDB keeps cursors of the writing transaction in place */
+        rc = index_move(c, &k, &v, MDB_NEXT); /* LMDB keeps cursors of the writing transaction in place */
     }
     mdb_cursor_close(c);
     return r ? r : rc == MDB_NOTFOUND ? 0 : store_error(rc);

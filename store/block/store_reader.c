@@ -6,6 +6,9 @@
 #include "store/block/store_internal.h"
 #include "store/block/verify.h"
 
+#include "store/base/log.h"
+#include "store/base/mapfault.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -17,6 +20,7 @@ struct store_reader {
     struct reader_slot *slot;
     unsigned depth;
     unsigned noted_count;
+    unsigned long faults; /* mapfault_epoch when it began */
     uint64_t noted[NOTED];
 };
 
@@ -77,6 +81,8 @@ int store_read_begin(struct store_reader *r)
         atomic_store(&r->slot->active, false);
         return shut;
     }
+    store_env_mend(&r->bs->env);
+    r->faults = mapfault_epoch();
     int rc = r->slot->txn ? mdb_txn_renew(r->slot->txn) : mdb_txn_begin(r->bs->env.mdb, NULL, MDB_RDONLY, &r->slot->txn);
     if (rc) {
         atomic_store(&r->slot->active, false);
@@ -168,16 +174,23 @@ static int find(struct store_reader *r, enum store_db db, struct span key, struc
 {
     assert(r->depth > 0);
     MDB_val k = store_val(key), v;
-    int rc = mdb_get(r->slot->txn, r->bs->env.db[db], &k, &v);
+    int rc = index_get(r->slot->txn, r->bs->env.db[db], &k, &v);
     if (rc)
         return rc == MDB_NOTFOUND ? ERR_MISSING : store_error(rc);
     *ret = store_span(v);
     return 0;
 }
 
-/* It is to be dropped; until it is, which a disk that takes no write puts off, nobody is told that it is held. */
+/* It is to be dropped; until it is, which a disk that takes no write puts off, nobody is told that it is held. What the disk
+ * did not give at all it may give the next time. */
 static int found_rotten(struct store_reader *r, const struct cid *cid)
 {
+    if (mapfault_epoch() != r->faults) {
+        static struct log_limit limit;
+        char text[CID_TEXT_SIZE];
+        log_limited(&limit, "store.unreadable", "block=%s next=\"another disk\"", cid_text(cid, text));
+        return ERR_IO;
+    }
     vouched_add(r->bs->rotten, cid);
     blockstore_drop_damaged(r->bs, cid, NULL, NULL, NULL);
     return ERR_CORRUPT;
@@ -237,9 +250,8 @@ int store_copy(struct store_reader *r, const struct cid *cid, bool direct, struc
         return result;
     if (data.len > into->cap)
         return ERR_CORRUPT;
-    memcpy(into->data, data.data, data.len);
     into->len = (uint32_t)data.len;
-    return 0;
+    return mapfault_copy(into->data, data) ? 0 : ERR_IO;
 }
 
 bool store_has(struct store_reader *r, const struct cid *cid)
@@ -285,9 +297,9 @@ static int next_entry(struct store_reader *r, enum store_db db, struct span at, 
     if (rc)
         return store_error(rc);
     *k = store_val(at);
-    rc = mdb_cursor_get(c, k, v, at.len ? MDB_SET_RANGE : MDB_FIRST);
+    rc = index_move(c, k, v, at.len ? MDB_SET_RANGE : MDB_FIRST);
     while (rc == 0 && at.len && span_cmp(store_span(*k), at) <= 0) /* less: the page is damaged, and there would be no end */
-        rc = mdb_cursor_get(c, k, v, MDB_NEXT);
+        rc = index_move(c, k, v, MDB_NEXT);
     mdb_cursor_close(c);
     if (rc == MDB_NOTFOUND)
         return 0;

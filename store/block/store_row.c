@@ -284,7 +284,7 @@ static int still_sound(struct store_txn *txn, const struct cid *cid, struct span
     int r = txn_block_find(txn, cid_hash(cid), &held);
     if (r)
         return r == ERR_NOT_FOUND || (r == ERR_CORRUPT && txn->hard == 0) ? 0 : r;
-    if (!span_eq(held, data))
+    if (!store_txn_look(txn, held) || !span_eq(held, data))
         return 0;
     vouched_add(txn->bs->vouched, cid);
     return 1;

@@ -184,7 +184,7 @@ static int still_damaged(struct store_txn *txn, const struct cid *cid, const str
         return row->held ? 0 : ERR_MISSING;
     if (r)
         return r == ERR_CORRUPT ? 0 : r;
-    if (!row->held || data.len != row->size)
+    if (!row->held || data.len != row->size || !store_txn_look(txn, data))
         return 0;
     if (hash_verify(cid, data) == ERR_VERIFY)
         return 0;
@@ -354,7 +354,7 @@ static int next_key(struct store_verify *v, enum store_db db, struct span *ret)
 static int get(struct store_verify *v, enum store_db db, struct span key, struct span *ret)
 {
     MDB_val k = store_val(key), val;
-    int rc = mdb_get(store_reader_txn(v->reader), v->bs->env.db[db], &k, &val);
+    int rc = index_get(store_reader_txn(v->reader), v->bs->env.db[db], &k, &val);
     if (rc == 0)
         *ret = store_span(val);
     return store_error(rc);

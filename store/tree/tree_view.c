@@ -25,7 +25,7 @@ int view_get(struct tree *t, const struct tree_key *key, struct span *ret)
     }
     struct tree_key copy = *key; /* LMDB's type for keys is not const */
     MDB_val k = {copy.len, copy.bytes}, v;
-    int rc = mdb_get(store_reader_txn(t->reader), t->db, &k, &v);
+    int rc = index_get(store_reader_txn(t->reader), t->db, &k, &v);
     if (rc)
         return lmdb_error(rc);
     *ret = of_val(v);
@@ -75,9 +75,9 @@ static int disk_move(struct scan *s, MDB_cursor_op op, struct span from)
         memcpy(copy.bytes, from.data, from.len);
         k = (MDB_val){from.len, copy.bytes};
     }
-    int rc = mdb_cursor_get(s->cursor, &k, &v, op);
+    int rc = index_move(s->cursor, &k, &v, op);
     while (rc == 0 && span_cmp(of_val(k), before) < least)
-        rc = mdb_cursor_get(s->cursor, &k, &v, MDB_NEXT);
+        rc = index_move(s->cursor, &k, &v, MDB_NEXT);
     s->disk = rc == 0 && k.mv_size >= s->prefix.len && memcmp(k.mv_data, s->prefix.data, s->prefix.len) == 0;
     s->disk_key = of_val(k);
     s->disk_value = of_val(v);

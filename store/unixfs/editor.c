@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/unixfs/editor.h"
 
+#include "store/base/mapfault.h"
 #include "store/unixfs/editor_state.h"
 
 #include <assert.h>
@@ -132,8 +133,7 @@ static int load_chunk(struct block_source *s, const struct chunk *c, struct edit
         return r;
     if (leaf.len < want.keep)
         return ERR_CORRUPT;
-    memcpy(out, leaf.data, want.keep);
-    return 0;
+    return mapfault_copy(out, span_sub(leaf, 0, want.keep)) ? 0 : ERR_IO;
 }
 
 /* A chunk that has a buffer: it gets a longer one, or one that no flight shares. */

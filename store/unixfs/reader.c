@@ -11,6 +11,7 @@
  */
 #include "store/unixfs/reader.h"
 
+#include "store/base/mapfault.h"
 #include "store/unixfs/unixfs_node.h"
 
 #include <assert.h>
@@ -391,7 +392,8 @@ int unixfs_read_copy(struct unixfs_file *f, struct block_source *s, uint64_t off
             break;
         work += f->reading.work;
         for (unsigned i = 0; i < rs.count; i++) {
-            memcpy((uint8_t *)out + done, spans[i].data, spans[i].len);
+            if (!mapfault_copy((uint8_t *)out + done, spans[i]))
+                return ERR_IO;
             done += spans[i].len;
         }
     }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Bits of a block rotted, and the disk takes no write any more, so that the block cannot be dropped: who reads it is told, and nobody
 turns in circles. Afterwards it is as on a disk that works."""
-import contextlib, errno, os, pathlib, socket, sys, time, unittest, unittest.mock
+import contextlib, errno, http.client, os, pathlib, socket, sys, time, unittest, unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import solo
@@ -62,6 +62,62 @@ class Rot(unittest.TestCase):
                     self.assertEqual((node.share / name).read_bytes(), data)
                 node.verify()
                 node.stop()
+
+    @contextlib.contextmanager
+    def cut(self, node, name, size=0):
+        """What a disk does not give: a file under the node's map ends before it should. Then it is as it was."""
+        path = node.home / "state" / "blocks" / name
+        data = path.read_bytes()
+        os.truncate(path, size)
+        yield
+        self.assertEqual(path.stat().st_size, size, "nothing was written on such grounds")
+        with open(path, "r+b") as f:
+            f.write(data)
+
+    def fails(self, what):
+        with self.assertRaises(OSError) as caught:
+            what()
+        self.assertEqual(caught.exception.errno, errno.EIO)
+
+    def change(self, path):
+        with open(path, "r+b", buffering=0) as f:
+            f.seek(1000)
+            f.write(b"changed")
+            os.fsync(f.fileno())
+
+    def test_files_that_cannot_be_read(self):
+        """Who reads what is there no more is told, nothing is made of it, and the node lives; when it is there again, all is well."""
+        with solo.Solo(CONFIG) as node:
+            content = {name: os.urandom(size) for name, size in (*SIZES.items(), ("mapped", SIZES["big"]))}
+            node.start()
+            for name, data in content.items():
+                (node.share / name).write_bytes(data)
+            node.stop()  # all of it is in its files then, and nowhere else
+            node.start()
+            big = node.share / "big"
+            self.assertEqual((node.share / "mapped").read_bytes(), content["mapped"])
+            with self.cut(node, "segment-00000000", 4096):
+                self.fails(big.read_bytes)
+                self.fails(lambda: self.change(big))
+                self.assertNotEqual(node.run("export", big, "-o", node.home / "car").returncode, 0)
+                self.assertNotEqual(node.run("get", node.run("cid", big).stdout.strip(), "-o", node.home / "got").returncode, 0)
+                self.assertEqual((node.share / "small").read_bytes(), content["small"])
+            self.assertEqual(big.read_bytes(), content["big"])
+            with self.cut(node, "data.mdb", 8192):
+                self.fails(lambda: (node.share / "new").read_bytes())
+                self.fails(lambda: os.listdir(node.share))
+                self.fails(lambda: self.change(big))
+                self.assertEqual(node.raw("GET", "/v1/version")[0], 200)
+                with contextlib.suppress(http.client.HTTPException):
+                    self.assertNotIn(b'"problems":0', node.raw("POST", "/v1/verify")[1])
+            content["big"] = content["big"][:1000] + b"changed" + content["big"][1007:]
+            self.change(big)
+            node.stop()
+            node.start()
+            for name, data in content.items():
+                self.assertEqual((node.share / name).read_bytes(), data)
+            node.verify()
+            node.stop()
 
     @contextlib.contextmanager
     def repairing(self):

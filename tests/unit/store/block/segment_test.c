@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/block/segment.h"
 
+#include "store/base/mapfault.h"
+
 #include "store_fixture.h"
 #include "tests/lib/short_memory.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 struct bed {
@@ -134,6 +137,60 @@ Test(segment, damage_is_an_error_and_no_signal)
     t.s = segments_new(t.f.path);
     cr_assert_eq(segments_get(t.s, &a, &got), ERR_CORRUPT);
     end(&t);
+}
+
+/* What a disk with a bad sector does to a file under a map, another program's truncation does too. */
+Test(segment, a_page_that_is_gone_is_told_and_comes_back)
+{
+    struct bed t;
+    struct span got;
+    char path[128];
+    static uint8_t copy[100000];
+    begin(&t, 100000);
+    struct extent a = {0, 0, 100000};
+    cr_assert_eq(segments_write(t.s, &a, block_span(t.b)), 0);
+    cr_assert_eq(segments_sync(t.s), 0);
+    cr_assert(reads(&t, &a, block_span(t.b)));
+    file_path(&t, 0, path);
+    cr_assert_eq(truncate(path, 40960), 0);
+    cr_assert_eq(segments_get(t.s, &a, &got), 0);
+    unsigned long before = mapfault_count(), epoch = mapfault_epoch();
+    cr_assert(mapfault_look(span_sub(got, 0, 40960)));
+    cr_assert_eq(mapfault_epoch(), epoch);
+    cr_assert_not(mapfault_look(got));
+    cr_assert_eq(mapfault_count() - before, 15, "pages");
+    cr_assert_neq(mapfault_epoch(), epoch);
+    cr_assert_not(mapfault_copy(copy, got), "it is zeros for whoever comes later");
+    cr_assert(span_eq(span_of(copy, 40960), span_sub(block_span(t.b), 0, 40960)));
+    cr_assert_eq(copy[99999], 0);
+    cr_assert(mapfault_copy(copy, span_sub(got, 0, 40960)));
+    cr_assert_eq(segments_get(t.s, &a, &got), 0);
+    cr_assert_not(mapfault_look(got), "asked for again");
+    cr_assert_eq(mapfault_count() - before, 30);
+    int fd = open(path, O_WRONLY);
+    cr_assert_eq(pwrite(fd, t.b->data, t.b->len, 0), 100000);
+    cr_assert_eq(close(fd), 0);
+    cr_assert(reads(&t, &a, block_span(t.b)), "no page of zeros stays");
+    cr_assert(mapfault_copy(copy, got));
+    end(&t);
+}
+
+Test(segment, a_thread_may_rather_end, .signal = SIGBUS)
+{
+    struct bed t;
+    struct span got;
+    char path[128];
+    begin(&t, 100000);
+    struct extent a = {0, 0, 100000};
+    cr_assert_eq(segments_write(t.s, &a, block_span(t.b)), 0);
+    cr_assert_eq(segments_sync(t.s), 0);
+    cr_assert_eq(segments_get(t.s, &a, &got), 0);
+    file_path(&t, 0, path);
+    cr_assert_eq(truncate(path, 0), 0);
+    folder_remove(&t.f);
+    mapfault_deadly(true);
+    (void)mapfault_look(got);
+    cr_assert(false);
 }
 
 Test(segment, room_comes_back)

@@ -327,6 +327,8 @@ Test(store_extent, an_older_store_goes_on)
     cr_assert(mdb_put(txn, info, &k, &v, 0) == 0 && mdb_put(txn, info, &fk, &fv, 0) == 0 &&
               mdb_put(txn, blocks, &bk, &bv, 0) == 0 && mdb_drop(txn, extents, 1) == 0 && mdb_drop(txn, places, 1) == 0 &&
               mdb_txn_commit(txn) == 0);
+    cr_assert(mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_put(txn, info, &k, &v, 0) == 0 && /* the snapshot before, too */
+              mdb_txn_commit(txn) == 0);
     mdb_env_close(env);
 
     bs = store_open(f.path, 0);
