@@ -170,8 +170,8 @@ struct ahead {
 struct handle {
     struct handle *prev, *next; /* mount.handles */
     struct inode *inode;
-    unsigned flags; /* O_* */
-    bool direct;
+    unsigned flags;           /* O_* */
+    bool direct, listed;      /* listed: of a directory the beginning was read */
     struct buf text;          /* text files: the snapshot; small directories: the names */
     struct unixfs_file *file; /* DAG and share files: the cursor */
     struct cid held;          /* root that may not be collected */

@@ -297,17 +297,23 @@ int node_lookup_small(struct mount *m, struct request *r, struct inode *i)
 }
 
 /* The names as they are now: a listing that takes several calls is of one moment. */
+static int take_names(struct mount *m, struct inode *i, struct handle *h)
+{
+    buf_done(&h->text);
+    h->text = BUF_SOFT;
+    node_kinds[i->kind]->names(m, i, &h->text);
+    return h->text.cut ? ERR_NO_MEMORY : 0; /* rather than a part that looks like all */
+}
+
 int node_opendir_small(struct mount *m, struct request *r, struct inode *i)
 {
     struct handle *h = handle_new(m, i, 0);
-    h->text = BUF_SOFT;
-    node_kinds[i->kind]->names(m, i, &h->text);
-    if (h->text.cut) { /* rather than a part that looks like all */
+    int rc = take_names(m, i, h);
+    if (rc < 0)
         handle_free(m, h);
-        return ERR_NO_MEMORY;
-    }
-    handle_reply(m, r, h, 0);
-    return 0;
+    else
+        handle_reply(m, r, h, 0);
+    return rc;
 }
 
 int node_opendir_plain(struct mount *m, struct request *r, struct inode *i)
@@ -321,6 +327,10 @@ int node_readdir_small(struct mount *m, struct request *r, struct inode *i)
 {
     struct handle *h = handle_of(r);
     struct dir_out d;
+    int rc = h->listed && r->offset == 0 ? take_names(m, i, h) : 0; /* rewinddir(3) */
+    if (rc < 0)
+        return rc;
+    h->listed = true;
     dir_out_init(&d, r);
     struct inode_key self = {i->kind, i->sub, inode_key_span(i)};
     bool room = true;
@@ -334,7 +344,7 @@ int node_readdir_small(struct mount *m, struct request *r, struct inode *i)
         const char *name = (const char *)names.data + at;
         size_t next = at + strlen(name) + 1;
         struct found f = {0};
-        int rc = node_kinds[i->kind]->find(m, i, name, &f);
+        rc = node_kinds[i->kind]->find(m, i, name, &f);
         if (rc == 0)
             room = node_dir_add(m, &d, name, &f, next + 3);
         else if (rc == ERR_MISSING || rc == ERR_NO_MEMORY)

@@ -4,6 +4,7 @@
 #include "tests/mount/check.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 
 #define MANY 3000
 
@@ -52,9 +53,37 @@ static void changing(void)
         CHECK(seen[i] == 1);
 }
 
+static bool goes_on_to(DIR *d, const char *name)
+{
+    struct dirent *e;
+    while ((e = readdir(d)))
+        if (strcmp(e->d_name, name) == 0)
+            return true;
+    return false;
+}
+
+/* rewinddir(3): "as a call to opendir would have done"; also of folders that are not in share/ */
+static void rewound(const char *dir)
+{
+    char name[300];
+    snprintf(name, sizeof name, "%s/rewound", dir);
+    DIR *d = opendir(dir);
+    CHECK(d);
+    CHECK(!goes_on_to(d, "rewound"));
+    CHECK(symlink("12D3KooWAAAA", name) == 0);
+    rewinddir(d);
+    CHECK(goes_on_to(d, "rewound"));
+    CHECK(unlink(name) == 0);
+    rewinddir(d);
+    CHECK(!goes_on_to(d, "rewound"));
+    closedir(d);
+}
+
 int main(int argc, char **argv)
 {
     enter(argc, argv);
+    rewound(".");
+    rewound("../../peers");
     char name[300];
     for (int c = 1; c < 256; c++) {
         if (c == '/')
