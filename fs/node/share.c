@@ -266,12 +266,17 @@ static int unlink_op(struct mount *m, struct request *r, struct inode *i)
 /* As linux/fs.h has them; the tree has the same numbers for the same things */
 _Static_assert(RENAME_NOREPLACE == TREE_NOREPLACE && RENAME_EXCHANGE == TREE_EXCHANGE, "rename flags");
 
-static void renamed(struct mount *m, uint64_t id)
+/* What was under a temporary name was not told to those who wait for it. */
+static void renamed(struct mount *m, const struct tree_node *n)
 {
-    struct share_file *f = open_file(m, id);
+    struct share_file *f = open_file(m, n->id);
     struct tree_node now;
-    if (f && tree_get(m->share, id, &now) == 0)
+    if (n->type != TREE_FILE || tree_get(m->share, n->id, &now) < 0)
+        return;
+    if (f)
         f->temporary = now.temporary;
+    if (n->temporary && !now.temporary && !cid_is_none(&now.content.cid))
+        share_have(m, &now.content.cid);
 }
 
 static int rename_op(struct mount *m, struct request *r, struct inode *i)
@@ -290,9 +295,9 @@ static int rename_op(struct mount *m, struct request *r, struct inode *i)
     if (rc < 0)
         return rc;
     request_error(r, 0);
-    renamed(m, moved.id);
+    renamed(m, &moved);
     if (other && (r->flags & TREE_EXCHANGE))
-        renamed(m, over.id);
+        renamed(m, &over);
     else if (other)
         let_go(m, over.id);
     return 0;

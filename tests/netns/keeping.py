@@ -82,6 +82,25 @@ class Keeping(unittest.TestCase):
                 f.write(content[1000:])
             self.assertEqual(waits.communicate(timeout=30)[0], content)
 
+    def test_what_is_renamed(self):
+        """A file gets its name when it is whole and closed, as rsync and editors do it: who waits for it is told then."""
+        with Loopback(1) as lab:
+            a, b = lab.node(1, config=CONFIG), lab.node(2, config=CONFIG.replace("3s", "8s"))  # it asks again after 10 s
+            b.run("connect", a.address())
+            wait_for("the other knows", lambda: any(p["id"] == b.id for p in a.json_lines("peers")))
+            for size in 300000, 3 * MIB:
+                content = os.urandom(size)
+                (lab.dir / "content").write_bytes(content)
+                cid = a.cid(lab.dir / "content")
+                waits = lab.popen(2, ["cat", b.mount / "ipfs" / cid], stdout=subprocess.PIPE)
+                wait_for("it waits", lambda: cid in (b.mount / ".p2p/waiting").read_text())
+                with open(a.mount / "share/.x.tmp", "wb") as f:
+                    f.write(content)
+                    f.flush()
+                    os.fsync(f.fileno())
+                os.rename(a.mount / "share/.x.tmp", a.mount / "share/x")
+                self.assertEqual(waits.communicate(timeout=30)[0], content)
+
     def test_a_link_after_a_start(self):
         """What it keeps and nobody had goes on being fetched."""
         with Loopback(1) as lab:
