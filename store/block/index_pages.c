@@ -484,7 +484,8 @@ static void pages_close(struct pages *c)
     free(c->used);
 }
 
-/* LMDB writes two snapshots in turn, and uses no page of the one before the newest. */
+/* LMDB writes two snapshots in turn, and uses no page of the one before the newest; after a power cut the newest may be one that
+ * was the one before. What is left of it tells at least the names. */
 static int recall(struct pages *c)
 {
     uint8_t *used = c->used, *unused = c->unused;
@@ -515,8 +516,10 @@ int index_pages_check(const struct index_source *s, struct index_damage *ret)
         r = walk(c, &c->trees);
     for (struct tree *t = c->named; r == 0 && t; t = t->next)
         r = walk(c, t);
-    if (r == 0 && (r = recall(c)) == 0 && c->forgotten)
-        r = damaged(c, c->trees.root, "does not name all trees");
+    if (r == 0 && (r = recall(c)) != ERR_NO_MEMORY) {
+        c->damage = (struct index_damage){0};
+        r = c->forgotten ? damaged(c, c->trees.root, "does not name all trees") : 0;
+    }
     *ret = c->damage;
     pages_close(c);
     free(c);

@@ -11,8 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SMALL        ((off_t)64 << 20) /* a look at it costs milliseconds; on a disk that turns, a part of a second */
-#define NAMES        64                /* of trees that a file may have */
+#define NAMES        64 /* of trees that a file may have */
 #define COMMIT_BYTES (8u << 20)
 #define COMMIT_PUTS  4096u
 
@@ -118,7 +117,8 @@ static int write_new(const struct index_source *s, const char *path, struct inde
     int rc = mdb_env_create(&r.mdb), result;
     if (rc)
         return store_error(rc);
-    if ((rc = mdb_env_set_mapsize(r.mdb, (size_t)(2 * s->size + SMALL))) == 0 && (rc = mdb_env_set_maxdbs(r.mdb, NAMES)) == 0)
+    if ((rc = mdb_env_set_mapsize(r.mdb, (size_t)(2 * s->size + INDEX_SMALL))) == 0 &&
+        (rc = mdb_env_set_maxdbs(r.mdb, NAMES)) == 0)
         rc = mdb_env_open(r.mdb, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0600);
     result = rc ? store_error(rc) : index_pages_save(s, put, &r, saved);
     if (result == 0 && (rc = commit(&r)) == 0)
@@ -187,7 +187,7 @@ int index_examine(const char *dir, bool *ret_rebuilt, struct why *why)
     if (r)
         return why_set(why, r, "cannot open %s: %s", path, err_text(r));
     (void)snprintf(suspect, sizeof suspect, "%s/" INDEX_SUSPECT, dir);
-    if (st.st_size > 0 && (st.st_size <= SMALL || access(suspect, F_OK) == 0))
+    if (st.st_size > 0 && (st.st_size <= INDEX_SMALL || access(suspect, F_OK) == 0))
         r = examine(fd, path, st.st_size, ret_rebuilt, why);
     close(fd);
     if (r == 0)

@@ -13,8 +13,10 @@
 #include "store/block/index_pages.h"
 
 #include <stdbool.h>
-#include <stddef.h>
+#include <sys/types.h>
 
+#define INDEX_SMALL                                                                                                            \
+    ((off_t)64 << 20)           /* bytes: up to that it is always looked at: on a disk that turns, for a part of a second */
 #define INDEX_SUSPECT "suspect" /* a file in `dir`: look at all pages when it is opened next, whatever its size */
 
 /* 0: sound, not looked at, or none; *ret_rebuilt: it was damaged. Cut off: 0, which who opens it finds as well. Otherwise
