@@ -57,6 +57,7 @@ static const char *const problem_texts[] = {
     [VERIFY_COUNT] = "reference count differs",
     [VERIFY_INDEX] = "an index disagrees",
     [VERIFY_TOTAL] = "the store's totals disagree",
+    [VERIFY_KEY] = "an entry of the index has no hash for a name",
     [VERIFY_PAGES] = "a page of the index is damaged; the next start writes it anew",
 };
 
@@ -212,6 +213,15 @@ static int apply_drop(struct store_op *op, struct store_txn *txn)
     return row_drop_damaged(txn, hash, &row);
 }
 
+/* What is under a key that is no multihash: its bytes are those of `cid`. */
+static int apply_key(struct store_op *op, struct store_txn *txn)
+{
+    struct span key = cid_span(&((struct repair_op *)op)->cid);
+    int r = block_drop(txn, key), with_row = store_txn_del(txn, txn->bs->env.db[DB_ROWS], key);
+    r = r == ERR_NOT_FOUND ? 0 : r;
+    return r || with_row == ERR_NOT_FOUND ? r : with_row;
+}
+
 /* The indexes of one row, as the row says */
 static int apply_index(struct store_op *op, struct store_txn *txn)
 {
@@ -324,6 +334,14 @@ static int found_damaged(struct store_verify *v, const struct cid *cid, struct v
     return found(v, e);
 }
 
+static int found_key(struct store_verify *v, struct verify_event *e)
+{
+    *e = (struct verify_event){.problem = VERIFY_KEY};
+    if (v->repair)
+        repair_submit(v, repair_new(v, &v->at, apply_key));
+    return found(v, e);
+}
+
 static int found_index(struct store_verify *v, const struct cid *cid, struct verify_event *e)
 {
     *e = (struct verify_event){.problem = VERIFY_INDEX, .cid = *cid};
@@ -396,8 +414,8 @@ static int hash_one(struct store_verify *v, struct span hash, struct span data, 
         r = row_parse(in, 0, &row);
     if (!row.exists)
         row.codec = CODEC_RAW;
-    if (row_cid(hash, &row, &cid) != 0)
-        return ERR_CORRUPT; /* a key that is no multihash: nothing of ours wrote it */
+    if (row_cid(hash, &row, &cid) != 0) /* nothing of ours wrote it */
+        return found_key(v, e);
     v->progress.blocks++;
     v->progress.bytes += data.len;
     if (r || !row.held) /* a block without its row cannot be counted or evicted */
@@ -608,12 +626,13 @@ static int compare_row(struct store_verify *v, struct span hash, const struct ro
 static int visit_row(struct store_verify *v, struct span hash, struct span in, struct verify_event *e)
 {
     struct row parsed, *row = &parsed;
-    if (row_parse(in, 0, row) != 0) { /* told once, in the first pass, unless its block was there to tell it by */
-        struct cid cid;
-        struct span data;
-        bool told =
-            v->phase != COUNT || v->pass > 0 || block_find(v->bs, store_reader_txn(v->reader), hash, &data) != ERR_NOT_FOUND;
-        return told || cid_from_hash(&cid, 1, CODEC_RAW, hash) != 0 ? 0 : found_damaged(v, &cid, e);
+    struct cid cid;
+    struct span data;
+    bool is_hash = cid_from_hash(&cid, 1, CODEC_RAW, hash) == 0;
+    if (!is_hash || row_parse(in, 0, row) != 0) { /* told once, in the first pass, unless its block was there to tell it by */
+        if (v->phase != COUNT || v->pass > 0 || block_find(v->bs, store_reader_txn(v->reader), hash, &data) != ERR_NOT_FOUND)
+            return 0;
+        return is_hash ? found_damaged(v, &cid, e) : found_key(v, e);
     }
     switch (v->phase) {
     case COUNT:

@@ -31,6 +31,7 @@ enum verify_problem {
     VERIFY_COUNT,   /* a reference count differs */
     VERIFY_INDEX,   /* the eviction order or the wanted list disagrees with the block's row */
     VERIFY_TOTAL,   /* the store's totals differ: no block to name */
+    VERIFY_KEY,     /* an entry whose key is no multihash: no block to name; it goes */
     VERIFY_PAGES,   /* a page of the index, `found`, is damaged: no block to name, repaired at the next start */
 };
 
