@@ -213,7 +213,9 @@ static void ping_opened(struct host_stream *s)
 static void ping_answer(struct host_stream *s)
 {
     struct host *h = s->conn->host;
-    if (buf_len(&s->out) == 0 && buf_len(&s->rest)) {
+    if (buf_len(&s->out))
+        return; /* CONN_WRITABLE comes */
+    if (buf_len(&s->rest)) {
         size_t n = ping_responder_input(&s->u.responder, buf_span(&s->rest), &s->out, h->now);
         stream_took(s, n);
         give_back(s, n);

@@ -72,6 +72,29 @@ Test(host, connects_identifies_and_pings)
     net_free(s);
 }
 
+/* It has its own window and ours full of pings, reads no echo, and is alive otherwise */
+Test(host, who_pings_and_reads_no_echo_waits, .timeout = 60)
+{
+    struct hostsim *s = net_new(2, false);
+    uint8_t pings[4096] = {0};
+    struct host_call call = {.verb = HOST_OPEN, .peer = *hostsim_id(s, 0), .protocol = PING_PROTOCOL};
+    cr_assert_eq(hostsim_connect_now(s, 1, 0), 0);
+    cr_assert_eq(hostsim_ask(s, 1, &call, 5 * MONO_S), 0);
+    for (unsigned i = 0; i < 45 * 60; i++) {
+        while (host_raw_write(hostsim_host(s, 1), call.raw, span_of(pings, sizeof pings), hostsim_now(s)) > 0)
+            ;
+        hostsim_run(s, MONO_S);
+    }
+    struct host_conn *c = LINK_OF(hostsim_host(s, 0)->conns.first, struct host_conn, link);
+    struct host_stream *ping = LINK_OF(c->streams.first, struct host_stream, link);
+    cr_assert_eq(ping->kind, STREAM_PING_IN);
+    cr_assert_gt(buf_len(&ping->out), 0, "no room for an echo");
+    host_raw_consume(hostsim_host(s, 1), call.raw, host_raw_peek(call.raw).len, hostsim_now(s));
+    hostsim_run(s, MONO_S);
+    cr_assert_gt(host_raw_peek(call.raw).len, 0, "goes on where it stopped");
+    net_free(s);
+}
+
 Test(host, fetches_a_dag_and_serves_it_on)
 {
     struct hostsim *s = net_new(3, false);
