@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define SAVE_DELAY (5 * MONO_S)
@@ -179,6 +180,12 @@ static void *engine_main(void *arg)
 
 /* ---- start and stop ---- */
 
+static uint64_t descriptors(void)
+{
+    struct rlimit l;
+    return getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur != RLIM_INFINITY ? l.rlim_cur : 0;
+}
+
 static struct host *make_host(const struct engine_options *o, const struct services *services)
 {
     struct host_config c = {.identity = o->identity,
@@ -187,6 +194,7 @@ static struct host *make_host(const struct engine_options *o, const struct servi
                             .mdns = o->mdns,
                             .max_connections = o->max_connections,
                             .max_connections_per_ip = o->max_connections_per_ip,
+                            .descriptors = descriptors(),
                             .upload_limit = o->upload_limit,
                             .download_limit = o->download_limit,
                             .services = services,

@@ -45,6 +45,7 @@ struct host_config {
     const char *agent; /* borrowed */
     bool mdns;
     unsigned max_connections, max_connections_per_ip; /* 0: the default */
+    uint64_t descriptors;                             /* that streams of services may have; 0: there is no limit */
     uint64_t upload_limit, download_limit;            /* bytes of blocks per second, 0: none */
     struct conn_limits limits;                        /* 0 in a field: the default of conn.h */
     const struct services *services;                  /* borrowed, NULL: none; host_services_changed tells of changes */

@@ -329,7 +329,7 @@ void hconn_expire(struct host_conn *c)
 static void charge(struct host_conn *c)
 {
     struct budget *b = c->host->config.budget;
-    size_t held = conn_memory(c->conn) + c->raw_held + c->rest_held + CONN_BESIDE;
+    size_t held = conn_memory(c->conn) + c->streams.count * HOST_STREAM_BESIDE + c->raw_held + c->rest_held + CONN_BESIDE;
     if (held < c->charged)
         budget_give(b, BUDGET_NET, c->charged - held);
     if (held > c->charged && !budget_take(b, BUDGET_NET, held - c->charged)) {

@@ -23,6 +23,7 @@ struct host_raw {
     struct host_call *call; /* that waits for it to be agreed on */
     void *owner;
     bool owned, fin_came, kept, ending, dropped; /* kept: `rest` counts in host->raw_kept */
+    bool came;                                   /* the peer opened it */
     struct peer_id peer;
     struct multiaddr remote;
     bool lan;
@@ -63,6 +64,7 @@ void raw_free(struct host_raw *r)
 {
     if (r->kept)
         r->host->raw_kept -= buf_len(&r->rest);
+    r->host->raw_came -= r->came;
     chain_remove(&r->host->raw_ready, &r->ready);
     buf_done(&r->rest);
     free(r);
@@ -249,9 +251,26 @@ void raw_expire(struct host_stream *s)
 
 /* ---- what the stream tells ---- */
 
+/* Who may use a service could have thousands of them by each connection, every one with memory and descriptors of ours. */
+static bool too_many(const struct host_peer *p)
+{
+    const struct host_config *c = &p->host->config;
+    uint64_t most = budget_limit(c->budget) / HOST_STREAM_BESIDE;
+    if (c->descriptors && c->descriptors < most)
+        most = c->descriptors;
+    return p->raws >= HOST_RAW_ANYWAY && p->host->raw_came >= most / HOST_RAW_PART;
+}
+
 void raw_opened(struct host_stream *s, const char *id)
 {
+    if (too_many(s->conn->peer)) {
+        s->u.raw = NULL;
+        stream_short(s);
+        return;
+    }
     struct host_raw *r = raw_new(s);
+    r->came = true;
+    r->host->raw_came++;
     struct host_action *a = host_queue_text(r->host, HOST_STREAM_CAME, id);
     a->raw = r;
     a->peer = r->peer;

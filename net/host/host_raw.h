@@ -23,7 +23,9 @@
 #define HOST_RAW_HOLD_MAX ((size_t)8 << 20)
 #define HOST_RAW_KEPT_MAX ((size_t)4 << 20) /* of all streams that were reset after they had finished */
 #define HOST_RAW_STREAMS  2048              /* of one connection, in each direction */
-#define HOST_RAW_FRAME    CONN_FRAME_DATA   /* bytes that fill one frame of the connection */
+#define HOST_RAW_PART     4  /* of the budget, and of the descriptors (each may take two), what peers open may have; */
+#define HOST_RAW_ANYWAY   16 /* of them each peer may have beyond that */
+#define HOST_RAW_FRAME    CONN_FRAME_DATA /* bytes that fill one frame of the connection */
 
 void host_raw_own(struct host *h, struct host_raw *r, void *owner); /* READY follows if anything came already */
 /* Streams with the same key share one turn of their connection. */

@@ -135,7 +135,7 @@ struct host {
     mono_ns short_told_at;                /* that a stream ended for want of memory: not again before */
     mono_ns opens_at;                     /* the earliest of their deadlines */
 
-    unsigned flying, call_count; /* dials on their way; calls */
+    unsigned flying, call_count, raw_came; /* dials on their way; calls; raw streams that peers opened */
     uint64_t dial_number;
     bool stopped;
     mono_ns next_expire; /* of the peerstore */

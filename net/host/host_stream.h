@@ -7,6 +7,8 @@
 
 #include "net/host/host_state.h"
 
+#define HOST_STREAM_BESIDE 2048 /* bytes of each stream: the host's part, the engine's and its socket's */
+
 enum stream_kind {
     STREAM_IDENTIFY_IN,  /* they asked, we tell */
     STREAM_IDENTIFY_OUT, /* we asked */

@@ -332,6 +332,31 @@ static void silent_deaf(struct hostile *h)
         link_end(&all[--count]);
 }
 
+/* A service that anybody may use: as many streams as there may be, by many, and nothing is said on them */
+static void service_crowd(struct hostile *h)
+{
+    static struct link all[DEAF_PEERS];
+    unsigned count = 0;
+    while (count < DEAF_PEERS && link_dial(&all[count], h) && link_secure(&all[count], h))
+        count++;
+    for (unsigned i = 0; i < count && !hostile_over(h); i++)
+        for (uint32_t k = 0; k < DEAF_STREAMS; k++) {
+            mux_open(&all[i], 2 * k + 1, "/x/echo");
+            if (!mux_flush_some(&all[i]))
+                break;
+            h->tally.units++;
+        }
+    for (unsigned i = 0; i < count; i++)
+        (void)mux_flush(&all[i]);
+    mono_ns until = mono_min(h->until, mono_after(mono_now(), 12 * MONO_S));
+    while (mono_now() < until)
+        for (unsigned i = 0; i < count; i++)
+            (void)link_wait(&all[i], 10 * MONO_MS);
+    hostile_note(h, count ? GOT_ANSWERED : GOT_REFUSED);
+    while (count)
+        link_end(&all[--count]);
+}
+
 /* Ping, the protocol: many echoes are asked for, none is read */
 static void ping_flood(struct hostile *h)
 {
@@ -396,6 +421,7 @@ static const struct attack mux_table[] = {
     {"stream-huge-token", "mux", GETS(GOT_RESET) | GETS_CLOSED, stream_huge_token, "a protocol name of 256 MiB"},
     {"stream-lazy", "mux", 0, stream_lazy, "data and FIN behind a protocol that nobody speaks"},
     {"ping-odd", "mux", 0, ping_odd, "31 bytes to the echo"},
+    {"service-crowd", "service-crowd", 0, service_crowd, "24 peers open 2,000 streams each of a service that anybody may use"},
     {"reset-flood", "reset-flood", GETS_CLOSED, reset_flood, "100,000 streams opened and reset"},
     {"open-flood", "open-flood", 0, open_flood, "100,000 streams opened"},
     {"open-flood-deaf", "open-flood-deaf", 0, open_flood_deaf, "10^6 streams opened, their resets not read"},

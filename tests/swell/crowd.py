@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A service that anybody may use, and 24 peers that open 2,000 streams of it each, and say nothing. What all of them together may have is
+bounded, by the budget and by the descriptors, so that there is memory and there are descriptors for whatever else the node does; and
+somebody who comes with one stream gets it."""
+import os, pathlib, socket, subprocess, sys, tempfile, unittest, unittest.mock
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "lib"), str(pathlib.Path(__file__).resolve().parent)]
+import solo
+from lab import wait_for
+from swell import HOSTILE, MIB, SANITIZED, Watch
+
+BUDGET, FILES = 32 * MIB, 1024
+STREAMS = BUDGET // 2048 // 4  # net/host/host_raw.h
+
+
+class Crowd(unittest.TestCase):
+    def node(self, config=""):
+        return self.enterContext(solo.Solo(solo.QUIET + config)).start()
+
+    def crowd(self, node, streams):
+        """Opens streams until there are so many."""
+        _, _, ip, _, port, *_ = node.status()["address"].split("/")
+        hostile = subprocess.Popen([HOSTILE, "run", "--seconds", "600", "--from", "127.0.0.100", "--sources", "24", f"{ip}:{port}", "service-crowd"],
+                                   stdout=subprocess.DEVNULL)
+        self.addCleanup(hostile.wait)
+        self.addCleanup(hostile.kill)
+        wait_for("there are many streams", lambda: node.status()["streams"] >= streams, 60)
+
+    def talk(self, node):
+        """Somebody else dials the service."""
+        other = self.node()
+        other.run("connect", node.status()["address"]).check_returncode()
+        got = subprocess.run([solo.P2P, "dial", node.status()["id"], "echo"], env=other.env, input=b"hello", capture_output=True, timeout=60)
+        self.assertEqual(got.stdout, b"hello", got.stderr)
+
+    def setUp(self):
+        solo.need(shim=False)
+        if not os.access(HOSTILE, os.X_OK):
+            self.skipTest("needs HOSTILE_BIN")
+
+    def test_memory(self):
+        node = self.node("memory = 32M\n")
+        node.run("offer", "-a", "any", "--", "echo", "echo").check_returncode()
+        watch = Watch(node, 0.02)
+        self.crowd(node, STREAMS)
+        self.talk(node)
+        private = watch.end().private
+        print(f"{node.status()['streams']} streams, private memory {private / 1e6:.1f} MB", file=sys.stderr)
+        if not SANITIZED:
+            self.assertLess(private, BUDGET)
+
+    def test_descriptors(self):
+        target = self.enterContext(socket.create_server(("127.0.0.1", 0), backlog=4096))
+        few = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "p2p"
+        few.write_text(f'#!/bin/sh\nulimit -n {FILES}\nexec "{solo.P2P}" "$@"\n')
+        few.chmod(0o755)
+        with unittest.mock.patch.object(solo, "P2P", str(few)):
+            node = self.node()
+        data = os.urandom(8 * MIB)
+        (node.share / "big").write_bytes(data)
+        node.run("offer", "-a", "any", "--", "echo", "tcp", f"127.0.0.1:{target.getsockname()[1]}").check_returncode()
+        self.crowd(node, FILES // 4)
+        for i in range(20):
+            (node.share / f"{i}").write_bytes(data)
+            self.assertEqual((node.share / f"{i}").read_bytes(), data)
+        self.assertLess(len(os.listdir(f"/proc/{node.process.pid}/fd")), FILES - 100)
+
+
+if __name__ == "__main__":
+    unittest.main()
