@@ -13,7 +13,8 @@
 #include <unistd.h>
 #include <uthash.h>
 
-#define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again */
+#define TURNS_BYTES ((size_t)2 << 20) /* moved before sockets are looked at again; */
+#define TURNS_TIME  (5 * MONO_MS)     /* or as long, by those to whom each byte is much work */
 #define REMOTE_MUCH HOST_RAW_FRAME    /* at once: somebody who types has what there is, whoever else there is */
 #define YIELD_FOR   MONO_S            /* local streams lose nothing by it but a look at the sockets for each turn */
 #define LINGER      (30 * MONO_S)     /* for the peer to finish, after a program has closed its socket altogether */
@@ -506,11 +507,13 @@ void bridges_stream_end(struct bridge *b, const struct host_action *a)
 void bridges_run(struct engine *e)
 {
     uint64_t until = e->service_bytes + TURNS_BYTES;
+    mono_ns now = mono_now(), over = mono_after(now, TURNS_TIME);
     struct turn *t;
-    for (unsigned i = 0; i < 1024 && e->service_bytes < until && (t = turns_next(e->turns)); i++) {
+    while (now < over && e->service_bytes < until && (t = turns_next(e->turns))) {
         struct bridge *b = (struct bridge *)t;
         b->ends->pump(b);
-        if (turns_only_local(e->turns) && mono_now() < e->yield_until)
+        now = mono_now();
+        if (turns_only_local(e->turns) && now < e->yield_until)
             return;
     }
 }

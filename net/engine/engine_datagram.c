@@ -142,16 +142,19 @@ static void deliver(struct bridge *b, struct span datagram)
         bridge_dropped(b, 1); /* nobody there, or no room: as datagrams are */
 }
 
-static void deliver_all(struct bridge *b)
+static void deliver_some(struct bridge *b)
 {
     struct span datagram;
     size_t n;
-    while ((n = datagram_next(host_raw_peek(b->raw), &datagram)) && bridge_allow(b, n)) {
+    int left = BATCH; /* each is a call of the system, however short it is */
+    while (left-- && (n = datagram_next(host_raw_peek(b->raw), &datagram)) && bridge_allow(b, n)) {
         deliver(b, datagram);
         bridge_came(b, datagram.len);
         b->u.d.used_at = mono_now();
         host_raw_consume(b->e->host, b->raw, n, b->u.d.used_at);
     }
+    if (left < 0)
+        bridge_wake(b); /* there may be more */
 }
 
 static void finish(struct bridge *b)
@@ -176,7 +179,7 @@ static void peer_finished(struct bridge *b)
 
 static void pump_stream(struct bridge *b)
 {
-    deliver_all(b);
+    deliver_some(b);
     if (b->held)
         return;
     if (!b->shut && host_raw_finished(b->raw))

@@ -441,8 +441,31 @@ static void slow_readers(struct hostile *h)
     }
 }
 
+/* Empty datagrams for a service that anybody may use: two bytes each, and a call of the system for us */
+static void datagram_flood(struct hostile *h)
+{
+    struct session *s = session_new(h, &honest);
+    if (!s) {
+        hostile_note(h, GOT_REFUSED);
+        return;
+    }
+    for (unsigned i = 0; i < 50 && !conn_is_ready(s->conn) && !s->over; i++)
+        session_turn(&s, 1, 20 * MONO_MS);
+    uint32_t stream = conn_is_ready(s->conn) ? session_open(s, "/x/udp/echo") : 0;
+    static const uint8_t zeros[256 << 10];
+    while (stream && !s->over && !hostile_over(h)) {
+        int n = conn_write(s->conn, stream, span_of(zeros, sizeof zeros));
+        if (n < 0)
+            break;
+        h->tally.units += (unsigned)n / 2;
+        session_turn(&s, 1, MONO_MS);
+    }
+    session_verdict(s);
+}
+
 static const struct attack blocks_table[] = {
     {"bitswap-huge", "bitswap", GETS(GOT_RESET) | GETS_CLOSED, huge, "a message of 4 TiB is announced"},
+    {"datagram-flood", "datagram-flood", 0, datagram_flood, "empty datagrams"},
     {"bitswap-cut", "bitswap", 0, cut, "half a message, then FIN"},
     {"bitswap-nested", "bitswap", GETS(GOT_RESET) | GETS_CLOSED, nested, "a list longer than its message"},
     {"bitswap-number", "bitswap", GETS(GOT_RESET) | GETS_CLOSED, endless_number, "a number that does not end"},

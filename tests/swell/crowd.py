@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A service that anybody may use, and 24 peers that open 2,000 streams of it each, and say nothing. What all of them together may have is
+"""Services that anybody may use. 24 peers that open 2,000 streams of one each, and say nothing. What all of them together may have is
 bounded, by the budget and by the descriptors, so that there is memory and there are descriptors for whatever else the node does; and
-somebody who comes with one stream gets it."""
+somebody who comes with one stream gets it. One sends empty datagrams as fast as they go, and nobody waits for what it does."""
 import os, pathlib, socket, subprocess, sys, tempfile, unittest, unittest.mock
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "lib"), str(pathlib.Path(__file__).resolve().parent)]
@@ -18,13 +18,16 @@ class Crowd(unittest.TestCase):
     def node(self, config=""):
         return self.enterContext(solo.Solo(solo.QUIET + config)).start()
 
-    def crowd(self, node, streams):
-        """Opens streams until there are so many."""
+    def attack(self, node, name):
         _, _, ip, _, port, *_ = node.status()["address"].split("/")
-        hostile = subprocess.Popen([HOSTILE, "run", "--seconds", "600", "--from", "127.0.0.100", "--sources", "24", f"{ip}:{port}", "service-crowd"],
+        hostile = subprocess.Popen([HOSTILE, "run", "--seconds", "600", "--from", "127.0.0.100", "--sources", "24", f"{ip}:{port}", name],
                                    stdout=subprocess.DEVNULL)
         self.addCleanup(hostile.wait)
         self.addCleanup(hostile.kill)
+
+    def crowd(self, node, streams):
+        """Opens streams until there are so many."""
+        self.attack(node, "service-crowd")
         wait_for("there are many streams", lambda: node.status()["streams"] >= streams, 60)
 
     def talk(self, node):
@@ -65,6 +68,19 @@ class Crowd(unittest.TestCase):
             (node.share / f"{i}").write_bytes(data)
             self.assertEqual((node.share / f"{i}").read_bytes(), data)
         self.assertLess(len(os.listdir(f"/proc/{node.process.pid}/fd")), FILES - 100)
+
+    def test_empty_datagrams(self):
+        target = self.enterContext(socket.socket(type=socket.SOCK_DGRAM))
+        target.bind(("127.0.0.1", 0))
+        node, other = self.node(), self.node()
+        node.run("offer", "-a", "any", "--", "echo", "udp", f"127.0.0.1:{target.getsockname()[1]}").check_returncode()
+        other.run("connect", node.status()["address"]).check_returncode()
+        self.attack(node, "datagram-flood")
+        wait_for("datagrams come", lambda: node.status()["bytes_in"] > MIB)
+        pings = other.run("ping", "-c", "5", node.status()["id"])
+        took = [float(line.split("\t")[1]) for line in pings.stdout.splitlines()]
+        print(f"pings beside a flood of empty datagrams: {took}", file=sys.stderr)
+        self.assertLess(min(took), 0.1)
 
 
 if __name__ == "__main__":
