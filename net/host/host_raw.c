@@ -10,7 +10,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define STUCK_AFTER          (1 * MONO_S)       /* without a byte consumed */
+#define STUCK_AFTER          (1 * MONO_S)       /* without so many bytes consumed: */
+#define STUCK_TOOK           4096               /* less is too little on any line, and holds the others up as nothing does */
 #define STUCK_LEAST          ((size_t)64 << 10) /* held: less frees nothing */
 #define SPARE_MAX            ((size_t)1 << 20)
 #define NEGOTIATING_MAX      64  /* streams of a peer; more than it has any use for */
@@ -29,7 +30,8 @@ struct host_raw {
     bool lan;
     int err;
     struct buf rest;
-    mono_ns taken_at; /* when its owner consumed last, or had nothing to consume */
+    mono_ns taken_at; /* when its owner had consumed STUCK_TOOK more, or had nothing to consume */
+    size_t took;      /* since */
 };
 
 /* ---- life ---- */
@@ -282,6 +284,7 @@ void raw_data(struct host_stream *s, struct span in)
     struct host *h = r->host;
     if (buf_len(&r->rest) == 0) {
         r->taken_at = h->now;
+        r->took = 0;
         if (!r->rest.base) {
             r->rest = h->raw_spare;
             h->raw_spare = BUF_INIT;
@@ -360,7 +363,7 @@ bool raw_unstick(struct host_conn *c)
     if (!worst)
         return false;
     char id[PEER_ID_TEXT_SIZE];
-    host_event(c->host, "stream.stuck", "%s: a reader took nothing for %llu s while others waited",
+    host_event(c->host, "stream.stuck", "%s: a reader took next to nothing for %llu s while others waited",
                peer_id_text(&worst->peer, id), (unsigned long long)((c->host->now - worst->taken_at) / MONO_S));
     stream_reset(worst->s);
     return true;
@@ -389,7 +392,12 @@ struct span host_raw_peek(const struct host_raw *r)
 
 void host_raw_consume(struct host *h, struct host_raw *r, size_t n, mono_ns now)
 {
-    h->now = r->taken_at = now;
+    h->now = now;
+    r->took += n;
+    if (r->took >= STUCK_TOOK) {
+        r->took = 0;
+        r->taken_at = now;
+    }
     buf_consume(&r->rest, n);
     if (r->kept)
         h->raw_kept -= n;

@@ -388,6 +388,37 @@ Test(host_raw, readers_that_stand_still_cannot_stop_the_connection)
     done(s);
 }
 
+/* A byte now and then is as good as nothing: else what the peer says else, and its pongs, would not be read for minutes */
+Test(host_raw, readers_that_crawl_cannot_stop_the_connection)
+{
+    struct hostsim *s = two();
+    const unsigned crawling = 60;
+    uint8_t *big = mem_new(256 << 10);
+    end_inbound_slow = crawling;
+    for (unsigned i = 0; i < crawling; i++)
+        (void)open_stream(s, "echo");
+    struct end *quick = open_stream(s, "echo");
+    for (unsigned i = 0; i < crawling; i++) {
+        buf_add(&ends[2 * i + 1].to_send, big, 256 << 10);
+        pump(s, &ends[2 * i + 1]);
+    }
+    send_text(s, quick, "hello");
+    for (unsigned turn = 0; turn < 200; turn++) {
+        hostsim_run(s, 500 * MONO_MS);
+        for (unsigned i = 0; i < crawling; i++)
+            if (ends[2 * i].raw && host_raw_peek(ends[2 * i].raw).len)
+                host_raw_consume(hostsim_host(s, 1), ends[2 * i].raw, 1, hostsim_now(s));
+    }
+    cr_assert_not(quick->over, "the connection lives");
+    cr_assert_str_eq(buf_cstr(&(quick - 1)->came), "hello");
+    unsigned reset = 0;
+    for (unsigned i = 0; i < crawling; i++)
+        reset += ends[2 * i].over;
+    cr_assert(reset > 0 && reset < crawling, "%u", reset);
+    free(big);
+    done(s);
+}
+
 Test(host_raw, a_thousand_at_once)
 {
     struct hostsim *s = two();
