@@ -495,6 +495,11 @@ bool conn_is_dead(const struct conn *c)
     return c->state == CONN_STATE_DEAD;
 }
 
+bool conn_is_left(const struct conn *c)
+{
+    return c->peer_going || c->going;
+}
+
 mono_ns conn_rtt(const struct conn *c)
 {
     return c->yamux ? yamux_rtt(c->yamux) : 0;

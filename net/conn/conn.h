@@ -150,6 +150,7 @@ void conn_goodbye(struct conn *c); /* tells the peer that we go; send the output
 const struct peer_id *conn_peer(const struct conn *c); /* none before CONN_SECURED */
 bool conn_is_ready(const struct conn *c);
 bool conn_is_dead(const struct conn *c);
+bool conn_is_left(const struct conn *c);     /* one side takes no more streams; those that are open live on */
 mono_ns conn_rtt(const struct conn *c);      /* 0: not measured yet */
 unsigned conn_streams(const struct conn *c); /* open ones, both directions */
 size_t conn_grown(const struct conn *c);     /* by which the receive windows have grown */

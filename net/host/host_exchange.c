@@ -140,6 +140,8 @@ static int open_output(struct host_peer *p)
         return ERR_UNSUPPORTED;
     bool old = !peer_speaks(p, EXCHANGE_PROTOCOL) && peer_speaks(p, EXCHANGE_PROTOCOL_1_1);
     p->out = stream_open(c, STREAM_BITSWAP_OUT, old ? older : newest, 1);
+    if (!p->out && conn_is_left(c->conn))
+        (void)dial_peer(p, false); /* no address of it is known: it may come to us */
     return p->out ? 0 : ERR_AGAIN;
 }
 

@@ -126,6 +126,12 @@ static bool preferred(const struct host_conn *a, const struct host_conn *b)
     return a->ready_at < b->ready_at;
 }
 
+/* For what is new: any other goes before it */
+static bool is_bad(const struct host_conn *c)
+{
+    return c->doubted || conn_is_left(c->conn);
+}
+
 struct host_conn *peer_best_conn(const struct host_peer *p)
 {
     struct host_conn *best = NULL;
@@ -133,7 +139,7 @@ struct host_conn *peer_best_conn(const struct host_peer *p)
         struct host_conn *c = LINK_OF(l, struct host_conn, of_peer);
         if (c->closing || c->doom)
             continue;
-        if (!best || (c->doubted != best->doubted ? best->doubted : preferred(c, best)))
+        if (!best || (is_bad(c) != is_bad(best) ? is_bad(best) : preferred(c, best)))
             best = c;
     }
     return best;

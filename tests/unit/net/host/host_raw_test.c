@@ -419,6 +419,28 @@ Test(host_raw, readers_that_crawl_cannot_stop_the_connection)
     done(s);
 }
 
+/* Yamux: the peer takes no more streams, and those that are open live on; for hours, perhaps */
+Test(host_raw, a_peer_that_goes_away_while_a_stream_lives_is_dialed_anew)
+{
+    struct hostsim *s = two();
+    struct end *ours = open_stream(s, "echo"), *theirs = ours - 1;
+    struct cid cid = hostsim_put(s, 1, CODEC_RAW, span_str("a block"));
+    struct host_conn *left = peer_best_conn(peer_find(hostsim_host(s, 1), hostsim_id(s, 0)));
+    conn_goodbye(left->conn);
+    hconn_touch(left);
+    hostsim_run(s, MONO_S);
+    struct hostsim_want *w = hostsim_want(s, 0, WANT_BLOCK, &cid, 10 * MONO_S);
+    hostsim_wait(s, w, 20 * MONO_S);
+    cr_assert_eq(w->want.result, 0, "blocks come: %s", err_name(w->want.result));
+    for (int i = 0; i < 20; i++)
+        cr_assert_eq(result_of(s, "echo"), 0, "and streams open");
+    cr_assert_eq(peer_find(hostsim_host(s, 0), hostsim_id(s, 1))->conns.count, 2, "by one more connection");
+    send_text(s, ours, "hello");
+    hostsim_run(s, MONO_S);
+    cr_assert_str_eq(buf_cstr(&theirs->came), "hello");
+    done(s);
+}
+
 Test(host_raw, a_thousand_at_once)
 {
     struct hostsim *s = two();

@@ -650,7 +650,7 @@ Test(host, a_peer_that_comes_back_another_way_has_its_old_connection_looked_at)
     cr_assert_eq(p->conns.count, 1, "the other side cannot know");
     struct host_conn *old = LINK_OF(p->conns.first, struct host_conn, of_peer);
     struct host_conn *new = MEM_NEW(struct host_conn);
-    *new = (struct host_conn){.host = hostsim_host(s, 1), .inbound = true, .ready = true};
+    *new = (struct host_conn){.host = hostsim_host(s, 1), .conn = old->conn, .inbound = true, .ready = true};
     peer_conn_ready(p, new);
     cr_assert_eq(conn_ping(old->conn, 10 * MONO_S, hostsim_now(s)), ERR_AGAIN, "one is under way");
     cr_assert(peer_best_conn(p) == new, "whatever is new goes by the new one");
