@@ -48,3 +48,11 @@ bool addr_from_sockaddr(const struct sockaddr_storage *ss, struct service_addr *
     ret->port = ntohs(in->sin_port);
     return true;
 }
+
+void sockaddr_set_port(struct sockaddr *sa, uint16_t port)
+{
+    if (sa->sa_family == AF_INET)
+        ((struct sockaddr_in *)(void *)sa)->sin_port = htons(port);
+    else if (sa->sa_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)sa)->sin6_port = htons(port);
+}

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * /dnsaddr addresses: net/swarm/dnsaddr.h says what to ask, glibc's resolver asks it (resolv.conf decides whom). It blocks, so
- * it runs on a worker, as getaddrinfo does. */
+ * /dnsaddr addresses: net/swarm/dnsaddr.h says what to ask, glibc's resolver asks it (resolv.conf decides whom). It blocks, as
+ * getaddrinfo does (engine_lookup.c). */
 #include "net/engine/engine_state.h"
-
-#include "net/swarm/dnsaddr.h"
 
 #include <netdb.h>
 #include <resolv.h>
@@ -15,13 +13,6 @@
 #define LOOKUP_WAIT  2            /* seconds for one try */
 #define ALL_LOOKUPS  (8 * MONO_S) /* no new one after that: the dial gives up after ten */
 
-struct dnsaddr_job {
-    struct job job;
-    uint64_t dial;
-    int result;
-    struct dnsaddr d;
-};
-
 /* 0; ERR_NOT_FOUND: there is no such name, or it has no TXT record; ERR_TIMEOUT: nobody who knows answered; ERR_INVALID */
 static int look_up(struct __res_state *resolver, const char *name, uint8_t *answer, struct dnsaddr *d)
 {
@@ -31,13 +22,12 @@ static int look_up(struct __res_state *resolver, const char *name, uint8_t *answ
     return resolver->res_h_errno == HOST_NOT_FOUND || resolver->res_h_errno == NO_DATA ? ERR_NOT_FOUND : ERR_TIMEOUT;
 }
 
-static void dnsaddr_work(struct job *job)
+static void dnsaddr_work(struct lookup *l)
 {
-    struct dnsaddr_job *j = (struct dnsaddr_job *)job;
     struct __res_state resolver = {0};
     char name[MULTIADDR_HOST_MAX + 1];
     if (res_ninit(&resolver) != 0) {
-        j->result = ERR_UNREACHABLE;
+        l->result = ERR_UNREACHABLE;
         return;
     }
     resolver.retry = LOOKUP_TRIES;
@@ -46,30 +36,19 @@ static void dnsaddr_work(struct job *job)
     uint8_t *answer = mem_new(ANSWER_MAX);
     mono_ns until = mono_after(mono_now(), ALL_LOOKUPS);
     int failed = 0;
-    while (mono_now() < until && dnsaddr_next(&j->d, name)) {
-        int rc = look_up(&resolver, name, answer, &j->d);
+    while (mono_now() < until && dnsaddr_next(&l->d, name)) {
+        int rc = look_up(&resolver, name, answer, &l->d);
         failed = rc < 0 ? rc : failed;
     }
     free(answer);
     res_nclose(&resolver);
-    j->result = j->d.addr_count ? 0 : failed ? failed : ERR_NOT_FOUND;
-}
-
-static void dnsaddr_done(struct mail *m, void *owner)
-{
-    struct dnsaddr_job *j = (struct dnsaddr_job *)m;
-    struct engine *e = owner;
-    e->jobs--;
-    host_resolved(e->host, j->dial, j->result, j->d.addrs, j->d.addr_count, mono_now());
-    free(j);
+    l->result = l->d.addr_count ? 0 : failed ? failed : ERR_NOT_FOUND;
 }
 
 void engine_resolve_dnsaddr(struct engine *e, const struct host_action *a)
 {
-    struct dnsaddr_job *j = MEM_NEW(struct dnsaddr_job);
-    j->job = (struct job){.mail.run = dnsaddr_done, .work = dnsaddr_work, .reply = e->answers};
-    j->dial = a->dial;
-    dnsaddr_init(&j->d, &a->addr, &a->peer);
-    e->jobs++;
-    workers_submit_slow(e->o.workers, &j->job);
+    struct lookup *l = MEM_NEW(struct lookup);
+    l->work = dnsaddr_work;
+    dnsaddr_init(&l->d, &a->addr, &a->peer);
+    lookup_start(e, l, a);
 }

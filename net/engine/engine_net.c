@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The engine's sockets: what tcp.h calls back, listening, interfaces, mDNS, and names to addresses (on a worker, slow).
+ * The engine's sockets: what tcp.h calls back, listening, interfaces, mDNS.
  */
 #include "net/engine/engine_state.h"
 
-#include "net/swarm/dnsaddr.h"
+#include "net/engine/engine_addr.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -112,76 +111,6 @@ void engine_abort_dial(struct engine *e, uint64_t dial)
     engine_conn_close(c);
 }
 
-/* ---- names ---- */
-
-#define RESOLVE_MAX 16
-
-struct resolve_job {
-    struct job job;
-    uint64_t dial;
-    struct multiaddr_host host;
-    int result;
-    unsigned count;
-    struct multiaddr addrs[RESOLVE_MAX];
-};
-
-static void set_port(struct sockaddr *sa, uint16_t port)
-{
-    if (sa->sa_family == AF_INET)
-        ((struct sockaddr_in *)(void *)sa)->sin_port = htons(port);
-    else if (sa->sa_family == AF_INET6)
-        ((struct sockaddr_in6 *)(void *)sa)->sin6_port = htons(port);
-}
-
-static void resolve_work(struct job *job)
-{
-    struct resolve_job *j = (struct resolve_job *)job;
-    struct addrinfo hints = {.ai_family = j->host.kind == MA_DNS4   ? AF_INET
-                                          : j->host.kind == MA_DNS6 ? AF_INET6
-                                                                    : AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM};
-    struct addrinfo *all;
-    int rc = getaddrinfo(j->host.name, NULL, &hints, &all);
-    if (rc != 0) {
-        j->result = rc == EAI_AGAIN ? ERR_TIMEOUT : ERR_UNREACHABLE;
-        return;
-    }
-    for (const struct addrinfo *a = all; a && j->count < RESOLVE_MAX; a = a->ai_next) {
-        set_port(a->ai_addr, j->host.port);
-        j->count += multiaddr_from_sockaddr(a->ai_addr, MA_TCP, &j->addrs[j->count]) == 0;
-    }
-    freeaddrinfo(all);
-}
-
-static void resolve_done(struct mail *m, void *owner)
-{
-    struct resolve_job *j = (struct resolve_job *)m;
-    struct engine *e = owner;
-    e->jobs--;
-    host_resolved(e->host, j->dial, j->result, j->addrs, j->count, mono_now());
-    free(j);
-}
-
-void engine_resolve(struct engine *e, const struct host_action *a)
-{
-    if (dnsaddr_is(&a->addr)) {
-        engine_resolve_dnsaddr(e, a);
-        return;
-    }
-    struct resolve_job *j = MEM_NEW(struct resolve_job);
-    struct span rest;
-    int err = multiaddr_host(&a->addr, &j->host, &rest);
-    if (err < 0 || j->host.kind == MA_IP4 || j->host.kind == MA_IP6) {
-        free(j);
-        host_resolved(e->host, a->dial, ERR_UNSUPPORTED, NULL, 0, mono_now());
-        return;
-    }
-    j->dial = a->dial;
-    j->job = (struct job){.mail.run = resolve_done, .work = resolve_work, .reply = e->answers};
-    e->jobs++;
-    workers_submit_slow(e->o.workers, &j->job);
-}
-
 /* ---- mDNS ---- */
 
 static void on_datagram(void *arg, const struct multicast_from *from, struct span datagram)
@@ -284,7 +213,7 @@ static bool with_port(const struct multiaddr *addr, uint16_t port, struct multia
     socklen_t len;
     if (multiaddr_to_sockaddr(addr, &ss, &len) < 0)
         return false;
-    set_port((struct sockaddr *)&ss, port);
+    sockaddr_set_port((struct sockaddr *)&ss, port);
     return multiaddr_from_sockaddr((struct sockaddr *)&ss, MA_TCP, ret) == 0;
 }
 
@@ -340,7 +269,9 @@ int engine_net_open(struct engine *e, struct why *why)
                                      .event = on_event};
     char text[MULTIADDR_TEXT];
     e->tcp = tcp_new(e->loop, e->o.budget, &cb);
-    int err = 0;
+    int err = lookups_open(e);
+    if (err < 0)
+        return why_set(why, err, "no descriptors are left");
     for (unsigned i = 0; i < e->o.listen_count && e->listen_count < ENGINE_LISTEN_MAX; i++) {
         int one = listen_one(e, &e->o.listen[i]);
         if (one < 0)
@@ -362,6 +293,7 @@ void engine_net_start(struct engine *e)
 
 void engine_net_stop(struct engine *e)
 {
+    lookups_close(e);
     e->watch = iface_watch_free(e->watch);
     for (int v6 = 0; v6 < 2; v6++)
         e->mdns[v6] = multicast_free(e->mdns[v6]);

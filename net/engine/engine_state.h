@@ -4,7 +4,7 @@
  *
  *   engine.c       life, the thread, one turn, carrying out the host's actions
  *   engine_ask.c   requests from other threads: wants, commands
- *   engine_net.c   sockets: listening, connections, interfaces, mDNS, names
+ *   engine_net.c   sockets: listening, connections, interfaces, mDNS; engine_lookup.c, engine_dnsaddr.c: names
  *   engine_jobs.c  blocks: read, verify, store
  *   engine_view.c  what is told to the listener; engine_view_service.c: of services
  *   engine_service.c, engine_bridge.c, engine_target.c, engine_ends.c,
@@ -21,6 +21,7 @@
 #include "net/io/loop.h"
 #include "net/service/tally.h"
 #include "net/service/turns.h"
+#include "net/swarm/dnsaddr.h"
 #include "net/transport/ifaces.h"
 #include "net/transport/multicast.h"
 #include "net/transport/tcp.h"
@@ -43,6 +44,20 @@ struct engine_conn {
     struct host_conn *hc; /* NULL while dialing */
     struct tcp_conn *tc;
     uint64_t dial;
+};
+
+/* Of a name, on a thread of its own (engine_lookup.c) */
+struct lookup {
+    struct lookup *next;
+    pthread_t thread;
+    atomic_bool done;
+    int told; /* the descriptor that says so */
+    bool by_user;
+    uint64_t dial;
+    void (*work)(struct lookup *l); /* on the thread: from `host` or `d` to d.addrs and: */
+    int result;
+    struct multiaddr_host host;
+    struct dnsaddr d;
 };
 
 struct load_job;
@@ -69,6 +84,10 @@ struct engine {
     struct loop_fd *budget_watch;
     int budget_fd;
     struct engine_conn *dialing;
+    struct lookup *lookups; /* under way; how many, [by_user]: */
+    unsigned lookup_count[2];
+    int lookup_fd;
+    struct loop_fd *lookup_watch;
     struct want_set wants;
 
     struct services *services;
@@ -136,10 +155,15 @@ void engine_net_stop(struct engine *e);  /* sockets, listeners */
 void engine_read_ifaces(struct engine *e, bool forced);
 void engine_dial(struct engine *e, const struct host_action *a);
 void engine_abort_dial(struct engine *e, uint64_t dial);
-void engine_resolve(struct engine *e, const struct host_action *a);
-void engine_resolve_dnsaddr(struct engine *e, const struct host_action *a); /* engine_dnsaddr.c */
 void engine_conn_close(struct engine_conn *c);
 void engine_send_datagram(struct engine *e, const struct host_action *a);
+
+/* engine_lookup.c */
+int lookups_open(struct engine *e);
+void lookups_close(struct engine *e); /* those under way are left behind */
+void lookup_start(struct engine *e, struct lookup *take_l, const struct host_action *a);
+void engine_resolve(struct engine *e, const struct host_action *a);
+void engine_resolve_dnsaddr(struct engine *e, const struct host_action *a); /* engine_dnsaddr.c */
 
 /* engine_jobs.c */
 int engine_jobs_open(struct engine *e);

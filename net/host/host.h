@@ -172,7 +172,8 @@ struct host_action {
     struct host_raw *raw;
     struct peer_id peer;
     int result;
-    bool whole; /* the peer finished before, and everything was taken */
+    bool by_user; /* somebody here asked for the dial */
+    bool whole;   /* the peer finished before, and everything was taken */
     const char *kind, *text;
 };
 

@@ -120,6 +120,7 @@ static void start_try(struct host_dial *d, unsigned i)
     a->dial = try_id(d, i);
     a->addr = t->addr;
     a->peer = d->expected;
+    a->by_user = d->by_user;
 }
 
 static void abort_try(struct host_dial *d, unsigned i)

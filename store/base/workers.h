@@ -21,8 +21,8 @@ struct workers;
 
 struct workers *workers_new(unsigned count);     /* starts `count` (1…64) threads; NULL when they cannot be */
 struct workers *workers_free(struct workers *w); /* finishes what is queued, joins; NULL accepted */
-/* Cannot fail: the number of jobs is bounded by what their askers hold (budget, requests). Slow jobs (name lookup, UPnP: may
- * block for seconds) are kept to half of the threads, rounded down but at least one, so that hashing goes on. */
+/* Cannot fail: the number of jobs is bounded by what their askers hold (budget, requests). Slow jobs (a file read or written:
+ * may block for seconds) are kept to half of the threads, rounded down but at least one, so that hashing goes on. */
 void workers_submit(struct workers *w, struct job *take_j);
 void workers_submit_slow(struct workers *w, struct job *take_j);
 

@@ -5,7 +5,7 @@ says so. What leads nowhere or in circles ends, with a sentence, in bounded time
 import pathlib, subprocess, sys, time, unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-from lab import Lab, need, wait_for
+from lab import P2P, Lab, need, wait_for
 
 QUIET = "mdns = no\n"
 OTHER = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"
@@ -20,7 +20,7 @@ class Resolving(Lab):
         bind = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
         return super().enter(index) + ["unshare", "-m", "sh", "-c", bind, str(self.dir / "resolv.conf")]
 
-    def resolver(self, records):
+    def resolver(self, records, *options):
         """Starts dnsmasq with these TXT records: domain → texts, without the prefixes."""
         (self.dir / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         self.asked = self.dir / "asked"
@@ -28,7 +28,7 @@ class Resolving(Lab):
                  for domain, texts in records.items() for t in texts]
         (self.dir / "dnsmasq.conf").write_text("\n".join(lines) + "\n")
         self.popen(1, ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=", "--log-queries",
-                       f"--log-facility={self.asked}", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/test/",
+                       f"--log-facility={self.asked}", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/test/", *options,
                        "--host-record=host.example.test,10.77.0.2", f"--conf-file={self.dir / 'dnsmasq.conf'}"])
         wait_for("dnsmasq runs", lambda: self.asked.exists() and "started" in self.asked.read_text())
 
@@ -101,6 +101,25 @@ class Dnsaddr(unittest.TestCase):
             self.assertIn("timed out", p.stderr)
             self.assertLess(time.monotonic() - start, 14)
             self.assertEqual(a.json("status")["id"], a.id, "the node goes on")
+
+    def test_nobody_waits_for_a_name_that_nobody_tells(self):
+        """Not who asks for another, and not the end of the node."""
+        with Resolving(2) as lab:
+            b = lab.node(2, config=QUIET)
+            port = b.address().split("/")[4]
+            lab.resolver({}, "--server=/silent/127.0.0.9")
+            lab.popen(1, [sys.executable, "-c", "import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+                          "s.bind(('127.0.0.9', 53))\nprint('bound', flush=True)\ntime.sleep(600)"], stdout=subprocess.PIPE)
+            self.assertEqual(lab.processes[-1].stdout.readline(), b"bound\n")
+            a = lab.node(1, config=QUIET)
+            for i in range(4):
+                lab.popen(1, [P2P, "connect", f"/dns4/host{i}.silent/tcp/1"], env=a.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_for("they are asked for", lambda: "host3.silent" in lab.asked.read_text())
+            a.run("connect", f"/dns4/host.example.test/tcp/{port}")
+            self.assertTrue(self.connected(a, b))
+            start = time.monotonic()
+            self.assertEqual(a.stop(60), 0)
+            self.assertLess(time.monotonic() - start, 5)
 
 
 if __name__ == "__main__":
