@@ -168,6 +168,7 @@ static void open_muxer(struct conn *c, struct span plain)
         .keepalive = l->keepalive,
         .pong = l->pong,
         .budget = c->cfg.budget,
+        .seed = rng_u64(c->cfg.rng),
     };
     c->yamux = yamux_new(&cfg, c->now);
     if (plain.len)

@@ -28,6 +28,7 @@ struct yamux *yamux_new(const struct yamux_config *cfg, mono_ns now)
         y->cfg.window_max = YAMUX_WINDOW;
     y->now = y->heard = now;
     y->next_id = cfg->dialer ? 1 : 2;
+    y->mix = (cfg->seed ^ UINT64_C(0x9e3779b97f4a7c15)) | 1;
     TAILQ_INIT(&y->control);
     TAILQ_INIT(&y->common.sending);
     TAILQ_INIT(&y->turns);

@@ -55,6 +55,7 @@ struct yamux_config {
     mono_ns keepalive;     /* between pings; MONO_NEVER: none */
     mono_ns pong;          /* how long without pong and without any byte until the peer counts as dead */
     struct budget *budget; /* NULL: none */
+    uint64_t seed;         /* of the table of streams, whose numbers the peer chooses: it shall not know it */
 };
 extern const struct yamux_config yamux_defaults; /* for a listener */
 

@@ -17,7 +17,7 @@
 enum yamux_frame_type { FRAME_DATA, FRAME_WINDOW, FRAME_PING, FRAME_GOAWAY, FRAME_TYPES };
 enum yamux_flags { FLAG_SYN = 1, FLAG_ACK = 2, FLAG_FIN = 4, FLAG_RST = 8 };
 
-#define YAMUX_BUCKETS    32 /* of the table; the peer chooses its numbers, but there are few of them */
+#define YAMUX_BUCKETS    32 /* of the table; the peer chooses its numbers, but not where they stand in it */
 #define YAMUX_CHUNK_MIN  1024
 #define YAMUX_SPARES_MAX 4       /* empty chunks kept for the next write */
 #define YAMUX_RTT_ROUNDS 4       /* a window used up within so many round trips is too small */
@@ -89,6 +89,7 @@ struct yamux {
     uint32_t goaway_code;
     /* streams */
     struct stream *buckets[YAMUX_BUCKETS];
+    uint64_t mix; /* of numbers */
     unsigned count_in, count_out, unacked;
     unsigned vain; /* opened and reset in one go, or too many: work for nothing; each one that we answered makes up for one */
     uint32_t next_id;

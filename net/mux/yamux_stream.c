@@ -13,8 +13,9 @@
 
 static struct stream **bucket_of(const struct yamux *y, uint32_t id)
 {
-    return (struct stream **)(uintptr_t)&y->buckets[(id >> 1) % YAMUX_BUCKETS];
+    return (struct stream **)(uintptr_t)&y->buckets[id * y->mix >> 59];
 }
+_Static_assert(YAMUX_BUCKETS == 32, "the top 5 bits choose a bucket");
 
 struct stream *stream_find(const struct yamux *y, uint32_t id)
 {

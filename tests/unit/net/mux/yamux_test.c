@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/mux/yamux.h"
 
+#include "net/mux/yamux_impl.h"
 #include "store/base/budget.h"
 #include "store/base/rng.h"
 #include "tests/unit/net/hexbytes.h"
@@ -230,6 +231,33 @@ static int open_and_reset(struct yamux *y, uint32_t first, unsigned count)
     buf_done(&in);
     buf_done(&told);
     return r;
+}
+
+/* Numbers that would stand in one place of a table, if its order were known: each frame would have to look at all of them */
+Test(yamux, numbers_that_are_chosen_stand_in_many_places)
+{
+    const unsigned count = 2000;
+    for (uint64_t seed = 0; seed < 20; seed++)
+        for (uint32_t step = 2; step <= UINT32_C(1) << 20; step *= 2) {
+            struct yamux_config cfg = yamux_defaults;
+            struct buf in = BUF_INIT, told = BUF_INIT;
+            cfg.streams_in = count;
+            cfg.seed = seed * UINT64_C(0xd1342543de82ef95);
+            struct yamux *y = yamux_new(&cfg, 0);
+            for (uint32_t k = 0; k < count; k++)
+                frame(&in, 1, 1, 1 + step * k, 0);
+            cr_assert_eq(feed(y, buf_span(&in), buf_len(&in), &told), 0);
+            cr_assert_eq(yamux_streams(y), count);
+            for (unsigned b = 0; b < YAMUX_BUCKETS; b++) {
+                unsigned chain = 0;
+                for (const struct stream *s = y->buckets[b]; s; s = s->chain)
+                    chain++;
+                cr_assert_lt(chain, count / 4, "step %u", step);
+            }
+            yamux_free(y);
+            buf_done(&in);
+            buf_done(&told);
+        }
 }
 
 Test(yamux, streams_in_vain)
