@@ -76,8 +76,10 @@ static unsigned candidates(struct host_peer *p, bool by_user, struct dial_candid
 struct host_dial *dial_peer(struct host_peer *p, bool by_user)
 {
     struct host *h = p->host;
-    if (p->dial)
+    if (p->dial) {
+        p->dial->by_user |= by_user;
         return p->dial;
+    }
     struct dial_candidate *c = mem_array(PEERSTORE_ADDRS_MAX + 1, sizeof *c); /* one more is written before it is judged */
     unsigned count = candidates(p, by_user, c);
     struct host_dial *d = count && !h->stopped ? dial_new(h, p, &p->id, by_user) : NULL;
@@ -196,12 +198,21 @@ static void expire_tries(struct host_dial *d)
     }
 }
 
+/* How many may fly when one more of this dial goes. Peers that we were only told of, and that there may not be, have half of
+ * all; for what somebody waits for there is room in any case. */
+static unsigned most_flying(const struct host_dial *d)
+{
+    if (d->by_user)
+        return DIAL_TOTAL_MAX;
+    return d->peer && peer_is_wanted(d->peer) ? DIAL_TOTAL_MAX / 4 * 3 : DIAL_TOTAL_MAX / 2;
+}
+
 /* When nothing is under way the next one goes at once, whatever its turn */
 static void start_tries(struct host_dial *d)
 {
     struct host *h = d->host;
     struct dial_sum s = sum_up(d);
-    while (s.waiting && s.busy < DIAL_PARALLEL_MAX && h->flying < DIAL_TOTAL_MAX) {
+    while (s.waiting && s.busy < DIAL_PARALLEL_MAX && h->flying < most_flying(d)) {
         unsigned next = d->count;
         for (unsigned i = 0; i < d->count; i++)
             if (d->tries[i].state == TRY_WAIT && (next == d->count || d->tries[i].at < d->tries[next].at))
@@ -219,7 +230,7 @@ static mono_ns next_step(const struct host_dial *d)
     mono_ns at = d->deadline;
     for (const struct host_call *c = d->calls; c; c = c->next)
         at = mono_min(at, c->deadline);
-    bool full = d->host->flying >= DIAL_TOTAL_MAX;
+    bool full = d->host->flying >= most_flying(d);
     struct dial_sum s = sum_up(d);
     for (unsigned i = 0; i < d->count; i++) {
         const struct dial_try *t = &d->tries[i];

@@ -228,6 +228,31 @@ Test(host, mdns_connects_a_lan_by_itself)
     net_free(s);
 }
 
+/* On the LAN anybody can tell of peers that there are not, at addresses that do not answer */
+Test(host, who_is_asked_for_does_not_wait_behind_peers_that_there_are_not)
+{
+    const int silent = 16;
+    struct hostsim *s = net_new(2 + silent, false);
+    struct host *h = hostsim_host(s, 0);
+    for (int i = 0; i < silent; i++)
+        hostsim_partition(s, 2 + i, 1);
+    for (unsigned n = 0; n < HOST_LAN_PEERS_MAX; n++) {
+        struct identity who;
+        identity_new(&who, hostsim_rng(s));
+        struct host_peer *p = peer_get(h, &who.id);
+        for (int i = 0; i < silent; i++) {
+            struct multiaddr addr = hostsim_address(2 + i);
+            (void)peerstore_learn(h->store, p->entry, &addr, ADDR_FROM_LAN, hostsim_now(s));
+        }
+        peer_dial_later(p, hostsim_now(s));
+    }
+    hostsim_run(s, MONO_S);
+    cr_assert_eq(h->flying, DIAL_TOTAL_MAX / 2);
+    struct host_call call = {.verb = HOST_CONNECT, .peer = *hostsim_id(s, 1), .addr = hostsim_address(1)};
+    cr_assert_eq(hostsim_ask(s, 0, &call, 2 * MONO_S), 0, "%s", call.why.text);
+    net_free(s);
+}
+
 Test(host, both_dial_at_once_and_keep_one)
 {
     struct hostsim *s = net_new(2, false);
