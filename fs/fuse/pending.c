@@ -392,6 +392,21 @@ void pending_expire(struct pending_table *t, mono_ns now)
     each(t, expire_one, &now);
 }
 
+static void forgive_one(struct pending_table *t, struct pending *p, const void *arg)
+{
+    const mono_ns *now = arg;
+    if (!p->for_blocks || p->running)
+        return;
+    p->heard = *now;
+    set_deadline(t, p, *now);
+}
+
+void pending_stood_still(struct pending_table *t, mono_ns now)
+{
+    if (t->count > 0)
+        each(t, forgive_one, &now);
+}
+
 unsigned pending_count(const struct pending_table *t)
 {
     return t->count;

@@ -64,6 +64,8 @@ void pending_set_online(struct pending_table *t, bool online); /* going offline 
 
 mono_ns pending_deadline(const struct pending_table *t); /* MONO_NEVER: none */
 void pending_expire(struct pending_table *t, mono_ns now);
+/* The process stood still until now (it was stopped, or frozen with its container): nothing could come meanwhile. */
+void pending_stood_still(struct pending_table *t, mono_ns now);
 unsigned pending_count(const struct pending_table *t);
 /* Text of .p2p/waiting */
 void pending_list(struct pending_table *t, struct buf *out, mono_ns now);

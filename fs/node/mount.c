@@ -19,6 +19,7 @@
 #define MAILBOX_LIMIT   65536
 #define REQUESTS_A_TURN 32 /* then mail and timers get theirs */
 #define MAIL_A_TURN     256
+#define STOOD_STILL     (3 * MONO_S)         /* a turn waits for a second at most, when there are deadlines */
 #define CACHE_MOST      (UINT32_C(16) << 20) /* blocks that came and are not committed yet: two windows of read-ahead */
 #define CACHE_SHARE     8               /* and no more than so much of the budget; it is charged to those who made the blocks */
 #define CACHE_REST      (2 * MONO_S)    /* after which the store shows them all */
@@ -168,7 +169,10 @@ static void turn(struct mount *m)
             stream_ready(m, events[i].data.ptr);
     }
     streams_sweep(m);
+    mono_ns before = now;
     now = mono_now();
+    if (now - before > STOOD_STILL)
+        pending_stood_still(m->pending, now);
     pending_expire(m->pending, now);
     siblings_expire(m, now);
     share_tick(m, now);

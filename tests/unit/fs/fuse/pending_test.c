@@ -251,6 +251,24 @@ Test(pending, who_hears_that_it_comes_waits_on)
     stop(w);
 }
 
+Test(pending, time_in_which_nothing_could_come_does_not_count)
+{
+    struct wants *w = start();
+    answer_of_run = ERR_MISSING;
+    begin(true);
+    mono_ns later = pending_deadline(table) + 3600 * MONO_S; /* a laptop's lid, a container that was frozen */
+    pending_stood_still(table, later);
+    pending_expire(table, later);
+    cr_assert_eq(ends, 0);
+    pending_expire(table, later + 20 * MONO_S - 1);
+    cr_assert_eq(ends, 0);
+    pending_expire(table, later + 20 * MONO_S);
+    cr_assert_eq(ends, 1);
+    cr_assert_eq(end_result, ERR_TIMEOUT);
+    settle(0, ERR_CANCELLED);
+    stop(w);
+}
+
 Test(pending, waits_of_ours_are_woken_and_have_no_deadline)
 {
     struct wants *w = start();
