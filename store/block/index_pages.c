@@ -484,8 +484,8 @@ static void pages_close(struct pages *c)
     free(c->used);
 }
 
-/* LMDB writes two snapshots in turn, and uses no page of the one before the newest; after a power cut the newest may be one that
- * was the one before. What is left of it tells at least the names. */
+/* LMDB writes two snapshots in turn, and uses no page of the one before the newest; after a power cut the newest may be what
+ * was the one before. What is left of the other tells at least names. */
 static int recall(struct pages *c)
 {
     uint8_t *used = c->used, *unused = c->unused;

@@ -141,7 +141,7 @@ static int take_place(const char *path, const char *aside, const char *kept)
 
 static int rebuild(const struct index_source *s, const char *path, const struct index_damage *damage, struct why *why)
 {
-    char aside[PATH_MAX], kept[PATH_MAX];
+    char aside[PATH_MAX + 16], kept[PATH_MAX + 16];
     struct index_saved saved = {0};
     (void)snprintf(aside, sizeof aside, "%s.new", path); /* dir leaves room */
     (void)snprintf(kept, sizeof kept, "%s.damaged", path);
