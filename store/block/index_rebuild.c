@@ -51,7 +51,7 @@ int index_look(const char *dir, struct index_damage *ret)
 {
     char path[PATH_MAX];
     struct stat st;
-    int fd, r = open_index(dir, path, &st, &fd);
+    int fd = -1, r = open_index(dir, path, &st, &fd);
     if (r)
         return r;
     r = check(&fd, st.st_size, ret);
@@ -180,7 +180,7 @@ int index_examine(const char *dir, bool *ret_rebuilt, struct why *why)
 {
     char path[PATH_MAX], suspect[PATH_MAX];
     struct stat st;
-    int fd, r;
+    int fd = -1, r;
     *ret_rebuilt = false;
     if (sizeof(void *) != 8 || (r = open_index(dir, path, &st, &fd)) == ERR_NOT_FOUND) /* another layout; or none */
         return 0;
