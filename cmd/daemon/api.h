@@ -49,7 +49,7 @@ void api_forwards(struct ctl_request *q);
 void api_streams(struct ctl_request *q);
 void api_stream_addresses(struct ctl_request *q);
 
-void verify_by_itself(struct daemon *d); /* with repairs; nobody is told but the log */
+void verify_by_itself(struct daemon *d); /* at the start: what nobody asks for; the log is told */
 void verifies_end_all(struct daemon *d); /* those that wait; the loop has ended */
 
 #endif

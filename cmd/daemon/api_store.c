@@ -5,6 +5,7 @@
 #include "cmd/daemon/keeper.h"
 
 #include "store/base/log.h"
+#include "store/block/index_rebuild.h"
 #include "store/block/pin.h"
 #include "store/block/verify.h"
 
@@ -412,9 +413,35 @@ void api_verify(struct ctl_request *q)
     ctl_begin(q, "application/x-ndjson");
 }
 
+struct look {
+    struct job job;
+    struct daemon *d;
+};
+
+static void look_work(struct job *j)
+{
+    (void)store_check_pages(((struct look *)j)->d->store); /* it tells by itself */
+}
+
+static void looked(struct mail *mail, void *owner)
+{
+    struct look *l = (struct look *)mail;
+    (void)owner;
+    l->d->verify_count--;
+    free(l);
+}
+
 void verify_by_itself(struct daemon *d)
 {
-    int r = verify_start(d, NULL, true);
+    struct blockstore_stats s;
+    blockstore_stats(d->store, &s);
+    int r = s.rebuilt ? verify_start(d, NULL, true) : 0;
     if (r < 0)
         log_warn("store.unchecked", "error=\"%s\" next=\"p2p verify --repair\"", err_text(r));
+    if (s.rebuilt || s.disk_bytes > (uint64_t)INDEX_LARGE)
+        return;
+    struct look *l = MEM_NEW(struct look);
+    *l = (struct look){.job = {.mail.run = looked, .work = look_work, .reply = d->mail}, .d = d};
+    d->verify_count++;
+    workers_submit_slow(d->workers, &l->job);
 }

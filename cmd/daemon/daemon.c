@@ -749,10 +749,7 @@ static void serve(struct daemon *d)
     log_info("node.up", "id=%s mount=%s", d->id, d->mount ? d->mount_dir : "none"); /* into the log that ready() opened */
     if (sdnotify("READY=1\nSTATUS=working\n") < 0)
         log_warn("sdnotify", "state=ready error=unreachable");
-    struct blockstore_stats stats;
-    blockstore_stats(d->store, &stats);
-    if (stats.rebuilt)
-        verify_by_itself(d);
+    verify_by_itself(d);
     event_base_dispatch(d->base);
     d->stopping = true;
     (void)sdnotify("STOPPING=1\n"); /* the manager sees the end anyway */

@@ -57,6 +57,9 @@ static void state_sentence(struct daemon *d, const struct blockstore_stats *s, i
             "working; %llu damaged %s found on the disk and dropped; peers are asked for them when they are needed. Try: p2p "
             "verify, and another disk",
             (unsigned long long)s->damaged, s->damaged == 1 ? "block was" : "blocks were");
+    else if (s->suspect)
+        snprintf(out, 320,
+                 "working; the index of the store is damaged, and the next start writes it anew. Try: p2p down; p2p up");
     else if (s->rebuilt)
         snprintf(out, 320,
                  "working; the index of the store was damaged and was written anew from what could be read; "

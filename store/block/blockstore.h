@@ -126,7 +126,7 @@ struct blockstore_stats {
     uint64_t quota_bytes;
     uint64_t disk_bytes;                /* size of the data file */
     uint64_t disk_free_bytes;           /* of the file system, a few seconds old at most */
-    bool     rebuilt;                   /* the index was damaged when it was opened: index_rebuild.h */
+    bool     rebuilt, suspect;          /* the index was damaged when it was opened; was found so since: index_rebuild.h */
     int      fault;                     /* ERR_* of the last failed commit, 0 since one succeeded */
 };
 void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret);

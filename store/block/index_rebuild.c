@@ -54,6 +54,7 @@ int index_look(const char *dir, struct index_damage *ret)
     int fd = -1, r = open_index(dir, path, &st, &fd);
     if (r)
         return r;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
     r = check(&fd, st.st_size, ret);
     if (r == ERR_CORRUPT && fstat(fd, &st) == 0) /* a first page was just written, or the file grew */
         r = check(&fd, st.st_size, ret);

@@ -394,6 +394,7 @@ int store_env_open(struct store_env *e, const char *dir, struct why *why)
     memcpy(e->dir, dir, len + 1);
     e->record_count = 0;
     atomic_store(&e->rebuilt, false);
+    atomic_store(&e->suspect, false);
     return env_open(e, why);
 }
 

@@ -39,6 +39,7 @@ struct store_env {
     struct record_db records[BLOCKSTORE_RECORD_DBS]; /* opened in this order, so that a reopening gives the same handles */
     unsigned record_count;
     atomic_bool rebuilt; /* it was damaged when it was opened: what it had may be gone in part */
+    atomic_bool suspect; /* it was found damaged since */
     char dir[PATH_MAX - 64];
 };
 

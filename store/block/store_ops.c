@@ -93,6 +93,7 @@ void blockstore_stats(const struct blockstore *bs, struct blockstore_stats *ret)
         .pins_incomplete = atomic_load(&bs->stats.pins_incomplete),
         .pending = pending,
         .rebuilt = atomic_load(&bs->env.rebuilt),
+        .suspect = atomic_load(&bs->env.suspect),
         .evicted_blocks = atomic_load(&bs->stats.evicted_blocks),
         .evicted_bytes = atomic_load(&bs->stats.evicted_bytes),
         .commits = atomic_load(&bs->stats.commits),

@@ -380,23 +380,44 @@ static int get(struct store_verify *v, enum store_db db, struct span key, struct
 
 /* ---- PAGES ---- */
 
-static int step_pages(struct store_verify *v, struct verify_event *e)
+/* No page that is looked at is used anew: a reader is open. */
+static int check_pages(struct blockstore *bs, struct store_reader *reader, struct index_damage *ret)
 {
-    const char *dir = v->bs->env.dir;
     char suspect[PATH_MAX];
-    struct index_damage damage;
-    int r = store_read_begin(v->reader); /* no page that is looked at is used anew */
+    int r = store_read_begin(reader);
     if (r)
         return r;
-    r = index_look(dir, &damage);
-    store_read_end(v->reader);
-    v->phase = HASH;
+    r = index_look(bs->env.dir, ret);
+    store_read_end(reader);
     if (r != ERR_CORRUPT)
         return r;
-    (void)snprintf(suspect, sizeof suspect, "%s/" INDEX_SUSPECT, dir);
+    (void)snprintf(suspect, sizeof suspect, "%s/" INDEX_SUSPECT, bs->env.dir);
     index_suspect(suspect);
-    log_error("store.damaged", "page=%llu damage=\"%s\" next=\"p2p down; p2p up\"", (unsigned long long)damage.page,
-              damage.what);
+    atomic_store(&bs->env.suspect, true);
+    log_error("store.damaged", "page=%llu damage=\"%s\" next=\"p2p down; p2p up\"", (unsigned long long)ret->page, ret->what);
+    return r;
+}
+
+int store_check_pages(struct blockstore *bs)
+{
+    struct store_reader *reader;
+    struct index_damage damage;
+    int r = store_reader_new(bs, &reader);
+    if (r)
+        return r;
+    r = check_pages(bs, reader, &damage);
+    store_reader_free(reader);
+    return r;
+}
+
+static int step_pages(struct store_verify *v, struct verify_event *e)
+{
+    struct index_damage damage;
+    int r = check_pages(v->bs, v->reader, &damage);
+    if (r == 0 || r == ERR_CORRUPT)
+        v->phase = HASH;
+    if (r != ERR_CORRUPT)
+        return r;
     *e = (struct verify_event){.problem = VERIFY_PAGES, .found = damage.page};
     v->progress.problems++;
     return 1;

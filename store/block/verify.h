@@ -61,6 +61,9 @@ int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_eve
 void store_verify_progress(const struct store_verify *v, struct verify_progress *ret);
 const char *verify_problem_text(enum verify_problem p);
 
+/* The pages of the index alone, in one step: 0, ERR_CORRUPT: the log tells it, and the next start writes it anew; or another
+ * error. Any thread. */
+int store_check_pages(struct blockstore *bs);
 /* One block now: 0, ERR_MISSING, ERR_CORRUPT, ERR_UNSUPPORTED (hash function unknown), ERR_IO. Between begin and end of the
  * reader. */
 int store_check(struct store_reader *r, const struct cid *cid);

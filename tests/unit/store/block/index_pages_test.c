@@ -368,6 +368,7 @@ Test(index_pages, a_check_of_an_open_store_finds_it)
     fill_store(&f);
     struct blockstore *bs = store_open(f.path, 0);
     cr_assert_eq(verify_all(bs, false, NULL), 0);
+    cr_assert_eq(store_check_pages(bs), 0);
     damage_branch(&f);
     struct store_verify *v;
     struct verify_event e;
@@ -375,6 +376,10 @@ Test(index_pages, a_check_of_an_open_store_finds_it)
     cr_assert_eq(store_verify_step(v, 1, &e), 1);
     cr_assert(e.problem == VERIFY_PAGES && !e.repaired && e.found > 1);
     store_verify_free(v);
+    struct blockstore_stats s;
+    blockstore_stats(bs, &s);
+    cr_assert(s.suspect);
+    cr_assert_eq(store_check_pages(bs), ERR_CORRUPT);
     blockstore_close(bs);
     char path[128];
     snprintf(path, sizeof path, "%s/" INDEX_SUSPECT, f.path);
