@@ -122,6 +122,7 @@ static int on_credit(struct yamux *y, struct stream *s, uint32_t delta)
         return protocol_error(y); /* nobody promises 4 GiB */
     s->send_window += delta;
     stream_update(y, s);
+    stream_wake(y, s);
     return 0;
 }
 

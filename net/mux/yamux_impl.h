@@ -131,7 +131,8 @@ void stream_update(struct yamux *y, struct stream *s); /* its place in sending a
 void stream_had_turn(struct yamux *y, struct stream *s);
 void stream_queued(struct yamux *y, struct stream *s, size_t n); /* so many bytes more */
 void stream_sent(struct yamux *y, struct stream *s, size_t n);
-void streams_wake(struct yamux *y); /* those that wait for room, when there is enough of it to be worth it */
+void stream_wake(struct yamux *y, struct stream *s); /* if it waits for room, and there is enough of it to be worth it */
+void streams_wake(struct yamux *y);                  /* those that wait for room, when there is enough of it to be worth it */
 bool stream_finished(const struct stream *s);
 
 /* yamux_send.c */

@@ -244,9 +244,18 @@ void stream_update(struct yamux *y, struct stream *s)
         stream_want_event(y, s);
 }
 
+/* What the peer's window lets go, and does not wait already. No more than that is taken: a reader that stands still would else
+ * hold a part of what all streams may queue, and a dozen of them all of it. */
+static size_t window_room(const struct stream *s)
+{
+    return s->send_window > s->queued ? (size_t)s->send_window - s->queued : 0;
+}
+
 static size_t write_room(const struct yamux *y, const struct stream *s)
 {
     size_t own = y->cfg.send_queue > s->queued ? y->cfg.send_queue - s->queued : 0;
+    if (own > window_room(s))
+        own = window_room(s);
     size_t all = y->cfg.send_total > y->queued ? y->cfg.send_total - y->queued : 0;
     size_t turn = s->group->queued < GROUP_ROOM ? GROUP_ROOM - s->group->queued : 0;
     if (all < turn)
@@ -254,18 +263,25 @@ static size_t write_room(const struct yamux *y, const struct stream *s)
     return own < all ? own : all;
 }
 
+void stream_wake(struct yamux *y, struct stream *s)
+{
+    size_t room = write_room(y, s);
+    if (!s->in_blocked || room == 0)
+        return;
+    if (s->group->queued > 0 && room < y->cfg.send_queue / 2 && room < window_room(s))
+        return; /* not worth it yet */
+    TAILQ_REMOVE(&y->blocked, s, blocked);
+    s->in_blocked = false;
+    s->writable_due = true;
+    stream_want_event(y, s);
+}
+
 void streams_wake(struct yamux *y)
 {
     struct stream *s, *next;
     for (s = TAILQ_FIRST(&y->blocked); s; s = next) {
         next = TAILQ_NEXT(s, blocked);
-        size_t room = write_room(y, s);
-        if (room == 0 || (s->group->queued > 0 && room < y->cfg.send_queue / 2))
-            continue; /* not worth it yet */
-        TAILQ_REMOVE(&y->blocked, s, blocked);
-        s->in_blocked = false;
-        s->writable_due = true;
-        stream_want_event(y, s);
+        stream_wake(y, s);
     }
 }
 
