@@ -129,6 +129,7 @@ void conn_expire(struct conn *c, mono_ns now);
 int conn_open(struct conn *c, const char *const *ids, unsigned count, mono_ns now, uint32_t *ret_stream);
 int conn_write(struct conn *c, uint32_t stream,
                struct span data); /* bytes taken, ≥ 0; ERR_NOT_FOUND; ERR_CLOSED after close_write */
+int conn_write_over(struct conn *c, uint32_t stream, struct span data); /* all of it; 0, ERR_NOT_FOUND, ERR_CLOSED */
 /* As conn_write, but nothing is copied: the loan ends when the bytes are sealed or the stream is gone. Answers 0 or an error:
  * it was not taken. */
 int conn_lend(struct conn *c, uint32_t stream, const struct loan *l);

@@ -274,6 +274,12 @@ int conn_write(struct conn *c, uint32_t stream, struct span data)
     return s->write_held ? 0 : yamux_write(c->yamux, stream, data);
 }
 
+int conn_write_over(struct conn *c, uint32_t stream, struct span data)
+{
+    const struct conn_stream *s = stream_of(c, stream);
+    return s && !s->write_held ? yamux_write_over(c->yamux, stream, data) : ERR_NOT_FOUND;
+}
+
 int conn_lend(struct conn *c, uint32_t stream, const struct loan *l)
 {
     const struct conn_stream *s = stream_of(c, stream);

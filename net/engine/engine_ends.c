@@ -46,12 +46,16 @@ static void drop_input(struct bridge *b)
 
 /* ---- a file: read on workers, a piece at a time ---- */
 
+/* What is read has memory of its own until it is with the stream, and others may have filled the connection meanwhile: all of
+ * it is taken then in any case. So few are read at a time. */
+#define FILE_READS 4
+
 struct file_read {
     struct job job;
     struct bridge *b; /* NULL: it ended meanwhile */
     char *path;
     int fd; /* -1: not open yet */
-    bool busy;
+    bool busy, waits;
     size_t want;
     ssize_t got; /* < 0: -errno */
     uint8_t *bytes;
@@ -60,10 +64,11 @@ struct file_read {
 static void file_work(struct job *job)
 {
     struct file_read *f = (struct file_read *)job;
+    f->bytes = mem_big(f->want, 1);
     if (f->fd < 0)
         f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO without a writer does not hold the worker */
-    f->got = f->fd < 0 ? -1 : read(f->fd, f->bytes, f->want);
-    if (f->got < 0)
+    f->got = f->fd < 0 ? -errno : !f->bytes ? -ENOMEM : read(f->fd, f->bytes, f->want);
+    if (f->fd >= 0 && f->bytes && f->got < 0)
         f->got = -errno;
 }
 
@@ -71,22 +76,22 @@ static void file_free(struct file_read *f)
 {
     if (f->fd >= 0)
         close(f->fd);
-    free(f->bytes);
     free(f->path);
     free(f);
 }
 
-static void file_answer(struct mail *m, void *owner)
+static void wake_waiting(struct engine *e)
 {
-    struct file_read *f = (struct file_read *)m;
-    struct engine *e = owner;
-    struct bridge *b = f->b;
-    e->jobs--;
-    f->busy = false;
-    if (!b) {
-        file_free(f);
-        return;
-    }
+    for (struct bridge *b = e->bridges; b; b = b->next)
+        if (b->ends == &bridge_file && b->u.file && b->u.file->waits) {
+            b->u.file->waits = false;
+            bridge_wake(b);
+        }
+}
+
+static void file_came(struct bridge *b, struct file_read *f)
+{
+    struct engine *e = b->e;
     if (f->got < 0) {
         engine_event(e, "stream.target", err_text(err_from_errno((int)-f->got)));
         b->offer->count.refused++;
@@ -96,27 +101,44 @@ static void file_answer(struct mail *m, void *owner)
     if (f->got == 0) {
         b->eof = true;
         host_raw_finish(e->host, b->raw, mono_now());
+        return;
     }
-    (void)host_raw_write(e->host, b->raw, span_of(f->bytes, (size_t)f->got), mono_now()); /* there was room for it */
-    bridge_went(b, (size_t)f->got);
-    bridge_wake(b);
+    if (host_raw_write_over(e->host, b->raw, span_of(f->bytes, (size_t)f->got), mono_now()) == 0)
+        bridge_went(b, (size_t)f->got);
+    bridge_wake(b); /* if it is gone its end comes */
+}
+
+static void file_answer(struct mail *m, void *owner)
+{
+    struct file_read *f = (struct file_read *)m;
+    struct engine *e = owner;
+    uint8_t *bytes = f->bytes;
+    e->jobs--;
+    e->file_reads--;
+    f->busy = false;
+    if (f->b)
+        file_came(f->b, f);
+    else
+        file_free(f);
+    free(bytes);
+    wake_waiting(e);
+}
+
+static struct file_read *file_new(struct bridge *b)
+{
+    struct file_read *f = MEM_NEW(struct file_read);
+    f->b = b;
+    f->fd = -1;
+    f->path = mem_str((const char *)buf_span(&b->offer->text).data);
+    return f;
 }
 
 static void file_pump(struct bridge *b)
 {
+    struct engine *e = b->e;
+    if (!b->u.file)
+        b->u.file = file_new(b);
     struct file_read *f = b->u.file;
-    if (!f) {
-        uint8_t *bytes = mem_big(BRIDGE_QUANTUM, 1);
-        if (!bytes) {
-            bridge_end(b, ERR_NO_MEMORY);
-            return;
-        }
-        f = b->u.file = MEM_NEW(struct file_read);
-        f->b = b;
-        f->fd = -1;
-        f->path = mem_str((const char *)buf_span(&b->offer->text).data);
-        f->bytes = bytes;
-    }
     drop_input(b);
     if (f->busy || b->eof)
         return;
@@ -125,14 +147,18 @@ static void file_pump(struct bridge *b)
         host_raw_want_room(b->raw);
         return;
     }
+    f->waits = e->file_reads >= FILE_READS;
+    if (f->waits)
+        return;
     f->want = bridge_allow(b, room < BRIDGE_QUANTUM ? room : BRIDGE_QUANTUM);
     if (!f->want)
         return;
     bridge_pay(b, f->want);
     f->busy = true;
-    f->job = (struct job){.mail.run = file_answer, .work = file_work, .reply = b->e->answers};
-    b->e->jobs++;
-    workers_submit_slow(b->e->o.workers, &f->job);
+    f->job = (struct job){.mail.run = file_answer, .work = file_work, .reply = e->answers};
+    e->jobs++;
+    e->file_reads++;
+    workers_submit_slow(e->o.workers, &f->job);
 }
 
 static void file_done(struct bridge *b)

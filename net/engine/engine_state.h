@@ -106,6 +106,7 @@ struct engine {
     unsigned loose_count;
     uint64_t service_bytes;          /* moved by all bridges */
     size_t datagram_bytes;           /* that wait in all bridges */
+    unsigned file_reads;             /* on workers */
     mono_ns bridges_at, forwards_at; /* deadlines of bridges; listeners that try again */
 
     bool stopping;

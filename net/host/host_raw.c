@@ -440,6 +440,15 @@ int host_raw_write(struct host *h, struct host_raw *r, struct span data, mono_ns
     return n == ERR_NOT_FOUND ? ERR_CLOSED : n;
 }
 
+int host_raw_write_over(struct host *h, struct host_raw *r, struct span data, mono_ns now)
+{
+    h->now = now;
+    if (!r->s || conn_write_over(r->s->conn->conn, r->s->number, data) < 0)
+        return ERR_CLOSED;
+    hconn_touch(r->s->conn);
+    return 0;
+}
+
 int host_raw_lend(struct host *h, struct host_raw *r, const struct loan *l, mono_ns now)
 {
     h->now = now;

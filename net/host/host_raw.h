@@ -36,7 +36,9 @@ bool host_raw_finished(const struct host_raw *r); /* the peer finished, and ever
 bool host_raw_is_over(const struct host_raw *r);  /* its END comes when everything was consumed */
 int host_raw_write(struct host *h, struct host_raw *r, struct span data, mono_ns now); /* taken, ≥ 0 (READY when there is
                                                                         room again after less); ERR_CLOSED */
-/* The same, but the bytes stay where they are until they are sent or the stream is gone. > 0: the loan was taken */
+/* All of it, whatever room there is: for what was read when there was some. 0 or ERR_CLOSED */
+int host_raw_write_over(struct host *h, struct host_raw *r, struct span data, mono_ns now);
+/* As host_raw_write, but the bytes stay where they are until they are sent or the stream is gone. > 0: the loan was taken */
 int host_raw_lend(struct host *h, struct host_raw *r, const struct loan *l, mono_ns now);
 size_t host_raw_room(const struct host_raw *r);                        /* what host_raw_write would take now */
 void host_raw_want_room(struct host_raw *r);                           /* READY when there is some */

@@ -3,7 +3,7 @@
 """Services that anybody may use. 24 peers that open 2,000 streams of one each, and say nothing. What all of them together may have is
 bounded, by the budget and by the descriptors, so that there is memory and there are descriptors for whatever else the node does; and
 somebody who comes with one stream gets it. One sends empty datagrams as fast as they go, and nobody waits for what it does."""
-import os, pathlib, socket, subprocess, sys, tempfile, unittest, unittest.mock
+import concurrent.futures, os, pathlib, signal, socket, subprocess, sys, tempfile, time, unittest, unittest.mock
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "lib"), str(pathlib.Path(__file__).resolve().parent)]
 import solo
@@ -68,6 +68,24 @@ class Crowd(unittest.TestCase):
             (node.share / f"{i}").write_bytes(data)
             self.assertEqual((node.share / f"{i}").read_bytes(), data)
         self.assertLess(len(os.listdir(f"/proc/{node.process.pid}/fd")), FILES - 100)
+
+    def test_files_arrive_whole(self):
+        """Many readers of a file by one connection, which takes nothing for a moment: all of them fill it."""
+        data, count = os.urandom(3 * MIB), 100
+        a, b = self.node(), self.node()
+        (a.home / "file").write_bytes(data)
+        a.run("offer", "-a", "any", "--", "f", "file", a.home / "file").check_returncode()
+        b.run("connect", a.status()["address"]).check_returncode()
+        readers = [self.enterContext(subprocess.Popen([solo.P2P, "dial", a.status()["id"], "f"], env=b.env, stdin=subprocess.DEVNULL,
+                                                      stdout=subprocess.PIPE)) for _ in range(count)]
+        wait_for("they read", lambda: a.status()["streams"] == count)
+        b.process.send_signal(signal.SIGSTOP)
+        time.sleep(2)  # nothing else makes time pass for a process that is stopped
+        b.process.send_signal(signal.SIGCONT)
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            got = list(pool.map(lambda r: (r.communicate(timeout=60)[0], r.returncode), readers))
+        self.assertEqual(len([g for g, code in got if code == 0 and g != data]), 0, "ends like a whole one, and is none")
+        self.assertGreater(len([g for g, code in got if code == 0]), 0)
 
     def test_empty_datagrams(self):
         target = self.enterContext(socket.socket(type=socket.SOCK_DGRAM))
