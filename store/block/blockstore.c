@@ -329,8 +329,7 @@ static int try_group(struct blockstore *bs)
         r = touch_apply(bs, &txn);
     if (r >= 0 && txn.wrote && bs->group_most > 1 && !bs->alone)
         r = (bs->alone = cascade_along(&txn, GROUP_LINKS + bs->group_count) < 0) ? ERR_AGAIN : r;
-    if (r != ERR_AGAIN && store_txn_faulted(&txn))
-        r = ERR_IO;
+    r = store_txn_result(&txn, r);
     if (r < 0 || !txn.wrote) {
         store_txn_abort(&txn);
         return r < 0 ? r : 0;
@@ -544,7 +543,7 @@ static void work(struct blockstore *bs)
     struct store_txn txn;
     int r = store_txn_begin(bs, &txn);
     if (r == 0) {
-        r = work_step(bs, &txn);
+        r = store_txn_result(&txn, work_step(bs, &txn));
         if (r == 0 && txn.wrote)
             r = commit(bs, &txn);
         else

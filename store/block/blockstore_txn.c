@@ -46,6 +46,7 @@ int store_txn_begin(struct blockstore *bs, struct store_txn *txn)
     txn->source.get = txn_source_get;
     txn->source.missing_count = 0;
     txn->faults = mapfault_count();
+    txn->epoch = mapfault_epoch();
     int fault = bs->commit_error;
     if (!bs->env.mdb || bs->broken)
         return fault ? fault : ERR_IO;
@@ -63,9 +64,16 @@ void store_txn_abort(struct store_txn *txn)
     txn->mdb = NULL;
 }
 
-bool store_txn_faulted(const struct store_txn *txn)
+static bool faulted(const struct store_txn *txn)
 {
     return mapfault_count() != txn->faults;
+}
+
+int store_txn_result(const struct store_txn *txn, int r)
+{
+    if (r == ERR_AGAIN)
+        return r;
+    return faulted(txn) || (r == ERR_CORRUPT && mapfault_epoch() != txn->epoch) ? ERR_IO : r;
 }
 
 bool store_txn_look(struct store_txn *txn, struct span data)
@@ -85,10 +93,17 @@ static int mdb_commit(MDB_txn *mdb)
     return rc;
 }
 
-static int mdb_remove(MDB_txn *mdb, MDB_dbi db, MDB_val *k) /* which merges pages with their neighbours */
+/* Pages are merged with their neighbours. First it is looked whether those are there where the key and its value begin. */
+static int mdb_remove(MDB_txn *mdb, MDB_dbi db, MDB_val *k)
 {
+    MDB_val v;
+    int rc = index_get(mdb, db, k, &v);
+    if (rc == 0 && !mapfault_look(span_sub(store_span(v), 0, 1)))
+        rc = MDB_CORRUPTED;
+    if (rc)
+        return rc;
     mapfault_deadly(true);
-    int rc = mdb_del(mdb, db, k, NULL);
+    rc = mdb_del(mdb, db, k, NULL);
     mapfault_deadly(false);
     return rc;
 }
@@ -100,7 +115,7 @@ int store_txn_commit(struct store_txn *txn)
     int r = txn->hard;
     if (r == 0)
         r = store_txn_set(txn, txn->bs->env.db[DB_INFO], span_str("totals"), span_of(stored, sizeof stored));
-    if (store_txn_faulted(txn))
+    if (faulted(txn))
         r = ERR_IO;
     if (r) {
         store_txn_abort(txn);

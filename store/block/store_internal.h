@@ -77,13 +77,14 @@ struct store_txn {
     uint32_t writes[STORE_DBIS], writes_all;
     uint8_t touched[TXN_TOUCHED / 8]; /* hashes of what was written: again it has its page */
     size_t big_bytes;                 /* of values that have pages of their own */
-    unsigned long faults;             /* mapfault_count when it began: it is refused when the disk did not give something */
+    unsigned long faults, epoch;      /* of mapfault.h when it began: it is refused when the disk did not give something */
 };
 
 int store_txn_begin(struct blockstore *bs, struct store_txn *txn);
 int store_txn_commit(struct store_txn *txn); /* commits or aborts; counters go to bs->t on success */
 void store_txn_abort(struct store_txn *txn);
-bool store_txn_faulted(const struct store_txn *txn);          /* something of the index was not there */
+/* What came of its work; ERR_IO when something of the index was not there */
+int store_txn_result(const struct store_txn *txn, int r);
 bool store_txn_look(struct store_txn *txn, struct span data); /* Are the bytes of a block there? It is no fault when not */
 int store_txn_append(struct store_txn *txn, MDB_dbi db, struct span key, struct span value); /* keys ascend */
 /* Of its pages, about */

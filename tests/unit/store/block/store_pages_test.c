@@ -7,7 +7,9 @@
 #include "tests/unit/other_malloc.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <semaphore.h>
+#include <sys/stat.h>
 
 #define MIB   ((size_t)1 << 20)
 #define COUNT 24000 /* their rows and blocks are 2,400 pages */
@@ -61,5 +63,54 @@ Test(store_pages, a_transaction_is_cut_when_it_has_many, .disabled = OTHER_MALLO
     blockstore_close(bs);
     cr_assert_eq(budget_used(budget), 0);
     budget_free(budget);
+    folder_remove(&f);
+}
+
+struct record_op {
+    struct store_op op;
+    MDB_dbi db;
+    bool del;
+};
+
+static int record_apply(struct store_op *op, struct store_txn *txn)
+{
+    const struct record_op *r = (const struct record_op *)op;
+    struct span key = span_str("key");
+    return r->del ? store_txn_del(txn, r->db, key) : store_txn_set(txn, r->db, key, span_str("value"));
+}
+
+/* A disk that does not give a page of the index, here by another's truncation */
+Test(store_pages, what_is_gone_is_refused_and_comes_back)
+{
+    struct folder f;
+    char path[128];
+    struct stat st;
+    folder_make(&f);
+    struct blockstore *bs = open_small(f.path, NULL);
+    struct record_op set = {.op.apply = record_apply}, del = {.op.apply = record_apply, .del = true};
+    cr_assert_eq(blockstore_record_db(bs, "test.names", 0, &set.db), 0);
+    del.db = set.db;
+    put_many(bs, 0, 100);
+    cr_assert_eq(blockstore_do(bs, &set.op), 0);
+    snprintf(path, sizeof path, "%s/data.mdb", f.path);
+    int fd = open(path, O_RDWR);
+    cr_assert_eq(fstat(fd, &st), 0);
+    uint8_t *was = malloc((size_t)st.st_size);
+    cr_assert_eq(pread(fd, was, (size_t)st.st_size, 0), st.st_size);
+    cr_assert_eq(ftruncate(fd, 8192), 0);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(blockstore_do(bs, &del.op), ERR_IO);
+        cr_assert_eq(blockstore_do(bs, &set.op), ERR_IO);
+    }
+    cr_assert_eq(pwrite(fd, was, (size_t)st.st_size, 0), st.st_size);
+    cr_assert_eq(close(fd), 0);
+    cr_assert_eq(blockstore_do(bs, &del.op), 0);
+    cr_assert_eq(blockstore_do(bs, &set.op), 0);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    bs = open_small(f.path, NULL);
+    cr_assert_eq(verify_all(bs, false, NULL), 0);
+    blockstore_close(bs);
+    free(was);
     folder_remove(&f);
 }
