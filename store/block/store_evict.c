@@ -154,7 +154,7 @@ static int touch_one(struct store_txn *txn, struct span hash)
     int r = row_load(txn, hash, &row);
     if (r == ERR_CORRUPT && txn->hard == 0) /* its bytes were sound; a check tells of it */
         return 0;
-    if (r || !row_in_lru(&row) || txn->t.stamp - row.stamp <= txn->t.blocks / 8) /* near the end already */
+    if (r || !row_ordered(&row) || txn->t.stamp - row.stamp <= txn->t.blocks / 8) /* near the end already */
         return r;
     if ((r = row_touch(txn, hash, &row)) == 0)
         r = row_save(txn, hash, &row);
@@ -228,7 +228,7 @@ static int walk(struct blockstore *bs, struct store_txn *txn, unsigned rows)
             bs->evict.walks = false;
             return r;
         }
-        if (row_parse(in, bs->epoch, &row) != 0 || !row_in_lru(&row) || row.stamp > bs->evict.until ||
+        if (row_parse(in, bs->epoch, &row) != 0 || !row_ordered(&row) || row.stamp > bs->evict.until ||
             row.lane[LANE_HELD].count > 0)
             continue;
         bs->evict.blocks++;
@@ -249,12 +249,12 @@ static int evict_one(struct blockstore *bs, struct store_txn *txn, struct span h
         row = (struct row){0};
     else if (r)
         return r;
-    bool wrong = !row_in_lru(&row) || row.stamp != stamp; /* a leftover in a damaged index, or a block's whose entry it is */
+    bool wrong = !row_ordered(&row) || row.stamp != stamp; /* a leftover in a damaged index, or a block's whose entry it is */
     if (wrong) {
         uint8_t key[8];
         put_be64(key, stamp);
         r = index_del(txn, bs->env.db[DB_LRU], key);
-        if (r || !row_in_lru(&row))
+        if (r || !row_ordered(&row))
             return r;
     }
     if (wrong || row.lane[LANE_HELD].count > 0) {

@@ -296,7 +296,7 @@ static int put_again(struct store_txn *txn, const struct cid *cid, struct row *r
     vouched_drop(txn->bs->rotten, cid);
     adopt_codec(row, cid);
     /* Used again: to the end of the order, unless it is near there. */
-    bool old = row_in_lru(row) && txn->t.stamp - row->stamp > txn->t.blocks / 8;
+    bool old = row_ordered(row) && txn->t.stamp - row->stamp > txn->t.blocks / 8;
     int r = old ? row_touch(txn, cid_hash(cid), row) : 0;
     if (r || (!old && codec == row->codec))
         return r;

@@ -37,6 +37,11 @@ static inline bool row_in_lru(const struct row *row)
 {
     return row->held && !row->inline_block && row->lane[LANE_LIVE].count == 0;
 }
+/* And it says so itself: of a count that rotted to 0 it does not. */
+static inline bool row_ordered(const struct row *row)
+{
+    return row_in_lru(row) && row->stamp > 0 && row->roots == 0;
+}
 static inline bool row_is_wanted(const struct row *row)
 {
     return !row->held && row->lane[LANE_LIVE].count > 0;

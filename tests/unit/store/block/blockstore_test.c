@@ -1532,6 +1532,49 @@ Test(blockstore, a_damaged_total_of_the_queue_loses_nothing)
     }
 }
 
+/* A bit of its count rotted, and it seems that nothing refers to it: that its row says no place in the order of eviction, or that
+ * it is a root, is enough for it to stay. */
+Test(blockstore, what_a_damaged_count_calls_dead_stays)
+{
+    struct folder f;
+    struct store_reader *r;
+    struct span data;
+    for (unsigned root = 0; root < 2; root++) {
+        folder_make(&f);
+        struct block *leaf = raw_block(1, 100), *parent = node_block(&leaf->cid, 1, 1), *which = root ? parent : leaf;
+        struct blockstore *bs = store_open(f.path, 0);
+        cr_assert_eq(do_simple(bs, DO_PIN, &parent->cid), 0);
+        cr_assert_eq(do_put(bs, leaf), 0);
+        cr_assert_eq(do_put(bs, parent), 0);
+        settle(bs);
+        bs = blockstore_close(bs);
+        tamper(&f, "rows", cid_hash(&which->cid), 24, 1);
+        bs = store_open(f.path, 0);
+        for (unsigned i = 0; i < 50; i++) { /* one that comes again, or is read, goes to the end of the order */
+            struct block *b = raw_block(10 + i, 100);
+            cr_assert_eq(do_put(bs, b), 0);
+            block_unref(b);
+        }
+        cr_assert_eq(do_collect(bs).blocks, 50);
+        cr_assert(store_reader_new(bs, &r) == 0 && store_read_begin(r) == 0);
+        cr_assert_eq(store_get(r, &which->cid, &data), 0);
+        store_read_end(r);
+        store_reader_free(r);
+        cr_assert_eq(do_put(bs, which), 0);
+        cr_assert_eq(do_collect(bs).blocks, 0);
+        cr_assert(has(bs, &leaf->cid) && has(bs, &parent->cid), "root %u", root);
+        cr_assert_geq(verify_all(bs, true, NULL), 1);
+        cr_assert_eq(verify_all(bs, false, NULL), 0);
+        cr_assert_eq(do_simple(bs, DO_UNPIN, &parent->cid), 0);
+        settle(bs);
+        cr_assert_eq(do_collect(bs).blocks, 2);
+        blockstore_close(bs);
+        block_unref(leaf);
+        block_unref(parent);
+        folder_remove(&f);
+    }
+}
+
 /* One bit of a key rotted: in its page it stands behind keys that are greater. What goes through the keys must end all the same. */
 Test(blockstore, a_key_out_of_order_ends_no_list)
 {
