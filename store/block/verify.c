@@ -23,7 +23,7 @@
 
 #define REFUSALS 3 /* in a row, a second apart: then what is to be counted first is not waited for any longer */
 
-enum phase { PAGES, HASH, HASH_BIG, SETTLE, COUNT, COMPARE, NAME, FINISH, DONE };
+enum phase { PAGES, HASH, HASH_BIG, SETTLE, PINS, COUNT, COMPARE, NAME, FINISH, DONE };
 
 struct counted {
     uint64_t mix;
@@ -174,6 +174,21 @@ static int apply_count(struct store_op *op, struct store_txn *txn)
         r = row_save(txn, cid_hash(&p->cid), &row);
     }
     return r == 0 && !up ? row_count(txn, &p->cid, LANE_LIVE, -1, false) : r;
+}
+
+/* A pin that its block does not know of */
+static int apply_root(struct store_op *op, struct store_txn *txn)
+{
+    struct repair_op *p = (struct repair_op *)op;
+    struct row row;
+    struct span value;
+    int r = store_txn_get(txn, txn->bs->env.db[DB_PINS], cid_span(&p->cid), &value);
+    if (r == 0)
+        r = row_load(txn, cid_hash(&p->cid), &row);
+    if (r || row.roots > 0) /* it has been taken back; or is known */
+        return r == ERR_NOT_FOUND ? 0 : r;
+    r = row.held ? 0 : pins_none_complete(txn);
+    return r ? r : store_txn_ref(txn, &p->cid);
 }
 
 /* Is it (still) not what it should be? 0 damaged, ERR_EXISTS sound, ERR_MISSING */
@@ -532,7 +547,38 @@ static int step_settle(struct store_verify *v)
     v->snapshot = true; /* kept until the counting is done */
     v->passes = stat.ms_entries / TABLE_ROWS + 1;
     v->pass = 0;
-    begin_pass(v);
+    v->phase = PINS;
+    v->at.len = 0;
+    return 0;
+}
+
+/* ---- PINS ---- */
+
+/* Before counts are compared: what they are corrected by is added to this, so that none is 0 in between. */
+static int step_pins(struct store_verify *v, unsigned pins, struct verify_event *e)
+{
+    struct pin pin;
+    struct span in, data;
+    for (unsigned i = 0; i < pins; i++) {
+        struct row row = {0};
+        int r = store_pin_next(v->reader, &v->at, &pin);
+        if (r == 0)
+            begin_pass(v);
+        if (r <= 0)
+            return r;
+        r = get(v, DB_ROWS, cid_hash(&pin.cid), &in);
+        if (r == 0 && row_parse(in, 0, &row) != 0)
+            continue; /* told already */
+        bool counts = !cid_inline(&pin.cid, &data) || links_possible(cid_codec(&pin.cid));
+        if (r && r != ERR_NOT_FOUND)
+            return r;
+        if (!counts || row.roots > 0)
+            continue;
+        *e = (struct verify_event){.problem = VERIFY_COUNT, .cid = pin.cid, .expected = 1};
+        if (v->repair)
+            repair_submit(v, repair_new(v, &pin.cid, apply_root));
+        return found(v, e);
+    }
     return 0;
 }
 
@@ -771,6 +817,8 @@ int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_eve
         return step_hash(v, blocks, ret_event);
     case SETTLE:
         return step_settle(v);
+    case PINS:
+        return step_pins(v, blocks, ret_event);
     case FINISH:
         return step_finish(v, ret_event);
     case DONE:

@@ -4,7 +4,11 @@
  * reference counts are counted anew from the roots and links and compared, in as many passes as its fixed table needs.
  * Owned by one thread, which may be a worker job; it has a reader of its own.
  *
+<<<<<<< HEAD
  *   PAGES ──▶ HASH ──▶ SETTLE ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
+=======
+ *   HASH ──▶ SETTLE ──▶ PINS ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
+>>>>>>> 4d2c589 (store/block: a repair counts what pins refer to)
  *
 <<<<<<< HEAD
  * SETTLE waits until no cascade is pending, or gives up when the committer cannot write what it counts; the rest shares one

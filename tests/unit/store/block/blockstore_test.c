@@ -1575,6 +1575,57 @@ Test(blockstore, what_a_damaged_count_calls_dead_stays)
     }
 }
 
+/* That a pin refers to a block is said by the block's row as well; when that rotted, or could not be read and was dropped, a repair
+ * believed it, and all that the pin keeps was to go. */
+Test(blockstore, a_repair_counts_what_pins_refer_to)
+{
+    static const struct {
+        size_t at;
+        bool goes;
+    } damage[] = {{12, false}, {SIZE_MAX, true}};
+    struct folder f;
+    for (unsigned i = 0; i < 2; i++) {
+        folder_make(&f);
+        struct block *leaf = raw_block(1, 100), *parent = node_block(&leaf->cid, 1, 1);
+        struct blockstore_stats s;
+        struct blockstore *bs = store_open(f.path, 0);
+        for (unsigned n = 0; n < 20; n++) { /* more than a step of the check looks at */
+            struct block *other = raw_block(100 + n, 100);
+            cr_assert_eq(do_simple(bs, DO_PIN, &other->cid), 0);
+            cr_assert_eq(do_put(bs, other), 0);
+            block_unref(other);
+        }
+        cr_assert_eq(do_simple(bs, DO_PIN, &parent->cid), 0);
+        cr_assert_eq(do_put(bs, leaf), 0);
+        cr_assert_eq(do_put(bs, parent), 0);
+        settle(bs);
+        bs = blockstore_close(bs);
+        tamper(&f, "rows", cid_hash(&parent->cid), damage[i].at, 1);
+        bs = store_open(f.path, 0);
+        cr_assert_geq(verify_all(bs, false, NULL), 1);
+        cr_assert_geq(verify_all(bs, true, NULL), 1);
+        do_sync(bs);
+        settle(bs);
+        cr_assert_eq(verify_all(bs, false, NULL), 0, "damage %u", i);
+        blockstore_stats(bs, &s);
+        cr_assert_eq(s.wanted_blocks, damage[i].goes);
+        cr_assert_eq(s.pins_incomplete > 0, damage[i].goes);
+        if (!damage[i].goes)
+            cr_assert_eq(do_collect(bs).blocks, 0);
+        cr_assert_eq(do_put(bs, parent), 0);
+        settle(bs);
+        cr_assert_eq(do_collect(bs).blocks, 0);
+        cr_assert(has(bs, &parent->cid) && has(bs, &leaf->cid));
+        cr_assert_eq(do_simple(bs, DO_UNPIN, &parent->cid), 0);
+        settle(bs);
+        cr_assert_eq(do_collect(bs).blocks, 2);
+        blockstore_close(bs);
+        block_unref(leaf);
+        block_unref(parent);
+        folder_remove(&f);
+    }
+}
+
 /* One bit of a key rotted: in its page it stands behind keys that are greater. What goes through the keys must end all the same. */
 Test(blockstore, a_key_out_of_order_ends_no_list)
 {
