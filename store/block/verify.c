@@ -8,7 +8,7 @@
 
 #include "store/base/log.h"
 #include "store/block/index_rebuild.h"
-#include "store/block/store_internal.h"
+#include "store/block/verify_repair.h"
 #include "store/codec/links.h"
 #include "store/content/checksum.h"
 #include "store/content/hasher.h"
@@ -116,34 +116,7 @@ void store_verify_progress(const struct store_verify *v, struct verify_progress 
     *ret = v->progress;
 }
 
-/* ---- repairs: operations that take the difference, not the value ---- */
-
-struct repair_op {
-    struct store_op op;
-    struct store_verify *v;
-    struct cid cid;
-    int64_t delta;
-    struct totals totals;
-};
-
-static void repair_finish(struct mail *m, void *owner)
-{
-    (void)owner;
-    struct repair_op *p = (struct repair_op *)m;
-    atomic_fetch_sub(&p->v->repairs, 1);
-    free(p);
-}
-
-static struct repair_op *repair_new(struct store_verify *v, const struct cid *cid,
-                                    int (*apply)(struct store_op *op, struct store_txn *txn))
-{
-    struct repair_op *p = MEM_NEW(struct repair_op);
-    p->op = (struct store_op){.mail.run = repair_finish, .apply = apply, .cost = sizeof *p};
-    p->v = v;
-    if (cid)
-        p->cid = *cid;
-    return p;
-}
+/* ---- events ---- */
 
 static void repair_submit(struct store_verify *v, struct repair_op *p)
 {
@@ -151,187 +124,6 @@ static void repair_submit(struct store_verify *v, struct repair_op *p)
     v->progress.repaired++;
     blockstore_submit(v->bs, &p->op);
 }
-
-static int apply_count(struct store_op *op, struct store_txn *txn)
-{
-    struct repair_op *p = (struct repair_op *)op;
-    struct row row;
-    int r = row_load(txn, cid_hash(&p->cid), &row);
-    if (r == 0 && !row.held) /* it will be wanted: some pin misses it */
-        r = pins_none_complete(txn);
-    if (r || p->delta == 0)
-        return r;
-    bool up = p->delta > 0;
-    uint64_t rest = (up ? (uint64_t)p->delta : -(uint64_t)p->delta) - 1; /* of a count that rotted it may be 2^63 */
-    if (up)
-        r = row_count(txn, &p->cid, LANE_LIVE, 1, false);
-    if (r == 0)
-        r = row_load(txn, cid_hash(&p->cid), &row);
-    if (r == 0 && !up && row.lane[LANE_LIVE].count <= rest) /* it has changed meanwhile */
-        r = ERR_CORRUPT;
-    if (r == 0 && rest > 0) {
-        row.lane[LANE_LIVE].count += up ? rest : -rest;
-        r = row_save(txn, cid_hash(&p->cid), &row);
-    }
-    return r == 0 && !up ? row_count(txn, &p->cid, LANE_LIVE, -1, false) : r;
-}
-
-/* A pin that its block does not know of */
-static int apply_root(struct store_op *op, struct store_txn *txn)
-{
-    struct repair_op *p = (struct repair_op *)op;
-    struct row row;
-    struct span value;
-    int r = store_txn_get(txn, txn->bs->env.db[DB_PINS], cid_span(&p->cid), &value);
-    if (r == 0)
-        r = row_load(txn, cid_hash(&p->cid), &row);
-    if (r || row.roots > 0) /* it has been taken back; or is known */
-        return r == ERR_NOT_FOUND ? 0 : r;
-    r = row.held ? 0 : pins_none_complete(txn);
-    return r ? r : store_txn_ref(txn, &p->cid);
-}
-
-/* Is it (still) not what it should be? 0 damaged, ERR_EXISTS sound, ERR_MISSING */
-static int still_damaged(struct store_txn *txn, const struct cid *cid, const struct row *row)
-{
-    struct span data;
-    int r = txn_block_find(txn, cid_hash(cid), &data);
-    if (r == ERR_NOT_FOUND)
-        return row->held ? 0 : ERR_MISSING;
-    if (r)
-        return r == ERR_CORRUPT ? 0 : r;
-    if (!row->held || data.len != row->size || !store_txn_look(txn, data))
-        return 0;
-    if (hash_verify(cid, data) == ERR_VERIFY)
-        return 0;
-    vouched_drop(txn->bs->rotten, cid);
-    return ERR_EXISTS;
-}
-
-static int apply_drop(struct store_op *op, struct store_txn *txn)
-{
-    struct repair_op *p = (struct repair_op *)op;
-    struct span hash = cid_hash(&p->cid);
-    struct row row;
-    int r = row_load(txn, hash, &row);
-    if (r == ERR_CORRUPT && txn->hard == 0) { /* the row itself: what it said is counted anew by this verify or the next */
-        (void)block_drop(txn, hash);          /* none is fine; an LMDB error shows in `hard` */
-        txn->damaged++;
-        return store_txn_del(txn, txn->bs->env.db[DB_ROWS], hash);
-    }
-    if (r || row.inline_block || (r = still_damaged(txn, &p->cid, &row)))
-        return r ? r : ERR_EXISTS;
-    if (!row.held) { /* a block without its row */
-        txn->damaged++;
-        return block_drop(txn, hash);
-    }
-    return row_drop_damaged(txn, hash, &row);
-}
-
-/* What is under a key that is no multihash: its bytes are those of `cid`. */
-static int apply_key(struct store_op *op, struct store_txn *txn)
-{
-    struct span key = cid_span(&((struct repair_op *)op)->cid);
-    int r = block_drop(txn, key), with_row = store_txn_del(txn, txn->bs->env.db[DB_ROWS], key);
-    r = r == ERR_NOT_FOUND ? 0 : r;
-    return r || with_row == ERR_NOT_FOUND ? r : with_row;
-}
-
-/* The indexes of one row, as the row says */
-static int apply_index(struct store_op *op, struct store_txn *txn)
-{
-    struct repair_op *p = (struct repair_op *)op;
-    struct span hash = cid_hash(&p->cid);
-    const MDB_dbi *db = txn->bs->env.db;
-    struct row row;
-    int r = row_load(txn, hash, &row);
-    if (r || !row.exists)
-        return r;
-    if (row_in_lru(&row)) {
-        r = row_touch(txn, hash, &row);
-        return r ? r : row_save(txn, hash, &row);
-    }
-    if (row_is_wanted(&row)) {
-        struct cid cid;
-        r = row_cid(hash, &row, &cid);
-        return r ? r : store_txn_set(txn, db[DB_WANTED], hash, cid_span(&cid));
-    }
-    r = store_txn_del(txn, db[DB_WANTED], hash);
-    return r == ERR_NOT_FOUND ? 0 : r;
-}
-
-static int apply_totals(struct store_op *op, struct store_txn *txn)
-{
-    const struct totals *d = &((struct repair_op *)op)->totals;
-    txn->t.blocks += d->blocks; /* differences modulo 2^64 */
-    txn->t.bytes += d->bytes;
-    txn->t.live_blocks += d->live_blocks;
-    txn->t.live_bytes += d->live_bytes;
-    txn->t.wanted += d->wanted;
-    txn->t.pins += d->pins;
-    txn->t.pins_incomplete += d->pins_incomplete;
-    txn->wrote = true;
-    return 0;
-}
-
-/* ---- one block ---- */
-
-static int check_bytes(const struct cid *cid, struct span data)
-{
-    int r = data.len > BLOCK_MAX ? ERR_VERIFY : hash_verify(cid, data);
-    return r == ERR_VERIFY ? ERR_CORRUPT : r;
-}
-
-int store_vouch(struct blockstore *bs, const struct cid *cid, struct span data, const struct block_sum *sum)
-{
-    if (vouched_has(bs->vouched, cid))
-        return 0;
-    bool same = sum && sum->known && data.len <= BLOCK_MAX && checksum(data) == sum->value;
-    int r = same ? 0 : check_bytes(cid, data); /* the sum may have rotted: the hash decides */
-    if (r == ERR_CORRUPT) {
-        static struct log_limit limit;
-        char text[CID_TEXT_SIZE];
-        log_limited(&limit, "store.damaged", "block=%s next=\"p2p verify\"", cid_text(cid, text));
-        return r;
-    }
-    vouched_add(bs->vouched, cid);
-    return 0;
-}
-
-int store_check(struct store_reader *r, const struct cid *cid)
-{
-    struct span data;
-    int result = store_get(r, cid, &data);
-    return result ? result : check_bytes(cid, data);
-}
-
-struct drop_op {
-    struct repair_op repair;
-    void (*done)(void *arg, int result);
-    void *arg;
-};
-
-static void drop_finish(struct mail *m, void *owner)
-{
-    (void)owner;
-    struct drop_op *d = (struct drop_op *)m;
-    if (d->done)
-        d->done(d->arg, d->repair.op.result);
-    free(d);
-}
-
-void blockstore_drop_damaged(struct blockstore *bs, const struct cid *cid, struct mailbox *reply,
-                             void (*done)(void *arg, int result), void *arg)
-{
-    struct drop_op *d = MEM_NEW(struct drop_op);
-    d->repair.op = (struct store_op){.mail.run = drop_finish, .apply = apply_drop, .reply = reply, .cost = sizeof *d};
-    d->repair.cid = *cid;
-    d->done = done;
-    d->arg = arg;
-    blockstore_submit(bs, &d->repair.op);
-}
-
-/* ---- events ---- */
 
 static int found(struct store_verify *v, struct verify_event *e)
 {
@@ -345,7 +137,7 @@ static int found_damaged(struct store_verify *v, const struct cid *cid, struct v
     *e = (struct verify_event){.problem = VERIFY_DAMAGED, .cid = *cid};
     vouched_drop(v->bs->vouched, cid); /* whoever reads it next is told as well */
     if (v->repair)
-        repair_submit(v, repair_new(v, cid, apply_drop));
+        repair_submit(v, repair_new(&v->repairs, cid, repair_drop));
     return found(v, e);
 }
 
@@ -353,7 +145,7 @@ static int found_key(struct store_verify *v, struct verify_event *e)
 {
     *e = (struct verify_event){.problem = VERIFY_KEY};
     if (v->repair)
-        repair_submit(v, repair_new(v, &v->at, apply_key));
+        repair_submit(v, repair_new(&v->repairs, &v->at, repair_key));
     return found(v, e);
 }
 
@@ -361,7 +153,7 @@ static int found_index(struct store_verify *v, const struct cid *cid, struct ver
 {
     *e = (struct verify_event){.problem = VERIFY_INDEX, .cid = *cid};
     if (v->repair)
-        repair_submit(v, repair_new(v, cid, apply_index));
+        repair_submit(v, repair_new(&v->repairs, cid, repair_index));
     return found(v, e);
 }
 
@@ -369,7 +161,7 @@ static int found_count(struct store_verify *v, const struct cid *cid, uint64_t e
 {
     *e = (struct verify_event){.problem = VERIFY_COUNT, .cid = *cid, .expected = expected, .found = is};
     if (v->repair) {
-        struct repair_op *p = repair_new(v, cid, apply_count);
+        struct repair_op *p = repair_new(&v->repairs, cid, repair_count);
         p->delta = (int64_t)(expected - is);
         repair_submit(v, p);
     }
@@ -576,7 +368,7 @@ static int step_pins(struct store_verify *v, unsigned pins, struct verify_event 
             continue;
         *e = (struct verify_event){.problem = VERIFY_COUNT, .cid = pin.cid, .expected = 1};
         if (v->repair)
-            repair_submit(v, repair_new(v, &pin.cid, apply_root));
+            repair_submit(v, repair_new(&v->repairs, &pin.cid, repair_root));
         return found(v, e);
     }
     return 0;
@@ -788,7 +580,7 @@ static int step_finish(struct store_verify *v, struct verify_event *e)
         return 0;
     *e = (struct verify_event){.problem = VERIFY_TOTAL, .expected = b->bytes, .found = a->bytes};
     if (v->repair) {
-        struct repair_op *p = repair_new(v, NULL, apply_totals);
+        struct repair_op *p = repair_new(&v->repairs, NULL, repair_totals);
         p->totals = d;
         repair_submit(v, p);
     }

@@ -4,23 +4,13 @@
  * reference counts are counted anew from the roots and links and compared, in as many passes as its fixed table needs.
  * Owned by one thread, which may be a worker job; it has a reader of its own.
  *
-<<<<<<< HEAD
- *   PAGES ──▶ HASH ──▶ SETTLE ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
-=======
- *   HASH ──▶ SETTLE ──▶ PINS ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
->>>>>>> 4d2c589 (store/block: a repair counts what pins refer to)
+ *   PAGES ──▶ HASH ──▶ SETTLE ──▶ PINS ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
  *
-<<<<<<< HEAD
+ * PAGES looks at the pages of the index in one step, without LMDB; one that is damaged is mended when the store is opened next.
  * SETTLE waits until no cascade is pending, or gives up when the committer cannot write what it counts; the rest shares one
  * snapshot, so a store that is written at the same time grows a little meanwhile. With `repair` a damaged block is dropped (a
  * live one is then "wanted" and will be fetched again), and wrong counts, indexes and totals are corrected by their
  * difference, which stays right while others write.
-=======
- * PAGES looks at the pages of the index in one step, without LMDB; one that is damaged is mended when the store is opened next.
- * SETTLE waits until no cascade is pending; the rest shares one snapshot, so a store that is written at the same time grows a
- * little meanwhile. With `repair` a damaged block is dropped (a live one is then "wanted" and will be fetched again), and wrong
- * counts, indexes and totals are corrected by their difference, which stays right while others write.
->>>>>>> c54a917 (store/block/index_rebuild: a damaged index is found at the start, and written anew)
  */
 #ifndef STORE_BLOCK_VERIFY_H
 #define STORE_BLOCK_VERIFY_H
