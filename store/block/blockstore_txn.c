@@ -279,3 +279,10 @@ int blockstore_record_db(struct blockstore *bs, const char *name, unsigned mdb_f
         *ret = op.dbi;
     return r;
 }
+
+void blockstore_record_refers(struct blockstore *bs, MDB_dbi db, record_refers_fn *refers)
+{
+    for (unsigned i = 0; i < bs->env.record_count; i++)
+        if (bs->env.records[i].dbi == db)
+            bs->env.records[i].refers = refers;
+}

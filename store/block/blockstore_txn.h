@@ -17,6 +17,10 @@
  * stays valid until blockstore_close. 0, ERR_LIMIT (too many), or a store's error. */
 #define BLOCKSTORE_RECORD_DBS 16
 int blockstore_record_db(struct blockstore *bs, const char *name, unsigned mdb_flags, MDB_dbi *ret);
+/* Which block an entry refers to (store_txn_ref): 1 and *ret; 0: to none. Pure. For checks, which know of pins by themselves.
+ * Before the first check. */
+typedef int record_refers_fn(struct span key, struct span value, struct cid *ret);
+void blockstore_record_refers(struct blockstore *bs, MDB_dbi db, record_refers_fn *refers);
 
 /* ---- records ---- */
 

@@ -30,6 +30,7 @@ struct record_db {
     char name[32];
     unsigned flags;
     MDB_dbi dbi;
+    record_refers_fn *refers; /* NULL: none does */
 };
 
 struct store_env {

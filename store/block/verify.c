@@ -23,7 +23,7 @@
 
 #define REFUSALS 3 /* in a row, a second apart: then what is to be counted first is not waited for any longer */
 
-enum phase { PAGES, HASH, HASH_BIG, SETTLE, PINS, COUNT, COMPARE, NAME, FINISH, DONE };
+enum phase { PAGES, HASH, HASH_BIG, SETTLE, PINS, RECORDS, COUNT, COMPARE, NAME, FINISH, DONE };
 
 struct counted {
     uint64_t mix;
@@ -38,7 +38,9 @@ struct store_verify {
     bool settling;           /* the committer is asked to let nothing wait, … */
     unsigned moved, refused; /* … and how far it was when it last got on */
     enum phase phase;
-    struct cid at; /* multihash of the last visited row or block; len 0: at the beginning */
+    struct cid at;             /* multihash of the last visited row or block; len 0: at the beginning */
+    unsigned records, key_len; /* of others, in which an entry was visited last: with this key */
+    uint8_t key[STORE_KEY_MAX];
     struct verify_progress progress;
     atomic_uint repairs; /* operations under way */
 
@@ -344,34 +346,93 @@ static int step_settle(struct store_verify *v)
     return 0;
 }
 
-/* ---- PINS ---- */
+/* ---- PINS, RECORDS ---- */
 
-/* Before counts are compared: what they are corrected by is added to this, so that none is 0 in between. */
+/* Something refers to this block: does its row know? Before counts are compared: what they are corrected by is added to this,
+ * so that none is 0 in between. */
+static int check_root(struct store_verify *v, const struct cid *cid, struct span key, const struct record_db *from,
+                      struct verify_event *e)
+{
+    struct span in, data;
+    struct row row = {0};
+    if (cid_inline(cid, &data) && !links_possible(cid_codec(cid)))
+        return 0;
+    int r = get(v, DB_ROWS, cid_hash(cid), &in);
+    if (r && r != ERR_NOT_FOUND)
+        return r;
+    if (r == 0 && (row_parse(in, 0, &row) != 0 || row.roots > 0)) /* not: told already */
+        return 0;
+    *e = (struct verify_event){.problem = VERIFY_COUNT, .cid = *cid, .expected = 1};
+    if (v->repair) {
+        struct repair_op *p = repair_new(&v->repairs, cid, repair_root);
+        p->db = from ? from->dbi : v->bs->env.db[DB_PINS];
+        p->refers = from ? from->refers : NULL;
+        p->key_len = (unsigned)key.len;
+        memcpy(p->key, key.data, key.len);
+        repair_submit(v, p);
+    }
+    return found(v, e);
+}
+
 static int step_pins(struct store_verify *v, unsigned pins, struct verify_event *e)
 {
     struct pin pin;
-    struct span in, data;
-    for (unsigned i = 0; i < pins; i++) {
-        struct row row = {0};
-        int r = store_pin_next(v->reader, &v->at, &pin);
-        if (r == 0)
-            begin_pass(v);
-        if (r <= 0)
-            return r;
-        r = get(v, DB_ROWS, cid_hash(&pin.cid), &in);
-        if (r == 0 && row_parse(in, 0, &row) != 0)
-            continue; /* told already */
-        bool counts = !cid_inline(&pin.cid, &data) || links_possible(cid_codec(&pin.cid));
-        if (r && r != ERR_NOT_FOUND)
-            return r;
-        if (!counts || row.roots > 0)
-            continue;
-        *e = (struct verify_event){.problem = VERIFY_COUNT, .cid = pin.cid, .expected = 1};
-        if (v->repair)
-            repair_submit(v, repair_new(&v->repairs, &pin.cid, repair_root));
-        return found(v, e);
+    int r = 0;
+    for (unsigned i = 0; i < pins && r == 0; i++) {
+        r = store_pin_next(v->reader, &v->at, &pin);
+        if (r == 0) {
+            v->phase = RECORDS;
+            break;
+        }
+        r = r == 1 ? check_root(v, &pin.cid, cid_span(&pin.cid), NULL, e) : r;
     }
-    return 0;
+    return r;
+}
+
+/* The next entry of the records at which we are: 1, 0: no more, or an error. */
+static int next_record(struct store_verify *v, struct span *ret)
+{
+    MDB_cursor *c;
+    MDB_val k = {v->key_len, v->key}, value;
+    int rc = mdb_cursor_open(store_reader_txn(v->reader), v->bs->env.records[v->records].dbi, &c);
+    if (rc)
+        return store_error(rc);
+    rc = index_move(c, &k, &value, v->key_len ? MDB_SET_RANGE : MDB_FIRST);
+    while (rc == 0 && v->key_len && span_cmp(store_span(k), span_of(v->key, v->key_len)) <= 0) /* less: the page is damaged */
+        rc = index_move(c, &k, &value, MDB_NEXT);
+    mdb_cursor_close(c);
+    if (rc == 0 && k.mv_size > sizeof v->key)
+        rc = MDB_CORRUPTED;
+    if (rc)
+        return rc == MDB_NOTFOUND ? 0 : store_error(rc);
+    memcpy(v->key, k.mv_data, k.mv_size);
+    v->key_len = (unsigned)k.mv_size;
+    *ret = store_span(value);
+    return 1;
+}
+
+static int step_records(struct store_verify *v, unsigned entries, struct verify_event *e)
+{
+    const struct store_env *env = &v->bs->env;
+    int r = 0;
+    for (unsigned i = 0; i < entries && r == 0; i++) {
+        struct span value;
+        struct cid cid;
+        if (v->records == env->record_count) {
+            begin_pass(v);
+            break;
+        }
+        const struct record_db *from = &env->records[v->records];
+        r = from->refers ? next_record(v, &value) : 0;
+        if (r == 1) {
+            struct span key = span_of(v->key, v->key_len);
+            r = from->refers(key, value, &cid) == 1 ? check_root(v, &cid, key, from, e) : 0;
+        } else if (r == 0) {
+            v->records++;
+            v->key_len = 0;
+        }
+    }
+    return r;
 }
 
 /* ---- COUNT, COMPARE, NAME ---- */
@@ -611,6 +672,8 @@ int store_verify_step(struct store_verify *v, unsigned blocks, struct verify_eve
         return step_settle(v);
     case PINS:
         return step_pins(v, blocks, ret_event);
+    case RECORDS:
+        return step_records(v, blocks, ret_event);
     case FINISH:
         return step_finish(v, ret_event);
     case DONE:

@@ -4,7 +4,7 @@
  * reference counts are counted anew from the roots and links and compared, in as many passes as its fixed table needs.
  * Owned by one thread, which may be a worker job; it has a reader of its own.
  *
- *   PAGES ──▶ HASH ──▶ SETTLE ──▶ PINS ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
+ *   PAGES ──▶ HASH ──▶ SETTLE ──▶ PINS ──▶ RECORDS ──▶ (COUNT ──▶ COMPARE ──▶ NAME) × passes ──▶ DONE
  *
  * PAGES looks at the pages of the index in one step, without LMDB; one that is damaged is mended when the store is opened next.
  * SETTLE waits until no cascade is pending, or gives up when the committer cannot write what it counts; the rest shares one

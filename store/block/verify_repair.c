@@ -52,17 +52,19 @@ int repair_count(struct store_op *op, struct store_txn *txn)
     return r == 0 && !up ? row_count(txn, &p->cid, LANE_LIVE, -1, false) : r;
 }
 
-/* A pin that its block does not know of */
 int repair_root(struct store_op *op, struct store_txn *txn)
 {
     struct repair_op *p = (struct repair_op *)op;
     struct row row;
-    struct span value;
-    int r = store_txn_get(txn, txn->bs->env.db[DB_PINS], cid_span(&p->cid), &value);
-    if (r == 0)
-        r = row_load(txn, cid_hash(&p->cid), &row);
-    if (r || row.roots > 0) /* it has been taken back; or is known */
+    struct span value, key = span_of(p->key, p->key_len);
+    struct cid cid;
+    int r = store_txn_get(txn, p->db, key, &value);
+    if (r ||
+        (p->refers && (p->refers(key, value, &cid) != 1 || !cid_eq(&cid, &p->cid)))) /* it refers to something else by now */
         return r == ERR_NOT_FOUND ? 0 : r;
+    r = row_load(txn, cid_hash(&p->cid), &row);
+    if (r || row.roots > 0)
+        return r;
     r = row.held ? 0 : pins_none_complete(txn);
     return r ? r : store_txn_ref(txn, &p->cid);
 }

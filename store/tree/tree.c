@@ -82,8 +82,10 @@ int tree_open(struct tree **ret, const struct tree_options *o, struct why *why)
     t->failed_end = &t->failed;
     t->published = store_guard_new();
     int r = blockstore_record_db(o->bs, DB_NAME, 0, &t->db);
-    if (r == 0)
+    if (r == 0) {
+        blockstore_record_refers(o->bs, t->db, tree_record_refers);
         r = load_meta(t);
+    }
     if (r == ERR_NOT_FOUND)
         r = make_root(t);
     if (r == 0)

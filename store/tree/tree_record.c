@@ -218,3 +218,16 @@ bool tree_target_cid(struct span target, struct cid *ret)
     struct span cid = last_part(&target);
     return span_eq_str(last_part(&target), "ipfs") && cid_from_text(cid, ret, NULL) == 0;
 }
+
+int tree_record_refers(struct span key, struct span value, struct cid *ret)
+{
+    struct tree_record rec;
+    struct tree_former former;
+    *ret = (struct cid){.len = 0};
+    uint8_t kind = key.len > 4 ? key.data[4] : 0;
+    if (kind == RECORD_NODE && tree_record_parse(value, &rec) == 0 && (rec.type == TREE_FILE || (rec.flags & RECORD_REFERS)))
+        *ret = rec.content.cid;
+    else if (kind == RECORD_FORMER && tree_former_parse(value, &former) == 0)
+        *ret = former.content.cid;
+    return !cid_is_none(ret);
+}

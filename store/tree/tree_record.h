@@ -80,6 +80,9 @@ int tree_meta_parse(struct span in, struct tree_meta *ret); /* 0, ERR_CORRUPT, E
 void tree_record_encode(const struct tree_record *r, struct buf *out);
 int tree_record_parse(struct span in, struct tree_record *ret); /* 0, ERR_CORRUPT */
 
+/* The block that an entry refers to, of any kind: 1; 0: none. */
+int tree_record_refers(struct span key, struct span value, struct cid *ret);
+
 struct tree_former {
     uint64_t seq; /* of the last change whose blocks may be missing */
     wall_ns mtime;

@@ -3,6 +3,7 @@
  * The tree over a real store, with its committer running. Usage: tree_main [seed [operations]] */
 #include "store/block/fault.h"
 #include "store/block/index_rebuild.h"
+#include "store/block/store_internal.h"
 #include "store/tree/tree_record.h"
 #include "store/unixfs/directory.h"
 #include "tests/lib/short_memory.h"
@@ -253,6 +254,56 @@ static void test_content_is_referred_to(void)
     CHECK_EQ(live(&b), 1); /* open */
     tree_forget(b.t, f);
     CHECK_EQ(live(&b), 0);
+    bed_free(&b);
+}
+
+/* A bit of the number of those that refer to a block rots: nobody else knows of the file. */
+static void forget_root(const struct bed *b, const struct cid *cid)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi rows;
+    MDB_val k = store_val(cid_hash(cid)), v;
+    struct row row;
+    uint8_t changed[ROW_SIZE_MAX];
+    CHECK(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 8) == 0 && mdb_env_open(env, b->dir, 0, 0600) == 0);
+    CHECK(mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, "rows", 0, &rows) == 0);
+    CHECK(mdb_get(txn, rows, &k, &v) == 0 && row_parse(store_span(v), 0, &row) == 0 && row.roots == 1);
+    row.roots = 0;
+    v = (MDB_val){row_format(&row, 0, changed), changed};
+    CHECK(mdb_put(txn, rows, &k, &v, 0) == 0 && mdb_txn_commit(txn) == 0);
+    mdb_env_close(env);
+}
+
+static void test_content_whose_row_forgot(void)
+{
+    struct bed b;
+    struct store_verify *v;
+    struct verify_event e;
+    unsigned problems = 0;
+    int r;
+    bed_new(&b);
+    uint64_t f = make_file(&b, TREE_ROOT, "f");
+    struct unixfs_root one = content(1);
+    CHECK_EQ(tree_set_content(b.t, f, &(struct tree_content){.root = one}, 1), 0);
+    CHECK_EQ(bed_sync(&b), 0);
+    bed_close(&b);
+    forget_root(&b, &one.cid);
+    bed_open(&b);
+    CHECK_EQ(store_verify_new(&v, b.bs, true), 0);
+    while ((r = store_verify_step(v, 100, &e)) != ERR_CLOSED) {
+        CHECK(r >= 0 || r == ERR_AGAIN);
+        problems += r == 1;
+    }
+    store_verify_free(v);
+    CHECK(problems > 0);
+    CHECK_EQ(live(&b), 1); /* a repair from the row alone would let it go */
+    check_store(&b);
+    CHECK_EQ(lookup(&b, TREE_ROOT, "f", &f), 0);
+    CHECK_EQ(tree_unlink(b.t, place(TREE_ROOT, "f"), 1), 0);
+    tree_forget(b.t, f);
+    CHECK_EQ(live(&b), 0);
+    check_store(&b);
     bed_free(&b);
 }
 
@@ -910,6 +961,7 @@ int main(int argc, char **argv)
         {"attributes", test_attributes},
         {"symlinks keep", test_symlinks_keep},
         {"content is referred to", test_content_is_referred_to},
+        {"content whose row forgot", test_content_whose_row_forgot},
         {"readdir", test_readdir_survives_changes},
         {"readdir out of order", test_readdir_out_of_order},
         {"publish", test_publish},
