@@ -142,6 +142,15 @@ static void failed(struct keeper *k, struct keep *e, int result)
     move(k, e, KEEP_FAILED);
 }
 
+/* All of it is here, and the disk did not take that: soon it may. */
+static void not_marked(struct keeper *k, struct keep *e, int result)
+{
+    failed(k, e, result);
+    e->retry_at = mono_after(mono_now(), KEEPER_REMARK);
+    TAILQ_REMOVE(&k->in[KEEP_FAILED], e, link);
+    TAILQ_INSERT_HEAD(&k->in[KEEP_FAILED], e, link); /* before those that wait for longer */
+}
+
 static void completed(void *arg, int result)
 {
     struct keep_mark *m = arg;
@@ -156,7 +165,7 @@ static void completed(void *arg, int result)
     else if (result == ERR_AGAIN) /* a block was found damaged meanwhile */
         move(k, e, KEEP_NEW);
     else
-        failed(k, e, result);
+        not_marked(k, e, result);
     keeper_tick(k, mono_now());
 }
 

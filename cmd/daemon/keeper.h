@@ -23,6 +23,7 @@
 
 #define KEEPER_FLIGHT 32
 #define KEEPER_RETRY  (30 * MONO_S)
+#define KEEPER_REMARK (2 * MONO_S) /* when the mark failed */
 #define KEEPER_STALL  (5 * MONO_S) /* nothing was heard of it; */
 #define KEEPER_GLANCE MONO_S       /* while others were never tried */
 
