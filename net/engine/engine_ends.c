@@ -9,6 +9,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Bytes taken, ≥ 0; of less than all it is woken when there is room. Or its end comes. */
+static int write_some(struct bridge *b, struct span in)
+{
+    size_t room = host_raw_room(b->raw);
+    int n = room ? host_raw_write(b->e->host, b->raw, span_sub(in, 0, room), mono_now()) : 0;
+    if (room < in.len)
+        host_raw_want_room(b->raw);
+    return n;
+}
+
 /* ---- an echo ---- */
 
 static void echo_pump(struct bridge *b)
@@ -17,7 +27,7 @@ static void echo_pump(struct bridge *b)
     struct span in;
     size_t left = BRIDGE_QUANTUM, most;
     while (left && (in = span_sub(host_raw_peek(b->raw), 0, left)).len && (most = bridge_allow(b, in.len))) {
-        int n = host_raw_write(h, b->raw, span_sub(in, 0, most), mono_now());
+        int n = write_some(b, span_sub(in, 0, most));
         if (n <= 0)
             return; /* woken when there is room; or its end comes */
         bridge_came(b, (size_t)n);
@@ -183,7 +193,7 @@ static void live_pump(struct bridge *b)
     drop_input(b);
     struct span in = live_read(&s->live, &b->u.place, now, &skipped);
     size_t most = in.len ? bridge_allow(b, in.len < BRIDGE_QUANTUM ? in.len : BRIDGE_QUANTUM) : 0;
-    int n = most ? host_raw_write(b->e->host, b->raw, span_sub(in, 0, most), now) : 0;
+    int n = most ? write_some(b, span_sub(in, 0, most)) : 0;
     if (n > 0) {
         b->u.place += (uint64_t)n;
         bridge_went(b, (size_t)n);

@@ -111,9 +111,9 @@ int yamux_write(struct yamux *y, uint32_t stream, struct span data); /* bytes ta
  * many of its bytes; else it was not. */
 int yamux_lend(struct yamux *y, uint32_t stream, const struct loan *l);
 int yamux_write_over(struct yamux *y, uint32_t stream,
-                     struct span data); /* all of it, past the bounds: for what is bounded elsewhere */
-size_t yamux_write_room(const struct yamux *y, uint32_t stream);
-void yamux_want_room(struct yamux *y, uint32_t stream); /* WRITABLE when there is some */
+                     struct span data);                          /* all of it, past the bounds: for what is bounded elsewhere */
+size_t yamux_write_room(const struct yamux *y, uint32_t stream); /* what is to be written now: less when memory is short */
+void yamux_want_room(struct yamux *y, uint32_t stream);          /* WRITABLE when there is some */
 size_t yamux_unsent(const struct yamux *y, uint32_t stream);
 int yamux_consume(struct yamux *y, uint32_t stream, size_t n); /* n bytes of DATA events are done with */
 int yamux_close_write(struct yamux *y, uint32_t stream);

@@ -251,22 +251,35 @@ static size_t window_room(const struct stream *s)
     return s->send_window > s->queued ? (size_t)s->send_window - s->queued : 0;
 }
 
-static size_t write_room(const struct yamux *y, const struct stream *s)
+static size_t room_of(const struct yamux *y, const struct stream *s, size_t total)
 {
     size_t own = y->cfg.send_queue > s->queued ? y->cfg.send_queue - s->queued : 0;
     if (own > window_room(s))
         own = window_room(s);
-    size_t all = y->cfg.send_total > y->queued ? y->cfg.send_total - y->queued : 0;
+    size_t all = total > y->queued ? total - y->queued : 0;
     size_t turn = s->group->queued < GROUP_ROOM ? GROUP_ROOM - s->group->queued : 0;
     if (all < turn)
         all = turn;
     return own < all ? own : all;
 }
 
-void stream_wake(struct yamux *y, struct stream *s)
+/* What a write takes */
+static size_t write_room(const struct yamux *y, const struct stream *s)
 {
-    size_t room = write_room(y, s);
-    if (!s->in_blocked || room == 0)
+    return room_of(y, s, y->cfg.send_total);
+}
+
+/* For all streams together, as who asks before he writes is told: while memory is short each group has its turn's worth and no
+ * more. A write takes what there was room for when it was asked, whatever others take of the budget meanwhile. */
+static size_t fair_total(const struct yamux *y)
+{
+    return y->cfg.budget && budget_class_tight(y->cfg.budget, BUDGET_NET) ? 0 : y->cfg.send_total;
+}
+
+static void wake_within(struct yamux *y, struct stream *s, size_t total)
+{
+    size_t room = room_of(y, s, total);
+    if (room == 0)
         return;
     if (s->group->queued > 0 && room < y->cfg.send_queue / 2 && room < window_room(s))
         return; /* not worth it yet */
@@ -276,12 +289,19 @@ void stream_wake(struct yamux *y, struct stream *s)
     stream_want_event(y, s);
 }
 
+void stream_wake(struct yamux *y, struct stream *s)
+{
+    if (s->in_blocked)
+        wake_within(y, s, fair_total(y));
+}
+
 void streams_wake(struct yamux *y)
 {
+    size_t total = TAILQ_EMPTY(&y->blocked) ? 0 : fair_total(y);
     struct stream *s, *next;
     for (s = TAILQ_FIRST(&y->blocked); s; s = next) {
         next = TAILQ_NEXT(s, blocked);
-        stream_wake(y, s);
+        wake_within(y, s, total);
     }
 }
 
@@ -354,7 +374,7 @@ int yamux_write_over(struct yamux *y, uint32_t stream, struct span data)
 size_t yamux_write_room(const struct yamux *y, uint32_t stream)
 {
     const struct stream *s = stream_find(y, stream);
-    return s && !s->fin_wanted && !y->err ? write_room(y, s) : 0;
+    return s && !s->fin_wanted && !y->err ? room_of(y, s, fair_total(y)) : 0;
 }
 
 void yamux_want_room(struct yamux *y, uint32_t stream)

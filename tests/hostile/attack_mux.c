@@ -357,6 +357,25 @@ static void service_crowd(struct hostile *h)
         link_end(&all[--count]);
 }
 
+/* The same with so many that fill what a connection may queue, where the service has much to say, and nothing is read */
+static void service_deaf(struct hostile *h)
+{
+    static struct link all[DEAF_PEERS];
+    unsigned count = 0;
+    while (count < DEAF_PEERS && link_dial(&all[count], h) && link_secure(&all[count], h))
+        count++;
+    for (unsigned i = 0; i < count && !hostile_over(h); i++) {
+        all[i].deaf = true;
+        for (uint32_t k = 0; k < 100; k++, h->tally.units++)
+            mux_open(&all[i], 2 * k + 1, "/x/echo");
+        (void)mux_flush(&all[i]);
+    }
+    hostile_sleep(h, mono_min(h->until, mono_after(mono_now(), 12 * MONO_S)));
+    hostile_note(h, count ? GOT_ANSWERED : GOT_REFUSED);
+    while (count)
+        link_end(&all[--count]);
+}
+
 /* Ping, the protocol: many echoes are asked for, none is read */
 static void ping_flood(struct hostile *h)
 {
@@ -422,6 +441,7 @@ static const struct attack mux_table[] = {
     {"stream-lazy", "mux", 0, stream_lazy, "data and FIN behind a protocol that nobody speaks"},
     {"ping-odd", "mux", 0, ping_odd, "31 bytes to the echo"},
     {"service-crowd", "service-crowd", 0, service_crowd, "24 peers open 2,000 streams each of a service that anybody may use"},
+    {"service-deaf", "service-deaf", 0, service_deaf, "24 peers open 100 streams each of such a service, and read nothing"},
     {"reset-flood", "reset-flood", GETS_CLOSED, reset_flood, "100,000 streams opened and reset"},
     {"open-flood", "open-flood", 0, open_flood, "100,000 streams opened"},
     {"open-flood-deaf", "open-flood-deaf", 0, open_flood_deaf, "10^6 streams opened, their resets not read"},

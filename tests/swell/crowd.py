@@ -53,6 +53,20 @@ class Crowd(unittest.TestCase):
         if not SANITIZED:
             self.assertLess(private, BUDGET)
 
+    def test_readers_that_do_not_read(self):
+        node = self.node("memory = 32M\n")
+        (node.home / "file").write_bytes(bytes(3 * MIB))
+        node.run("offer", "-a", "any", "--", "echo", "file", node.home / "file").check_returncode()
+        watch = Watch(node, 0.02)
+        self.attack(node, "service-deaf")
+        wait_for("all are open", lambda: node.status()["streams"] == 24 * 100, 60)
+        seen = []
+        wait_for("it has read what it may", lambda: seen.append(node.status()["memory_used"]) or (len(seen) > 5 and len(set(seen[-5:])) == 1), 60)
+        private = watch.end().private
+        print(f"private memory of readers that do not read {private / 1e6:.1f} MB", file=sys.stderr)
+        if not SANITIZED:
+            self.assertLess(private, BUDGET)
+
     def test_descriptors(self):
         target = self.enterContext(socket.create_server(("127.0.0.1", 0), backlog=4096))
         few = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "p2p"
