@@ -3,7 +3,7 @@
 """Services that anybody may use. 24 peers that open 2,000 streams of one each, and say nothing. What all of them together may have is
 bounded, by the budget and by the descriptors, so that there is memory and there are descriptors for whatever else the node does; and
 somebody who comes with one stream gets it. One sends empty datagrams as fast as they go, and nobody waits for what it does."""
-import concurrent.futures, os, pathlib, signal, socket, subprocess, sys, tempfile, time, unittest, unittest.mock
+import concurrent.futures, os, pathlib, select, signal, socket, subprocess, sys, tempfile, time, unittest, unittest.mock
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "lib"), str(pathlib.Path(__file__).resolve().parent)]
 import solo
@@ -92,7 +92,8 @@ class Crowd(unittest.TestCase):
         b.run("connect", a.status()["address"]).check_returncode()
         readers = [self.enterContext(subprocess.Popen([solo.P2P, "dial", a.status()["id"], "f"], env=b.env, stdin=subprocess.DEVNULL,
                                                       stdout=subprocess.PIPE)) for _ in range(count)]
-        wait_for("they read", lambda: a.status()["streams"] == count)
+        begun = [r.stdout for r in readers]
+        wait_for("they have begun", lambda: len(select.select(begun, [], [], 0)[0]) == count, 60)
         b.process.send_signal(signal.SIGSTOP)
         time.sleep(2)  # nothing else makes time pass for a process that is stopped
         b.process.send_signal(signal.SIGCONT)
