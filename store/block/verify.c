@@ -21,6 +21,8 @@
 #define TABLE_ROWS (TABLE_SIZE / 2)    /* expected in a pass */
 #define TABLE_FULL (TABLE_SIZE / 8 * 7)
 
+#define STRAYS_MAX 4096
+
 #define REFUSALS 3 /* in a row, a second apart: then what is to be counted first is not waited for any longer */
 
 enum phase { PAGES, HASH, HASH_BIG, SETTLE, PINS, RECORDS, COUNT, COMPARE, NAME, FINISH, DONE };
@@ -50,6 +52,7 @@ struct store_verify {
     bool overflow;
     uint32_t left;                 /* links still to look at of the row being counted */
     struct cid unnamed;            /* NAME: a counted child without a row */
+    struct buf strays;             /* CIDs of those whose row was damaged: their bytes stay for who refers to them */
     struct totals stored, counted; /* as the snapshot has them, as its rows say */
 };
 
@@ -105,6 +108,7 @@ struct store_verify *store_verify_free(struct store_verify *v)
     while (store_verify_repairs(v)) /* the committer still writes to it */
         sched_yield();
     ask_to_settle(v, false);
+    buf_done(&v->strays);
     store_reader_free(v->reader);
     if (v->table)
         atomic_store(&v->bs->checks, false);
@@ -138,9 +142,24 @@ static int found_damaged(struct store_verify *v, const struct cid *cid, struct v
 {
     *e = (struct verify_event){.problem = VERIFY_DAMAGED, .cid = *cid};
     vouched_drop(v->bs->vouched, cid); /* whoever reads it next is told as well */
-    if (v->repair)
+    if (v->repair) {
         repair_submit(v, repair_new(&v->repairs, cid, repair_drop));
+        if (buf_len(&v->strays) < STRAYS_MAX * sizeof *cid) /* more: the next check's */
+            buf_add(&v->strays, cid, sizeof *cid);
+    }
     return found(v, e);
+}
+
+/* All who refer to them have been told of: nobody needs what has no row still. */
+static void drop_strays(struct store_verify *v)
+{
+    struct cid cid;
+    for (struct span s = buf_span(&v->strays); s.len > 0; s = span_from(s, sizeof cid)) {
+        memcpy(&cid, s.data, sizeof cid);
+        atomic_fetch_add(&v->repairs, 1);
+        blockstore_submit(v->bs, &repair_new(&v->repairs, &cid, repair_drop)->op);
+    }
+    buf_done(&v->strays);
 }
 
 static int found_key(struct store_verify *v, struct verify_event *e)
@@ -625,6 +644,7 @@ static int step_finish(struct store_verify *v, struct verify_event *e)
     if (r)
         return r;
     store_read_end(v->reader);
+    drop_strays(v);
     v->snapshot = false;
     v->phase = DONE;
     v->progress.done = true;

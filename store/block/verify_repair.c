@@ -28,11 +28,40 @@ struct repair_op *repair_new(atomic_uint *under_way, const struct cid *cid, repa
     return p;
 }
 
+static bool has_sound_bytes(struct store_txn *txn, const struct cid *cid, struct span *ret)
+{
+    struct span data;
+    if (txn_block_find(txn, cid_hash(cid), &data) != 0 || !store_txn_look(txn, data) || check_bytes(cid, data) == ERR_CORRUPT)
+        return false;
+    if (ret)
+        *ret = data;
+    return true;
+}
+
+/* The row was damaged and is gone; now something refers to the block, and its bytes are still there. */
+static int hold_again(struct store_txn *txn, const struct cid *cid)
+{
+    struct span data;
+    if (!has_sound_bytes(txn, cid, &data))
+        return 0;
+    uint8_t *copy = mem_big(data.len + 1, 1); /* LMDB's memory goes with the first write */
+    if (!copy)
+        return ERR_NO_MEMORY;
+    size_t len = data.len;
+    memcpy(copy, data.data, len);
+    int r = block_drop(txn, cid_hash(cid));
+    r = r ? r : store_txn_put(txn, cid, span_of(copy, len), NULL);
+    free(copy);
+    return r;
+}
+
 int repair_count(struct store_op *op, struct store_txn *txn)
 {
     struct repair_op *p = (struct repair_op *)op;
     struct row row;
     int r = row_load(txn, cid_hash(&p->cid), &row);
+    if (r == 0 && !row.exists && p->delta > 0 && (r = hold_again(txn, &p->cid)) == 0)
+        r = row_load(txn, cid_hash(&p->cid), &row);
     if (r == 0 && !row.held) /* it will be wanted: some pin misses it */
         r = pins_none_complete(txn);
     if (r || p->delta == 0)
@@ -65,6 +94,8 @@ int repair_root(struct store_op *op, struct store_txn *txn)
     r = row_load(txn, cid_hash(&p->cid), &row);
     if (r || row.roots > 0)
         return r;
+    if (!row.exists && ((r = hold_again(txn, &p->cid)) || (r = row_load(txn, cid_hash(&p->cid), &row))))
+        return r;
     r = row.held ? 0 : pins_none_complete(txn);
     return r ? r : store_txn_ref(txn, &p->cid);
 }
@@ -93,8 +124,10 @@ int repair_drop(struct store_op *op, struct store_txn *txn)
     struct row row;
     int r = row_load(txn, hash, &row);
     if (r == ERR_CORRUPT && txn->hard == 0) { /* the row itself: what it said is counted anew by this verify or the next */
-        (void)block_drop(txn, hash);          /* none is fine; an LMDB error shows in `hard` */
-        txn->damaged++;
+        if (!has_sound_bytes(txn, &p->cid, NULL)) {
+            (void)block_drop(txn, hash); /* none is fine; an LMDB error shows in `hard` */
+            txn->damaged++;
+        }
         return store_txn_del(txn, txn->bs->env.db[DB_ROWS], hash);
     }
     if (r || row.inline_block || (r = still_damaged(txn, &p->cid, &row)))
