@@ -94,6 +94,10 @@ class Bodies(unittest.TestCase):
         silent.socket.sendall(bytes(BODY - PIECE))
         for c in others:  # none of them can go on: with what the first has there is no room for a whole one
             c.start()
+        before = []
+        while not before or not all(before) or before != [c.sent for c in others]:  # or who has not had its turn is silent as well
+            before = [c.sent for c in others]
+            time.sleep(0.2)
         silent.socket.setblocking(False)
         for second in range(1, 1000):
             clock[0].forward(1, node.status)
