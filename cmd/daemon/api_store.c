@@ -17,6 +17,7 @@
 #define VERIFY_STEP       16
 #define VERIFY_EVENTS_MAX 64
 #define VERIFY_BEHIND     (UINT32_C(1) << 20) /* bytes of problems that nobody has read; then it waits … */
+#define VERIFY_RUNS       16                  /* by itself; a DAG has fewer levels */
 #define VERIFY_PATIENCE   (30 * MONO_S)       /* … so long, because it keeps a snapshot, whose pages cannot be used again */
 
 /* ---- pin, unpin: the path is resolved by a task, the rest is an operation of the store ---- */
@@ -259,7 +260,8 @@ void api_gc(struct ctl_request *q)
 struct verify {
     struct job job;
     struct daemon *d;
-    struct ctl_request *q; /* a reference; NULL: nobody asked */
+    struct ctl_request *q; /* a reference; NULL: nobody asked, … */
+    unsigned runs;         /* … and so many have begun */
     struct store_verify *check;
     struct verify_event events[VERIFY_EVENTS_MAX];
     unsigned count;
@@ -269,6 +271,8 @@ struct verify {
     struct verify *next;            /* that waits a moment, … */
     void (*then)(struct verify *v); /* … for this */
 };
+
+static int verify_start(struct daemon *d, struct ctl_request *q, bool repair, unsigned runs);
 
 static void verify_work(struct job *j)
 {
@@ -361,6 +365,16 @@ static void verify_go_on(struct verify *v)
     }
 }
 
+/* What was found again by one check leads to more. */
+static void verify_told(struct verify *v)
+{
+    log_info("store.checked", "result=\"%s\" problems=%llu repaired=%llu",
+             v->result == ERR_CLOSED ? "done" : err_text(v->result), (unsigned long long)v->progress.problems,
+             (unsigned long long)v->progress.repaired);
+    if (v->result == ERR_CLOSED && v->progress.problems > 0 && v->runs < VERIFY_RUNS)
+        (void)verify_start(v->d, NULL, true, v->runs + 1);
+}
+
 static void verify_slice(struct mail *mail, void *owner)
 {
     struct verify *v = (struct verify *)mail;
@@ -376,9 +390,7 @@ static void verify_slice(struct mail *mail, void *owner)
         return;
     }
     if (!v->q)
-        log_info("store.checked", "result=\"%s\" problems=%llu repaired=%llu",
-                 v->result == ERR_CLOSED ? "done" : err_text(v->result), (unsigned long long)v->progress.problems,
-                 (unsigned long long)v->progress.repaired);
+        verify_told(v);
     else if (v->result == ERR_CLOSED)
         ctl_end(v->q);
     else
@@ -386,7 +398,7 @@ static void verify_slice(struct mail *mail, void *owner)
     verify_finish(v);
 }
 
-static int verify_start(struct daemon *d, struct ctl_request *q, bool repair)
+static int verify_start(struct daemon *d, struct ctl_request *q, bool repair, unsigned runs)
 {
     struct verify *v = MEM_NEW(struct verify);
     int r = store_verify_new(&v->check, d->store, repair);
@@ -395,6 +407,7 @@ static int verify_start(struct daemon *d, struct ctl_request *q, bool repair)
         return r;
     }
     v->d = d;
+    v->runs = runs;
     v->q = q ? ctl_ref(q) : NULL;
     d->verify_count++;
     v->job = (struct job){.mail.run = verify_slice, .work = verify_work, .reply = d->mail};
@@ -404,7 +417,7 @@ static int verify_start(struct daemon *d, struct ctl_request *q, bool repair)
 
 void api_verify(struct ctl_request *q)
 {
-    int r = verify_start(q->d, q, ctl_flag(q, "repair"));
+    int r = verify_start(q->d, q, ctl_flag(q, "repair"), 1);
     if (r < 0) {
         ctl_fail(q, r, NULL, "cannot check the store: %s", err_text(r));
         return;
@@ -435,7 +448,7 @@ void verify_by_itself(struct daemon *d)
 {
     struct blockstore_stats s;
     blockstore_stats(d->store, &s);
-    int r = s.rebuilt ? verify_start(d, NULL, true) : 0;
+    int r = s.rebuilt ? verify_start(d, NULL, true, 1) : 0;
     if (r < 0)
         log_warn("store.unchecked", "error=\"%s\" next=\"p2p verify --repair\"", err_text(r));
     if (s.rebuilt || s.disk_bytes > (uint64_t)INDEX_LARGE)

@@ -52,7 +52,8 @@ struct store_verify {
     bool overflow;
     uint32_t left;                 /* links still to look at of the row being counted */
     struct cid unnamed;            /* NAME: a counted child without a row */
-    struct buf strays;             /* CIDs of those whose row was damaged: their bytes stay for who refers to them */
+    struct buf strays;             /* CIDs of those whose row was damaged or gone: their bytes stay for who refers to them */
+    bool referred;                 /* somebody did: what it leads to is told by the next check */
     struct totals stored, counted; /* as the snapshot has them, as its rows say */
 };
 
@@ -150,14 +151,14 @@ static int found_damaged(struct store_verify *v, const struct cid *cid, struct v
     return found(v, e);
 }
 
-/* All who refer to them have been told of: nobody needs what has no row still. */
+/* All who refer to them have been told of, and nobody did: nobody needs what has no row. */
 static void drop_strays(struct store_verify *v)
 {
     struct cid cid;
-    for (struct span s = buf_span(&v->strays); s.len > 0; s = span_from(s, sizeof cid)) {
+    for (struct span s = buf_span(&v->strays); !v->referred && s.len > 0; s = span_from(s, sizeof cid)) {
         memcpy(&cid, s.data, sizeof cid);
         atomic_fetch_add(&v->repairs, 1);
-        blockstore_submit(v->bs, &repair_new(&v->repairs, &cid, repair_drop)->op);
+        blockstore_submit(v->bs, &repair_new(&v->repairs, &cid, repair_stray)->op);
     }
     buf_done(&v->strays);
 }
@@ -242,10 +243,12 @@ static int step_pages(struct store_verify *v, struct verify_event *e)
 {
     struct index_damage damage;
     int r = check_pages(v->bs, v->reader, &damage);
-    if (r == 0 || r == ERR_CORRUPT)
+    if (r == 0)
         v->phase = HASH;
     if (r != ERR_CORRUPT)
         return r;
+    v->phase = DONE; /* of what cannot be trusted nothing is believed, and nothing repaired */
+    v->progress.done = true;
     *e = (struct verify_event){.problem = VERIFY_PAGES, .found = damage.page};
     v->progress.problems++;
     return 1;
@@ -382,6 +385,7 @@ static int check_root(struct store_verify *v, const struct cid *cid, struct span
     if (r == 0 && (row_parse(in, 0, &row) != 0 || row.roots > 0)) /* not: told already */
         return 0;
     *e = (struct verify_event){.problem = VERIFY_COUNT, .cid = *cid, .expected = 1};
+    v->referred = true;
     if (v->repair) {
         struct repair_op *p = repair_new(&v->repairs, cid, repair_root);
         p->db = from ? from->dbi : v->bs->env.db[DB_PINS];
@@ -585,6 +589,7 @@ static int visit_row(struct store_verify *v, struct span hash, struct span in, s
         visit_links(v, hash, row, name_link);
         if (v->unnamed.len == 0)
             return 0;
+        v->referred = true;
         return found_count(v, &v->unnamed, table_find(v, cid_mix(&v->unnamed))->count, e, 0);
     }
 }

@@ -132,11 +132,24 @@ int repair_drop(struct store_op *op, struct store_txn *txn)
     }
     if (r || row.inline_block || (r = still_damaged(txn, &p->cid, &row)))
         return r ? r : ERR_EXISTS;
-    if (!row.held) { /* a block without its row */
-        txn->damaged++;
-        return block_drop(txn, hash);
-    }
-    return row_drop_damaged(txn, hash, &row);
+    if (row.held)
+        return row_drop_damaged(txn, hash, &row);
+    if (has_sound_bytes(txn, &p->cid, NULL)) /* its row was lost: it is held again by who refers to it */
+        return row.exists ? hold_again(txn, &p->cid) : 0;
+    txn->damaged++;
+    return block_drop(txn, hash);
+}
+
+int repair_stray(struct store_op *op, struct store_txn *txn)
+{
+    struct span hash = cid_hash(&((struct repair_op *)op)->cid);
+    struct row row;
+    int r = row_load(txn, hash, &row);
+    if (r || row.exists)
+        return r;
+    r = block_drop(txn, hash);
+    txn->damaged += r == 0;
+    return r == ERR_NOT_FOUND ? 0 : r;
 }
 
 /* What is under a key that is no multihash: its bytes are those of `cid`. */

@@ -30,7 +30,8 @@ struct repair_op *repair_new(atomic_uint *under_way, const struct cid *cid, repa
 
 repair_fn repair_count;  /* by `delta` */
 repair_fn repair_root;   /* a pin or a record that its block does not know of */
-repair_fn repair_drop;   /* a block that is (still) damaged */
+repair_fn repair_drop;   /* a block that is (still) damaged; a sound one that its row does not know of is held again, … */
+repair_fn repair_stray;  /* … or, without a row, goes by this */
 repair_fn repair_key;    /* what is under a key that is no multihash: its bytes are those of `cid` */
 repair_fn repair_index;  /* the indexes of one row, as the row says */
 repair_fn repair_totals; /* by `totals` */

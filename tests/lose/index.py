@@ -105,7 +105,7 @@ class Rotten(unittest.TestCase):
                     node.start()
                     self.assertIn("written anew", node.status()["state"])
                     self.whole(node)
-                    while b"store.checked" not in (node.home / "log").read_bytes()[seen:]:
+                    while b"problems=0" not in (node.home / "log").read_bytes()[seen:]:
                         time.sleep(0.01)
                     node.verify()
                     node.stop()

@@ -958,11 +958,11 @@ Test(blockstore, verify_finds_and_repairs)
 {
     check_tampered("blocks", 100, 1, VERIFY_DAMAGED, true);
     check_tampered("blocks", SIZE_MAX, 0, VERIFY_SIZE, true);
-    check_tampered("rows", 24, 4, VERIFY_COUNT, false);        /* 2 → 6 */
-    check_tampered("rows", 24, 3, VERIFY_COUNT, false);        /* 2 → 1 */
-    check_tampered("rows", 8, 1, VERIFY_SIZE, true);           /* the recorded size */
+    check_tampered("rows", 24, 4, VERIFY_COUNT, false);         /* 2 → 6 */
+    check_tampered("rows", 24, 3, VERIFY_COUNT, false);         /* 2 → 1 */
+    check_tampered("rows", 8, 1, VERIFY_SIZE, true);            /* the recorded size */
     check_tampered("rows", SIZE_MAX, 0, VERIFY_DAMAGED, false); /* the row itself: the block is held for who refers to it */
-    check_tampered("rows", 31, 0x80, VERIFY_COUNT, false);     /* a count of 2^63 and more */
+    check_tampered("rows", 31, 0x80, VERIFY_COUNT, false);      /* a count of 2^63 and more */
     check_tampered("rows", 30, 0x10, VERIFY_COUNT, false);
 }
 
@@ -1017,6 +1017,50 @@ Test(blockstore, verify_goes_on_behind_a_key_that_is_no_hash)
         cr_assert(has(bs, &d.leaf2->cid));
         cr_assert_eq(do_collect(bs).blocks, 0);
         blockstore_close(bs);
+        small_dag_free(&d);
+        folder_remove(&f);
+    }
+}
+
+/* Rows are lost, all of them or all but one, and blocks are there: who refers to them has them again, level by level. */
+Test(blockstore, verify_finds_blocks_again_whose_rows_are_gone)
+{
+    for (unsigned kept = 0; kept < 2; kept++) {
+        struct folder f;
+        struct small_dag d;
+        struct blockstore_stats s;
+        folder_make(&f);
+        struct blockstore *bs = store_open(f.path, 0);
+        small_dag(&d, 1);
+        struct block *all[] = {d.root, d.a, d.b, d.leaf1, d.leaf2}, *other = raw_block(77, 100);
+        for (int i = 0; i < 5; i++)
+            cr_assert_eq(do_put(bs, all[i]), 0);
+        cr_assert_eq(do_put(bs, other), 0);
+        cr_assert_eq(do_simple(bs, DO_PIN, &d.root->cid), 0);
+        settle(bs);
+        blockstore_close(bs);
+        for (int i = (int)kept; i < 5; i++)
+            tamper(&f, "rows", cid_hash(&all[i]->cid), GONE, 0);
+        tamper(&f, "rows", cid_hash(&other->cid), GONE, 0);
+        bs = store_open(f.path, 0);
+        unsigned runs = 0;
+        while (verify_all(bs, true, NULL) > 0) {
+            do_sync(bs);
+            settle(bs);
+            cr_assert_lt(++runs, 8);
+        }
+        blockstore_stats(bs, &s);
+        cr_assert(s.blocks == 5 && s.wanted_blocks == 0 && s.pins_incomplete == 0);
+        for (int i = 0; i < 5; i++)
+            cr_assert(has(bs, &all[i]->cid));
+        cr_assert_not(has(bs, &other->cid)); /* nobody refers to it */
+        cr_assert_eq(do_collect(bs).blocks, 0);
+        cr_assert_eq(do_simple(bs, DO_UNPIN, &d.root->cid), 0);
+        settle(bs);
+        cr_assert_eq(do_collect(bs).blocks, 5);
+        cr_assert_eq(verify_all(bs, false, NULL), 0);
+        blockstore_close(bs);
+        block_unref(other);
         small_dag_free(&d);
         folder_remove(&f);
     }
