@@ -489,6 +489,7 @@ static void pages_close(struct pages *c)
 static int recall(struct pages *c)
 {
     uint8_t *used = c->used, *unused = c->unused;
+    struct index_saved saved = c->saved;
     size_t bytes = c->last / 8 + 1;
     c->used = mem_big(bytes, 2);
     if (!c->used) {
@@ -500,6 +501,7 @@ static int recall(struct pages *c)
     c->recalling = true;
     int r = walk(c, &c->before);
     c->recalling = false;
+    c->saved = saved;
     free(c->used);
     c->used = used;
     c->unused = unused;
