@@ -124,6 +124,18 @@ static enum verdict check_disk(struct exam *x)
                x->paths.state);
 }
 
+/* A disk that has lost bits once does it again. */
+static enum verdict check_index(struct exam *x)
+{
+    char path[PATH_MAX + 32];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/blocks/data.mdb.damaged", x->paths.state);
+    if (stat(path, &st) < 0)
+        return say(x, GOOD, NULL, "the index of the store was not found damaged");
+    return say(x, WARN, "p2p verify; when nothing is missing, rm it; and another disk",
+               "the index of the store was damaged once; %s is how it was", path);
+}
+
 static enum verdict check_fuse(struct exam *x)
 {
     int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -402,6 +414,7 @@ static const struct {
     {"state", check_state},
     {"key", check_key},
     {"disk", check_disk},
+    {"index", check_index},
     {"fuse", check_fuse},
     {"fusermount3", check_fusermount},
     {"mount", check_mount},
