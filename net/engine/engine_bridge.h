@@ -122,7 +122,9 @@ void bridge_dropped(struct bridge *b, uint64_t n); /* n datagrams more */
 bool bridge_take(struct bridge *b, size_t most);   /* fd → stream; false: the bridge is gone */
 
 /* engine_lend.c */
-void bridge_lend(struct bridge *b);       /* what the engine's scratch has → stream; there is room, or its end is near */
+void bridge_lend(struct bridge *b);        /* what the engine's scratch has → stream; there is room, or its end is near */
+struct buf bridge_piece(struct engine *e); /* has room for BRIDGE_QUANTUM, charged; base NULL: there is no memory */
+void bridge_piece_back(struct engine *e, struct buf *take_piece);
 void bridge_spare_free(struct engine *e); /* when nothing is lent any more */
 
 /* engine_target.c, engine_exec.c: theirs */

@@ -68,13 +68,15 @@ struct file_read {
     bool busy, waits;
     size_t want;
     ssize_t got; /* < 0: -errno */
-    uint8_t *bytes;
+    struct buf piece;
+    uint8_t *bytes; /* of the piece; without one of its own */
 };
 
 static void file_work(struct job *job)
 {
     struct file_read *f = (struct file_read *)job;
-    f->bytes = mem_big(f->want, 1);
+    if (!f->piece.base)
+        f->bytes = mem_big(f->want, 1);
     if (f->fd < 0)
         f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO without a writer does not hold the worker */
     f->got = f->fd < 0 ? -errno : !f->bytes ? -ENOMEM : read(f->fd, f->bytes, f->want);
@@ -122,7 +124,9 @@ static void file_answer(struct mail *m, void *owner)
 {
     struct file_read *f = (struct file_read *)m;
     struct engine *e = owner;
-    uint8_t *bytes = f->bytes;
+    struct buf piece = f->piece;
+    uint8_t *own = piece.base ? NULL : f->bytes;
+    f->piece = BUF_INIT;
     e->jobs--;
     e->file_reads--;
     f->busy = false;
@@ -130,7 +134,8 @@ static void file_answer(struct mail *m, void *owner)
         file_came(f->b, f);
     else
         file_free(f);
-    free(bytes);
+    free(own);
+    bridge_piece_back(e, &piece);
     wake_waiting(e);
 }
 
@@ -165,6 +170,8 @@ static void file_pump(struct bridge *b)
         return;
     bridge_pay(b, f->want);
     f->busy = true;
+    f->piece = bridge_piece(e);
+    f->bytes = f->piece.base ? buf_reserve(&f->piece, f->want) : NULL;
     f->job = (struct job){.mail.run = file_answer, .work = file_work, .reply = e->answers};
     e->jobs++;
     e->file_reads++;

@@ -15,17 +15,26 @@ struct lent {
     struct buf piece;
 };
 
-/* Back in, for the next read: its pages and the caches have it still */
-static void lent_done(void *arg)
+/* Its pages and the caches have the spare one still */
+struct buf bridge_piece(struct engine *e)
 {
-    struct lent *l = arg;
-    if (l->e->bridge_spare.base) {
-        buf_done(&l->piece);
-        budget_give(l->e->o.budget, BUDGET_NET, BRIDGE_QUANTUM);
-    } else {
-        l->e->bridge_spare = l->piece;
+    struct buf piece = e->bridge_spare;
+    e->bridge_spare = BUF_INIT;
+    if (piece.base || !budget_take(e->o.budget, BUDGET_NET, BRIDGE_QUANTUM))
+        return piece;
+    if (!buf_try_reserve(&piece, BRIDGE_QUANTUM))
+        budget_give(e->o.budget, BUDGET_NET, BRIDGE_QUANTUM);
+    return piece;
+}
+
+void bridge_piece_back(struct engine *e, struct buf *take_piece)
+{
+    if (!e->bridge_spare.base) {
+        e->bridge_spare = *take_piece;
+    } else if (take_piece->base) {
+        buf_done(take_piece);
+        budget_give(e->o.budget, BUDGET_NET, BRIDGE_QUANTUM);
     }
-    free(l);
 }
 
 void bridge_spare_free(struct engine *e)
@@ -35,30 +44,25 @@ void bridge_spare_free(struct engine *e)
     buf_done(&e->bridge_spare);
 }
 
-static bool spare_made(struct engine *e)
+static void lent_done(void *arg)
 {
-    if (e->bridge_spare.base)
-        return true;
-    if (!budget_take(e->o.budget, BUDGET_NET, BRIDGE_QUANTUM))
-        return false;
-    if (buf_try_reserve(&e->bridge_spare, BRIDGE_QUANTUM))
-        return true;
-    budget_give(e->o.budget, BUDGET_NET, BRIDGE_QUANTUM);
-    return false;
+    struct lent *l = arg;
+    bridge_piece_back(l->e, &l->piece);
+    free(l);
 }
 
 void bridge_lend(struct bridge *b)
 {
     struct engine *e = b->e;
     struct span in = buf_span(&e->bridge_scratch);
-    if (in.len < LEND_LEAST || !spare_made(e)) {
+    struct buf piece = in.len < LEND_LEAST ? BUF_INIT : bridge_piece(e);
+    if (!piece.base) {
         (void)host_raw_write(e->host, b->raw, in, mono_now());
         return;
     }
     struct lent *l = MEM_NEW(struct lent);
     *l = (struct lent){e, e->bridge_scratch};
-    e->bridge_scratch = e->bridge_spare;
-    e->bridge_spare = BUF_INIT;
+    e->bridge_scratch = piece;
     const struct loan loan = {.data = in, .done = lent_done, .arg = l};
     if (host_raw_lend(e->host, b->raw, &loan, mono_now()) <= 0)
         lent_done(l);
