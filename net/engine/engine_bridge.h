@@ -129,8 +129,10 @@ void bridge_spare_free(struct engine *e); /* when nothing is lent any more */
 
 /* engine_target.c, engine_exec.c: theirs */
 void target_start(struct engine *e, struct service_offer *o, struct host_raw *raw);
-void target_connected(struct bridge *b);            /* fd is ready to say */
-int exec_start(struct engine *e, struct bridge *b); /* our end of its standard input and output; -1 and errno */
+void target_connected(struct bridge *b); /* fd is ready to say */
+void target_started(struct bridge *b, int take_fd,
+                    int number);   /* our end of a program's standard input and output, or errno's */
+void exec_start(struct bridge *b); /* target_started follows, unless the bridge ends before */
 /* Its output has ended. 0: the program has, too, or nothing is known of it; ERR_RESET: by a signal; ERR_AGAIN: it is about to
  * end, and the bridge is woken when it has. */
 int exec_fate(struct bridge *b);

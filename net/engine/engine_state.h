@@ -107,6 +107,7 @@ struct engine {
     uint64_t service_bytes;          /* moved by all bridges */
     size_t datagram_bytes;           /* that wait in all bridges */
     unsigned file_reads;             /* on workers */
+    unsigned exec_starts;            /* programs that threads start */
     mono_ns bridges_at, forwards_at; /* deadlines of bridges; listeners that try again */
 
     bool stopping;

@@ -93,16 +93,21 @@ static void start_udp(struct bridge *b)
     bridge_open(b, b->raw);
 }
 
-static void start_exec(struct bridge *b)
+void target_started(struct bridge *b, int take_fd, int number)
 {
-    int fd = exec_start(b->e, b);
-    if (fd < 0) {
-        failed(b, errno);
+    if (number) {
+        failed(b, number);
         return;
     }
-    b->ends = &bridge_program;
-    bridge_set_fd(b, fd);
+    bridge_set_fd(b, take_fd);
     bridge_open(b, b->raw);
+}
+
+static void start_exec(struct bridge *b)
+{
+    b->ends = &bridge_program;
+    bridge_deadline(b, mono_after(mono_now(), CONNECT_TIMEOUT));
+    exec_start(b);
 }
 
 static void start_echo(struct bridge *b)

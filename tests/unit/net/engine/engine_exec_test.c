@@ -22,20 +22,33 @@ Test(engine_exec, without_descriptors)
 {
     struct engine *e = MEM_NEW(struct engine);
     struct service_offer offer = {.kind = SERVICE_EXEC, .name = "x", .text = BUF_INIT, .connections_max = 1};
-    struct bridge b = {.e = e, .offer = &offer, .service = "x"};
-    e->exec_at = MONO_NEVER;
+    struct peer_id peer = {0};
+    e->bridges_at = e->exec_at = MONO_NEVER;
+    e->answers = mailbox_new(SIZE_MAX, e);
+    e->turns = MEM_NEW(struct turns);
+    turns_init(e->turns);
     static const char line[] = "sleep\0001000";
     buf_add(&offer.text, line, sizeof line);
-    cr_assert_eq(exec_start(e, &b), -1);
-    cr_assert_eq(errno, EMFILE);
-    cr_assert_null(b.u.child);
-    cr_assert(exec_full(e, &offer, &b.peer), "it counts until it has ended");
+    struct bridge *b = bridge_new(e, BRIDGE_TARGET);
+    b->ends = &bridge_program;
+    b->offer = &offer;
+    exec_start(b);
+    cr_assert_eq(e->bridges, b);
+    while (e->jobs)
+        if (mailbox_wait(e->answers, MONO_NEVER))
+            (void)mailbox_run(e->answers, 1);
+    cr_assert_null(e->bridges, "it was refused");
+    cr_assert_eq(offer.count.refused, 1);
+    cr_assert(exec_full(e, &offer, &peer), "it counts until it has ended");
     while (e->children) {
         cr_assert_neq(e->exec_at, MONO_NEVER);
         (void)exec_turn(e, mono_now());
     }
     cr_assert(waitpid(-1, NULL, 0) < 0 && errno == ECHILD, "it was waited for");
-    cr_assert_not(exec_full(e, &offer, &b.peer));
+    cr_assert_not(exec_full(e, &offer, &peer));
     buf_done(&offer.text);
+    turns_done(e->turns);
+    free(e->turns);
+    mailbox_free(e->answers);
     free(e);
 }
