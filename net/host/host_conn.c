@@ -384,15 +384,16 @@ static void settle(struct host_conn *c)
         return;
     }
     charge(c);
-    bool take = takes_input(c) || (raw_unstick(c) && takes_input(c));
+    bool take = takes_input(c);
+    if (raw_unstick(c, !take))
+        take = takes_input(c);
     if (take == c->told_hold) {
         c->told_hold = !take;
         tell(c, take ? HOST_RESUME : HOST_HOLD);
     }
-    mono_ns look = take          ? MONO_NEVER
-                   : has_much(c) ? mono_after(h->now, REST_TURN) /* it may have its turn */
-                   : c->raw_held ? mono_after(h->now, MONO_S)    /* readers may stand still */
-                                 : MONO_NEVER;
+    mono_ns look = !take && has_much(c)                      ? mono_after(h->now, REST_TURN) /* it may have its turn */
+                   : c->raw_looked || (!take && c->raw_held) ? mono_after(h->now, MONO_S)    /* readers may stand still */
+                                                             : MONO_NEVER;
     timer_set(&h->timers, &c->timer, mono_min(conn_deadline(c->conn), look));
 }
 

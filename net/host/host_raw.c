@@ -13,6 +13,8 @@
 #define STUCK_AFTER          (1 * MONO_S)       /* without so many bytes consumed: */
 #define STUCK_TOOK           4096               /* less is too little on any line, and holds the others up as nothing does */
 #define STUCK_LEAST          ((size_t)64 << 10) /* held: less frees nothing */
+#define MUCH                 (HOST_RAW_HOLD_MAX / 2)
+#define STOOD_STILL          (3 * MONO_S) /* without a look: the process was stopped, or frozen */
 #define SPARE_MAX            ((size_t)1 << 20)
 #define NEGOTIATING_MAX      64  /* streams of a peer; more than it has any use for */
 #define NEGOTIATING_SERVICES 512 /* the same when it may open some of services: twice what a peer opens at once */
@@ -347,18 +349,37 @@ void raw_end(struct host_stream *s, int err)
 
 /* ---- slow readers ---- */
 
-bool raw_unstick(struct host_conn *c)
+/* A raw stream, or NULL */
+static struct host_raw *raw_of(struct link *l)
+{
+    struct host_stream *s = LINK_OF(l, struct host_stream, link);
+    return s->kind == STREAM_RAW_IN || s->kind == STREAM_RAW_OUT ? s->u.raw : NULL;
+}
+
+static void look_at_all(struct host_conn *c)
+{
+    mono_ns now = c->host->now, before = c->raw_looked;
+    c->raw_looked = c->raw_held >= MUCH ? now : 0;
+    if (!before || now - before <= STOOD_STILL)
+        return;
+    struct host_raw *r;
+    for (struct link *l = c->streams.first; l; l = l->next)
+        if ((r = raw_of(l)))
+            r->taken_at = now;
+}
+
+bool raw_unstick(struct host_conn *c, bool needed)
 {
     struct host_raw *worst = NULL;
-    if (c->raw_held < HOST_RAW_HOLD_MAX / 2)
+    look_at_all(c);
+    if (!needed || !c->raw_looked)
         return false;
     for (struct link *l = c->streams.first; l; l = l->next) {
-        struct host_stream *s = LINK_OF(l, struct host_stream, link);
-        bool raw = s->kind == STREAM_RAW_IN || s->kind == STREAM_RAW_OUT;
-        if (!raw || buf_len(&s->u.raw->rest) < STUCK_LEAST || c->host->now - s->u.raw->taken_at < STUCK_AFTER)
+        struct host_raw *r = raw_of(l);
+        if (!r || buf_len(&r->rest) < STUCK_LEAST || c->host->now - r->taken_at < STUCK_AFTER)
             continue;
-        if (!worst || s->u.raw->taken_at < worst->taken_at)
-            worst = s->u.raw;
+        if (!worst || r->taken_at < worst->taken_at)
+            worst = r;
     }
     if (!worst)
         return false;

@@ -63,9 +63,9 @@ struct host_conn {
     struct multiaddr remote, local;
     ip_group group;
     bool inbound, ready, closing, told_close, told_send, told_hold, starved, pulling, doubted;
-    int doom, close_err;                  /* doom: a handler found a reason to close: done after it returned; 0: none */
-    mono_ns push_debt, identify_at;       /* each push that came costs a second; 0: it is not asked again */
-    mono_ns opened_at, ready_at, used_at; /* used_at: it last had streams */
+    int doom, close_err;            /* doom: a handler found a reason to close: done after it returned; 0: none */
+    mono_ns push_debt, identify_at; /* each push that came costs a second; 0: it is not asked again */
+    mono_ns opened_at, ready_at, used_at, raw_looked; /* used_at: it last had streams; raw_looked: at who holds much, or 0 */
     struct timer timer;
     struct chain streams;
     unsigned pings_in, identifies_in, pushes_in, identify_tries;
@@ -200,7 +200,7 @@ void raw_agreed(struct host_stream *s, unsigned proposal);
 void raw_writable(struct host_stream *s);
 void raw_end(struct host_stream *s, int err);
 void raw_expire(struct host_stream *s);
-bool raw_unstick(struct host_conn *c); /* resets one that stands still; false: none does */
+bool raw_unstick(struct host_conn *c, bool needed); /* true: one that stood still was reset. Again in a second if raw_looked */
 void raw_set_protocols(struct host_conn *c);
 
 /* host_exchange.c */

@@ -419,6 +419,37 @@ Test(host_raw, readers_that_crawl_cannot_stop_the_connection)
     done(s);
 }
 
+/* Stopped by Ctrl-Z, or frozen with its container: no reader could take anything */
+Test(host_raw, readers_of_a_node_that_stood_still_did_not)
+{
+    struct hostsim *s = two();
+    const unsigned slow = 60;
+    uint8_t *big = mem_new(256 << 10);
+    end_inbound_slow = slow;
+    for (unsigned i = 0; i < slow; i++)
+        (void)open_stream(s, "echo");
+    for (unsigned i = 0; i < slow; i++) {
+        buf_add(&ends[2 * i + 1].to_send, big, 256 << 10);
+        pump(s, &ends[2 * i + 1]);
+    }
+    const struct host_conn *c = peer_best_conn(peer_find(hostsim_host(s, 1), hostsim_id(s, 0)));
+    for (unsigned turn = 0; turn < 30; turn++) {
+        if (turn == 4) {
+            cr_assert(c->told_hold, "there is more than it holds");
+            hostsim_suspend(s, 1, 10 * MONO_S);
+        }
+        hostsim_run(s, turn == 4 ? 10 * MONO_S + MONO_MS : 200 * MONO_MS);
+        for (unsigned i = 0; i < slow; i++)
+            if (ends[2 * i].raw && host_raw_peek(ends[2 * i].raw).len >= 4096)
+                host_raw_consume(hostsim_host(s, 1), ends[2 * i].raw, 4096, hostsim_now(s));
+    }
+    cr_assert_eq(stuck_told, 0, "%u", stuck_told);
+    for (unsigned i = 0; i < slow; i++)
+        cr_assert_not(ends[2 * i].over);
+    free(big);
+    done(s);
+}
+
 /* Yamux: the peer takes no more streams, and those that are open live on; for hours, perhaps */
 Test(host_raw, a_peer_that_goes_away_while_a_stream_lives_is_dialed_anew)
 {
