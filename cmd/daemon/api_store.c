@@ -30,7 +30,6 @@ struct pin_task {
     struct cid cid;
     struct pin_answer *answer; /* under way */
     uint64_t bytes;            /* last progress */
-    mono_ns moved;
     struct event *timer;
 };
 
@@ -116,7 +115,7 @@ static int watch(struct pin_task *p)
     if (!p->timer) {
         p->timer = event_new(t->d->base, -1, EV_PERSIST, on_watch, t);
         event_add(p->timer, &(struct timeval){0, (suseconds_t)(WATCH_EVERY / MONO_US)});
-        p->moved = now;
+        t->progress = now;
     }
     if (!keeper_progress(t->d->keeper, &p->cid, &progress)) {
         ctl_begin(t->q, "application/x-ndjson");
@@ -126,12 +125,12 @@ static int watch(struct pin_task *p)
     }
     if (progress.bytes != p->bytes) {
         p->bytes = progress.bytes;
-        p->moved = now;
+        t->progress = now;
         ctl_begin(t->q, "application/x-ndjson");
         ctl_line(t->q, pin_row(t, &p->cid, &progress));
     }
     char text[CID_TEXT_SIZE];
-    bool late = !progress.marking && now - p->moved > config_u64(t->d->config, CONFIG_TIMEOUT_READ);
+    bool late = !progress.marking && now - t->progress > config_u64(t->d->config, CONFIG_TIMEOUT_READ);
     if (!progress.failure && !late)
         return TASK_WAIT;
     return why_set(&t->why, progress.failure ? progress.failure : ERR_TIMEOUT,

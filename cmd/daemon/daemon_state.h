@@ -54,7 +54,8 @@ struct daemon {
     bool stopping;
     uint64_t auto_quota; /* what "auto" gave at the start; 0: not asked yet */
     mono_ns texts_at;    /* when figures were published last */
-    bool views_late;     /* there was no memory for a table of peers or services: again with the next tick */
+    mono_ns ticked_at;
+    bool views_late; /* there was no memory for a table of peers or services: again with the next tick */
 
     struct store_reader *reader;
     struct want_port port;

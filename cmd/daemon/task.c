@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define AGAIN_AFTER (10 * MONO_MS)
+#define STOOD_STILL (3 * MONO_S) /* without a tick: the process was stopped, or frozen. Nothing could come meanwhile */
 
 static void set_ready(struct task *t)
 {
@@ -287,8 +288,12 @@ static bool is_coming(struct task *t, mono_ns since)
 void tasks_tick(struct daemon *d, mono_ns now)
 {
     mono_ns patience = config_u64(d->config, CONFIG_TIMEOUT_READ);
+    bool stood_still = now - d->ticked_at > STOOD_STILL;
+    d->ticked_at = now;
     for (struct task *t = d->tasks, *next; t; t = next) {
         next = t->next;
+        if (stood_still)
+            t->progress = now;
         if (t->again <= now)
             set_ready(t);
         else if (t->waiter.count && now - t->progress > patience && !is_coming(t, now - patience))
