@@ -98,21 +98,21 @@ static void do_disconnect(struct host *h, struct host_call *call)
 
 /* ---- ping ---- */
 
-static void start_ping(struct host *h, struct host_call *call, struct host_peer *p)
+/* false: no connection takes a stream */
+static bool start_ping(struct host *h, struct host_call *call, struct host_peer *p)
 {
     static const char *const ids[] = {PING_PROTOCOL};
     struct host_conn *c = peer_best_conn(p);
     struct host_stream *s = c ? stream_open(c, STREAM_PING_OUT, ids, 1) : NULL;
-    if (!s) {
-        call_answer(h, call, ERR_CLOSED);
-        return;
-    }
+    if (!s)
+        return false;
     s->u.ping.call = call;
     struct buf out = BUF_INIT;
     (void)pinger_send(&s->u.ping.pinger, &h->rng, &out, h->now); /* the first one cannot be under way */
     stream_send(s, buf_span(&out));
     buf_done(&out);
     timer_set(&h->timers, &s->timer, mono_min(call->deadline, pinger_deadline(&s->u.ping.pinger)));
+    return true;
 }
 
 void call_ping_came(struct host_stream *s, struct span in)
@@ -157,9 +157,7 @@ static void do_ping(struct host *h, struct host_call *call)
         return;
     }
     struct host_peer *p = peer_get(h, &call->peer);
-    if (p->conns.count)
-        start_ping(h, call, p);
-    else
+    if (!p->conns.count || !start_ping(h, call, p))
         dial_known(h, call, p);
 }
 
@@ -179,14 +177,10 @@ void raw_open(struct host *h, struct host_call *call)
 
 void call_dialed(struct host *h, struct host_call *call, struct host_peer *p)
 {
-    if (call->verb == HOST_PING)
-        start_ping(h, call, p);
-    else if (call->verb == HOST_OPEN && !raw_start(h, call, p))
-        call_answer(h, call, ERR_CLOSED);
-    else if (call->verb == HOST_OPEN)
-        return;
-    else
+    if (call->verb == HOST_CONNECT)
         connected(h, call, p);
+    else if (call->verb == HOST_PING ? !start_ping(h, call, p) : !raw_start(h, call, p))
+        call_answer(h, call, ERR_CLOSED);
 }
 
 /* ---- what is answered at once ---- */

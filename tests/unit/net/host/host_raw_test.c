@@ -472,6 +472,22 @@ Test(host_raw, a_peer_that_goes_away_while_a_stream_lives_is_dialed_anew)
     done(s);
 }
 
+Test(host_raw, a_peer_that_goes_away_is_pinged_by_another_connection)
+{
+    struct hostsim *s = two();
+    (void)open_stream(s, "echo");
+    struct host_conn *left = peer_best_conn(peer_find(hostsim_host(s, 1), hostsim_id(s, 0)));
+    conn_goodbye(left->conn);
+    hconn_touch(left);
+    hostsim_run(s, MONO_S);
+    struct host_call call = {.verb = HOST_PING, .peer = *hostsim_id(s, 1)};
+    hostsim_call(s, 0, &call);
+    hostsim_run(s, 5 * MONO_S);
+    cr_assert_null(call.owner, "answered");
+    cr_assert_eq(call.result, 0, "%s", err_name(call.result));
+    done(s);
+}
+
 Test(host_raw, a_thousand_at_once)
 {
     struct hostsim *s = two();
