@@ -32,6 +32,7 @@ struct host_raw {
     bool lan;
     int err;
     struct buf rest;
+    size_t charged;   /* of `rest`, once the connection that was charged for it has nothing to do with it */
     mono_ns taken_at; /* when its owner had consumed STUCK_TOOK more, or had nothing to consume */
     size_t took;      /* since */
 };
@@ -66,6 +67,8 @@ static void detach(struct host_raw *r)
 
 void raw_free(struct host_raw *r)
 {
+    if (r->charged)
+        budget_give(r->host->config.budget, BUDGET_NET, r->charged);
     if (r->kept)
         r->host->raw_kept -= buf_len(&r->rest);
     r->host->raw_came -= r->came;
@@ -331,6 +334,13 @@ static bool may_keep(struct host_raw *r)
     return r->kept = true;
 }
 
+static void keep_rest(struct host_raw *r)
+{
+    r->charged = buf_len(&r->rest);
+    budget_take_always(r->host->config.budget, BUDGET_NET, r->charged); /* its connection was charged just now */
+    tell_ready(r);
+}
+
 void raw_end(struct host_stream *s, int err)
 {
     struct host_raw *r = s->u.raw;
@@ -342,7 +352,7 @@ void raw_end(struct host_stream *s, int err)
     if (r->call)
         open_failed(r, died, err);
     else if ((err == 0 && buf_len(&r->rest)) || (err < 0 && may_keep(r)))
-        tell_ready(r); /* its end is told when that was taken */
+        keep_rest(r); /* its end is told when that was taken */
     else
         tell_end(r);
 }
@@ -422,6 +432,10 @@ void host_raw_consume(struct host *h, struct host_raw *r, size_t n, mono_ns now)
     buf_consume(&r->rest, n);
     if (r->kept)
         h->raw_kept -= n;
+    if (r->charged) {
+        r->charged -= n;
+        budget_give(h->config.budget, BUDGET_NET, n);
+    }
     if (r->s) {
         r->s->conn->raw_held -= n;
         (void)conn_consume(r->s->conn->conn, r->s->number, n); /* dead already: nothing is owed */

@@ -419,6 +419,36 @@ Test(host_raw, readers_that_crawl_cannot_stop_the_connection)
     done(s);
 }
 
+Test(host_raw, what_is_not_taken_of_a_stream_that_ended_is_charged)
+{
+    struct hostsim *s = two();
+    uint8_t *big = mem_new(256 << 10);
+    end_inbound_slow = 8;
+    for (unsigned i = 0; i < 8; i++) {
+        struct end *ours = open_stream(s, "echo"), *theirs = ours - 1;
+        buf_add(&ours->to_send, big, 256 << 10);
+        ours->finish_after = theirs->finish_after = true;
+        pump(s, ours);
+        pump(s, theirs);
+        hostsim_run(s, MONO_S);
+        cr_assert(ours->over && !theirs->over && host_raw_is_over(theirs->raw));
+    }
+    const struct budget *b = hostsim_host(s, 1)->config.budget;
+    uint64_t held = budget_used(b);
+    cr_assert_geq(held, 8u * (256 << 10));
+    for (unsigned i = 0; i < 8; i++) {
+        ends[2 * i].slow = false;
+        if (i % 2)
+            pump(s, &ends[2 * i]);
+        else
+            host_raw_reset(hostsim_host(s, 1), ends[2 * i].raw, hostsim_now(s));
+        hostsim_run(s, MONO_S);
+    }
+    cr_assert_leq(budget_used(b), held - 8 * (256 << 10));
+    free(big);
+    done(s);
+}
+
 /* Stopped by Ctrl-Z, or frozen with its container: no reader could take anything */
 Test(host_raw, readers_of_a_node_that_stood_still_did_not)
 {
