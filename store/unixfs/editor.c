@@ -168,6 +168,7 @@ static struct editor_buf *set_buf(struct editor *e, struct chunk *c, uint64_t in
 {
     struct editor_buf *buf = MEM_NEW(struct editor_buf);
     take_b->len = c->len;
+    e->replaced += c->state == CHUNK_CLEAN || c->state == CHUNK_CUT;
     *buf = (struct editor_buf){.b = take_b, .index = index, .len = c->len};
     c->state = CHUNK_BUF;
     c->len = 0;
@@ -317,8 +318,10 @@ static void cut_chunk(struct editor *e, uint64_t index, uint32_t len)
 {
     struct chunk *c = editor_chunk_slot(e, index);
     if (c->state != CHUNK_BUF) {
-        if (len == 0)
+        if (len == 0) {
+            e->replaced += c->state == CHUNK_CLEAN || c->state == CHUNK_CUT;
             make_hole(c);
+        }
         if (len < c->len) {
             c->len = len;
             c->state = c->state == CHUNK_CLEAN ? CHUNK_CUT : c->state;

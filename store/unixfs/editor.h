@@ -86,6 +86,10 @@ void editor_hashed(struct editor_flight *fl);
 /* result 0: the source holds the block from now on. Else the chunk is dirty again. Ends the flight. */
 void editor_stored(struct editor_flight *take_fl, int result);
 unsigned editor_unhashed(const struct editor *e); /* flights that were not hashed yet */
+/* Leaves that were stored and that the file has no longer: so many so far. */
+uint64_t editor_replaced(const struct editor *e);
+/* The others, and those on their way: what is to be held for the next root, once parents are forgotten. */
+void editor_each_leaf(const struct editor *e, void (*each)(void *arg, const struct cid *leaf), void *arg);
 
 /* The root of the file as it is now; parents that changed go to `sink` (NULL: CIDs only), which must keep them until the root
  * is referred to. 0; ERR_BUSY: dirty or unhashed chunks are left (editor_next EDITOR_ALL), or enough was done in one call: call

@@ -223,6 +223,8 @@ void editor_stored(struct editor_flight *take_fl, int result)
             c->state = CHUNK_CLEAN;
             c->len = buf->len;
             editor_buf_drop(e, buf);
+        } else {
+            e->replaced++;
         }
     }
     block_unref(fl->block);
@@ -232,6 +234,30 @@ void editor_stored(struct editor_flight *take_fl, int result)
 unsigned editor_unhashed(const struct editor *e)
 {
     return e->unhashed;
+}
+
+uint64_t editor_replaced(const struct editor *e)
+{
+    return e->replaced;
+}
+
+void editor_each_leaf(const struct editor *e, void (*each)(void *arg, const struct cid *leaf), void *arg)
+{
+    struct cid cid;
+    for (uint32_t g = 0; g < e->group_count; g++)
+        for (uint32_t i = 0; i < e->group[g].count; i++) {
+            const struct chunk *c = &e->group[g].chunk[i];
+            if (c->state != CHUNK_CLEAN && c->state != CHUNK_CUT)
+                continue;
+            editor_digest_cid(c->digest, CODEC_RAW, &cid);
+            each(arg, &cid);
+        }
+    for (const struct editor_flight *fl = e->flights.next; fl != &e->flights; fl = fl->next)
+        if (fl->buf && fl->hashed)
+            each(arg, &fl->block->cid);
+    editor_digest_cid(editor_zeros_digest, CODEC_RAW, &cid);
+    if (e->zero_out)
+        each(arg, &cid);
 }
 
 /* ---- the root ---- */

@@ -89,6 +89,7 @@ struct editor {
     unsigned unhashed;
     uint64_t dirty_bytes;
     uint32_t full; /* dirty buffers that count as full */
+    uint64_t replaced;
     bool zero_out; /* the chunk of zeros was handed out and not refused, for the next root */
 
     uint64_t next;     /* the chunk where editor_next goes on looking for what to send */

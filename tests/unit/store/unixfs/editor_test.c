@@ -889,3 +889,66 @@ Test(editor, cut_on_its_way_without_memory)
     budget_give(budget, BUDGET_WRITE, budget_used(budget));
     budget_free(budget);
 }
+
+/* ---- what is held for the next root ---- */
+
+struct leaves {
+    unsigned count;
+    struct cid of[8];
+};
+
+static void add_leaf(void *arg, const struct cid *leaf)
+{
+    struct leaves *l = arg;
+    l->of[l->count++] = *leaf;
+}
+
+static void write_chunk_of(struct owner *o, uint64_t index, uint8_t byte)
+{
+    uint8_t *bytes = mem_new(MIB);
+    memset(bytes, byte, MIB);
+    for (size_t done = 0; done < MIB;) {
+        int n = editor_write(o->e, &o->m->source, index * MIB + done, span_of(bytes + done, MIB - done));
+        cr_assert_gt(n, 0);
+        done += (size_t)n;
+    }
+    free(bytes);
+    while (take(o, EDITOR_FULL) == 1)
+        ;
+}
+
+/* Those that are stored and on their way, as long as they are the file's. */
+Test(editor, leaves_that_it_has)
+{
+    struct owner o = {.m = mem_blocks_new(), .e = editor_new(NULL, NULL)};
+    for (uint8_t i = 0; i < 3; i++)
+        write_chunk_of(&o, i, i);
+    while (o.away_count > 1)
+        land(&o, o.away_count - 1);
+    struct leaves first = {0}, hashed = {0}, cut = {0};
+    editor_each_leaf(o.e, add_leaf, &first);
+    cr_assert_eq(first.count, 2);
+    hash_one(&o);
+    editor_each_leaf(o.e, add_leaf, &hashed);
+    cr_assert_eq(hashed.count, 3);
+    land(&o, 0);
+    cr_assert_eq(editor_replaced(o.e), 0);
+    write_chunk_of(&o, 1, 7);
+    cr_assert_eq(editor_replaced(o.e), 1);
+    write_chunk_of(&o, 1, 8); /* the one on its way is nobody's when it comes */
+    cr_assert_eq(o.away_count, 2);
+    land(&o, 0);
+    land(&o, 0);
+    cr_assert_eq(editor_replaced(o.e), 2);
+    cr_assert_eq(editor_truncate(o.e, MIB + MIB / 2), 0);
+    cr_assert_eq(editor_replaced(o.e), 3);
+    editor_each_leaf(o.e, add_leaf, &cut);
+    cr_assert_eq(cut.count, 2); /* the second is needed to make its part */
+    cr_assert_eq(editor_truncate(o.e, 0), 0);
+    cr_assert_eq(editor_replaced(o.e), 5);
+    cut.count = 0;
+    editor_each_leaf(o.e, add_leaf, &cut);
+    cr_assert_eq(cut.count, 0);
+    editor_free(o.e);
+    mem_blocks_free(o.m);
+}
