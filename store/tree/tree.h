@@ -128,11 +128,15 @@ int tree_setattr(struct tree *t, uint64_t id, const struct tree_attr *a, wall_ns
  * (else NULL): while the store refuses one of them this change waits, and so do all behind it, unless it is for want of room
  * and one of those removes something: that may make it. After a crash the file then has what it had before, if not all blocks
  * were stored by then. The new root is referred to and the old one let go in one commit. Sets mtime (to `mtime`, or NULL: now)
- * and ctime. An empty file may be given as cid none. ERR_IS_DIR; ERR_INVALID: a symlink. */
+ * and ctime. An empty file may be given as cid none: nothing keeps it back, as it may make room. ERR_IS_DIR; ERR_INVALID: a
+ * symlink.
+ * `gives_up` (the root is none, with the guard): what was told with it will not be stored, since other bytes are on their way.
+ * It is let go of, and the file has what it had before that, if there is a crash before the next is told. */
 struct tree_content {
     struct unixfs_root root;
     struct store_guard *guard;
     const wall_ns *mtime;
+    bool gives_up;
 };
 int tree_set_content(struct tree *t, uint64_t id, const struct tree_content *to, wall_ns now);
 /* Nobody uses the node any more: if it has no name, it is let go. Any id. An error: it cannot be read now; call again, or the

@@ -389,7 +389,7 @@ static void move(struct change *c, const struct renaming *n, wall_ns now)
     del_name(c, n->from, n->id);
     if (n->there) {
         del_name(c, n->to, n->there);
-        if (!(n->flags & TREE_EXCHANGE) && n->rec.type == TREE_FILE && !cid_is_none(&n->there_rec.content.cid))
+        if (!(n->flags & TREE_EXCHANGE) && n->rec.type == TREE_FILE)
             change_replaces(c, n->id, n->there,
                             &(struct tree_former){.mtime = n->there_rec.mtime, .content = n->there_rec.content});
         if (!(n->flags & TREE_EXCHANGE))
@@ -482,12 +482,12 @@ static int set_content(struct tree *t, uint64_t id, const struct tree_content *t
         return rec.type == TREE_DIR ? ERR_IS_DIR : ERR_INVALID;
     r = check_up(t, rec.parent);
     if (r == 0)
-        r = change_begin(t, CHANGE_BYTES, CHANGE_ADDS, &c);
+        r = change_begin(t, CHANGE_BYTES, to->root.size > 0 ? CHANGE_ADDS : CHANGE_REMOVES, &c);
     if (r < 0)
         return r;
     struct tree_former old = {.mtime = rec.mtime, .content = rec.content};
     rec.content = to->root.size > 0 ? to->root : (struct unixfs_root){.size = 0}; /* the empty file needs no block */
-    c->guard = store_guard_ref(to->guard);
+    c->guard = to->root.size > 0 || to->gives_up ? store_guard_ref(to->guard) : NULL;
     rec.mtime = to->mtime ? *to->mtime : now;
     rec.ctime = now;
     if (!cid_eq(&old.content.cid, &rec.content.cid)) {
@@ -515,7 +515,8 @@ int edit_take_back(struct tree *t, uint64_t id, const struct tree_former *f)
         return r;
     mark_dirty(c, rec.type == TREE_DIR ? id : rec.parent);
     if (rec.type == TREE_FILE) { /* it has the reference that the former one had */
-        change_unref(c, &rec.content.cid);
+        if (!cid_is_none(&rec.content.cid))
+            change_unref(c, &rec.content.cid);
         rec.content = f->content;
         rec.mtime = f->mtime;
         edit_put_node(c, id, &rec);

@@ -122,7 +122,7 @@ static int settle(struct tree *t, uint64_t id, const struct tree_former *f)
     if (r == ERR_STALE) /* a program that knows no such records has let go of it */
         r = 1;
     else if (r == 0 && rec.type == TREE_FILE) /* a directory is made anew more cheaply than looked through */
-        r = rec.parent == 0 || cid_is_none(&rec.content.cid) ? 1 : is_here(t, &rec.content.cid, 0);
+        r = rec.parent == 0 ? 1 : !cid_is_none(&rec.content.cid) && is_here(t, &rec.content.cid, 0); /* none: given up */
     if (r == 0)
         return edit_take_back(t, id, f);
     struct change *c;

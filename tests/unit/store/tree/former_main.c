@@ -429,6 +429,79 @@ static void test_given_up(void)
     }
 }
 
+/* What waits is given up for other bytes, which are on their way: it keeps no room that these need, whether it was stored in part
+ * or in all. Before they are told a crash finds what was there before. */
+static void test_given_up_for_others(void)
+{
+    for (int told = 0; told < 2; told++) {
+        struct full s;
+        struct tree_node n;
+        full_new(&s);
+        store_guard_refuse(s.g, ERR_QUOTA);
+        overwrite(&s, s.f, &s.new);
+        (void)file_of(&s.b, 2, told ? LEAVES : LEAVES + 1);
+        (void)bed_sync(&s.b);
+        CHECK_EQ(tree_set_content(s.b.t, s.f, &(struct tree_content){.guard = s.g, .gives_up = true}, 2), 0);
+        store_guard_give_up(s.g);
+        bed_settle(&s.b);
+        CHECK_EQ(bed_sync(&s.b), 0);
+        CHECK_EQ(live(&s.b), LEAVES + 1); /* the old ones */
+        CHECK(!has_content(&s.b, s.f));
+        struct unixfs_root third = file_of(&s.b, 3, LEAVES + 1);
+        if (told) {
+            CHECK_EQ(tree_set_content(s.b.t, s.f, &(struct tree_content){.root = third}, 2), 0);
+            CHECK_EQ(live(&s.b), LEAVES + 1);
+        }
+        reopen(&s.b);
+        CHECK_EQ(tree_get(s.b.t, s.f, &n), 0);
+        CHECK(cid_eq(&n.content.cid, told ? &third.cid : &s.old.cid));
+        CHECK_EQ(live(&s.b), LEAVES + 1);
+        check_sound(&s.b, NULL);
+        check_store(&s.b);
+        full_free(&s);
+    }
+}
+
+/* A file that was empty before it had what is given up. */
+static void test_given_up_from_nothing(void)
+{
+    struct full s;
+    struct tree_node n;
+    full_new(&s);
+    store_guard_refuse(s.g, ERR_QUOTA);
+    overwrite(&s, s.behind, &s.new);
+    CHECK_EQ(tree_set_content(s.b.t, s.behind, &(struct tree_content){.guard = s.g, .gives_up = true}, 2), 0);
+    store_guard_give_up(s.g);
+    bed_settle(&s.b);
+    CHECK_EQ(bed_sync(&s.b), 0);
+    reopen(&s.b);
+    CHECK_EQ(tree_get(s.b.t, s.behind, &n), 0);
+    CHECK_EQ(n.content.size, 0);
+    CHECK_EQ(live(&s.b), LEAVES + 1);
+    check_sound(&s.b, NULL);
+    check_store(&s.b);
+    full_free(&s);
+}
+
+/* A file that is emptied makes room as one that is removed. */
+static void test_emptying_passes(void)
+{
+    struct full s;
+    full_new(&s);
+    store_guard_refuse(s.g, ERR_QUOTA);
+    overwrite(&s, s.behind, &s.new);
+    CHECK_EQ(bed_sync(&s.b), ERR_QUOTA);
+    CHECK_EQ(tree_set_content(s.b.t, s.f, &(struct tree_content){.guard = NULL}, 2), 0);
+    bed_settle(&s.b);
+    CHECK_EQ(bed_sync(&s.b), 0);
+    CHECK_EQ(live(&s.b), 1); /* the root of the new one is wanted */
+    reopen(&s.b);
+    CHECK(!has_content(&s.b, s.f));
+    check_sound(&s.b, NULL);
+    check_store(&s.b);
+    full_free(&s);
+}
+
 /* What makes room is that it is let go of: nothing keeps that back either. */
 static void test_forget_passes(void)
 {
@@ -505,6 +578,9 @@ int main(void)
         {"forget passes", test_forget_passes},
         {"older program", test_older_program},
         {"given up", test_given_up},
+        {"given up for others", test_given_up_for_others},
+        {"given up from nothing", test_given_up_from_nothing},
+        {"emptying passes", test_emptying_passes},
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         printf("%s\n", tests[i].name);
