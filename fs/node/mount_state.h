@@ -74,12 +74,12 @@ struct mount {
 
     /* share/ */
     struct tree *share;
-    struct share_file *files; /* open or unfinished, ring of no order */
-    struct handle *handles;   /* all that are open */
-    struct car *cars;         /* indexes of .car files, last used first */
-    uint64_t unfinished;      /* dirty bytes are in memory */
-    struct holds holds;       /* of content whose record is not known to be on disk */
-    struct holds syncing;     /* the same, a sync is on its way for them */
+    struct share_file *files;           /* open or unfinished, ring of no order */
+    struct handle *handles;             /* all that are open */
+    struct car *cars;                   /* indexes of .car files, last used first */
+    uint64_t unfinished, syncs, synced; /* dirty bytes are in memory; syncs for holds: begun, the last that was good */
+    struct holds holds;                 /* of content whose record is not known to be on disk */
+    struct holds syncing;               /* the same, a sync is on its way for them */
     bool sync_running;
     struct share_sink *dirs; /* where blocks of directories go; NULL before the first */
     /* flights: jobs and puts that have not answered; commands: not settled; device: of the mount, major and minor */

@@ -69,6 +69,7 @@ static void count(struct share_file *f)
 static void drop_editor(struct share_file *f)
 {
     f->editor = editor_free(f->editor);
+    f->trimmed = 0;
     count(f);
 }
 
@@ -186,11 +187,12 @@ int share_file_replace(struct share_file *f, const struct unixfs_root *root)
 static int tell_tree(struct share_file *f)
 {
     struct mount *m = f->m;
-    struct tree_content to = {f->content, f->puts.guard, f->mtime_set ? &f->mtime : NULL};
+    struct tree_content to = {.root = f->content, .guard = f->puts.guard, .mtime = f->mtime_set ? &f->mtime : NULL};
     int rc = tree_set_content(m->share, f->id, &to, f->changed);
     if (rc < 0)
         return rc;
     f->told++;
+    f->told_after = m->syncs;
     f->dirty_since = 0;
     f->unset = f->failing = f->mtime_set = false;
     share_holds_told(f);
@@ -357,6 +359,7 @@ void share_tick(struct mount *m, mono_ns now)
     for (struct share_file *f = m->files, *next; f; f = next) {
         next = f->next; /* finishing frees at most f itself */
         fault = f->failing ? f->error : fault;
+        share_holds_trim(f);
         bool idle = f->writers > 0 && now - f->last_write >= IDLE_SETTLE;
         if (now >= f->retry || (idle && share_file_dirty(f))) {
             f->retry = MONO_NEVER;

@@ -25,6 +25,8 @@ struct share_puts {
     unsigned away;             /* that the store has not answered for, flights too */
     unsigned unstored;         /* of them, those that failed and are tried again */
     uint64_t failures;         /* answers that were bad, in all */
+    uint64_t refused;          /* of them, those that this guard has counted */
+    unsigned era;              /* of the guard: a put of another is not counted by it */
 };
 
 struct share_file {
@@ -47,6 +49,9 @@ struct share_file {
     bool failing;         /* one failed, and its bytes are not on their way again */
     int error;            /* of the last that failed */
     uint64_t told;        /* records of its content */
+    uint64_t told_after;  /* mount.syncs then, at the last */
+    uint64_t given_up;    /* of them, those that nobody waits for any more */
+    uint64_t trimmed;     /* editor_replaced() when its holds were looked through */
     mono_ns failed_until; /* not tried again before, so that a full disk is not hammered */
     mono_ns retry;        /* settle again then; MONO_NEVER: no need */
     uint64_t counted;     /* its part of mount.unfinished */
@@ -94,6 +99,7 @@ void share_sink_init(struct share_sink *s, struct mount *m, struct share_file *f
 void share_put_retry(struct mount *m);       /* those that failed */
 void share_put_give_up(struct mount *m);     /* at the end */
 void share_holds_told(struct share_file *f); /* its record tells what it has now */
+void share_holds_trim(struct share_file *f); /* room lacks: what no record is going to tell of is let go of */
 void share_holds_sync(struct mount *m);      /* lets go of holds once their records are on disk */
 void share_holds_end(struct mount *m);
 

@@ -67,10 +67,12 @@ static void on_synced(void *arg, int result)
 {
     struct mount *m = arg;
     m->sync_running = false;
-    if (result == 0)
-        release(m, &m->syncing);
-    else
+    if (result < 0) {
         holds_move(&m->holds, &m->syncing); /* the records are in memory still: so are the holds */
+        return;
+    }
+    m->synced = m->syncs;
+    release(m, &m->syncing);
 }
 
 /* When the directory that they are for is finished, or given up */
@@ -99,6 +101,7 @@ void share_holds_sync(struct mount *m)
         return;
     holds_move(&m->syncing, &m->holds);
     m->sync_running = true;
+    m->syncs++;
     tree_sync(m->share, on_synced, m);
 }
 
@@ -113,6 +116,7 @@ struct put {
     struct holds below;       /* of a directory's block, or one that folds holds: what need not be held when it is stored */
     bool failed;              /* counted as unstored */
     uint64_t told;            /* of the file, when it was made */
+    unsigned era;             /* of the guard that it was submitted with */
     struct put *next;         /* mount.puts_failed */
 };
 
@@ -134,6 +138,7 @@ static void note_failure(const struct put *p, int result)
 {
     struct share_file *f = p->f;
     counted_in(p)->failures++;
+    counted_in(p)->refused += p->era == counted_in(p)->era;
     if (!f)
         return;
     f->failing = true;
@@ -158,12 +163,29 @@ static void put_end(struct put *p, int result)
     free(p);
 }
 
-/* Nobody will read the file again, or the chunk has been written or cut since and no record tells of it: trying would only take
- * the room that this has made, or wait for room for ever. */
+/* Nobody will read the file again, or the chunk has been written or cut since and no record tells of it, or only one that was
+ * given up: trying would only take the room that this has made, or wait for room for ever. */
 static bool is_vain(const struct put *p)
 {
-    bool former = p->f && p->fl && !p->fl->buf && p->told == p->f->told;
-    return former || (p->f && p->f->handles == 0 && share_file_is_gone(p->f));
+    const struct share_file *f = p->f;
+    if (!f)
+        return false;
+    bool given_up = p->told < f->given_up;
+    bool former = p->fl ? !p->fl->buf && (given_up || p->told == f->told) : given_up;
+    return former || (f->handles == 0 && share_file_is_gone(f));
+}
+
+static bool lacks_room(const struct share_file *f)
+{
+    return (f->failing || f->puts.unstored > 0) && (f->error == ERR_NO_SPACE || f->error == ERR_QUOTA);
+}
+
+static void give_up_told(struct share_file *f);
+
+static bool told_too_early(const struct put *p)
+{
+    const struct share_file *f = p->f;
+    return f && p->told < f->told && p->told >= f->given_up && f->editor && share_file_dirty(f) && lacks_room(f);
 }
 
 static void put_settled(struct put *p, int result)
@@ -179,7 +201,7 @@ static void put_settled(struct put *p, int result)
         store_guard_give_up(puts->guard);
     blockcache_drop(m->cache, &cid); /* the store shows it from now on; its memory is the next writer's */
     if (puts->unstored == 0) {
-        store_guard_forgive(puts->guard, puts->failures);
+        store_guard_forgive(puts->guard, puts->refused);
         tree_retry(m->share);
     }
     if (!f)
@@ -219,12 +241,17 @@ static void on_put(void *arg, struct block *b, int result)
 
 static void submit(struct put *p)
 {
+    p->era = counted_in(p)->era;
     blockstore_put_guarded(p->m->o.store, block_ref(p->block), counted_in(p)->guard, p->m->mailbox, on_put, p);
 }
 
 void share_put_retry(struct mount *m)
 {
     struct put *p = m->puts_failed;
+    for (; p; p = p->next)
+        if (told_too_early(p))
+            give_up_told(p->f);
+    p = m->puts_failed;
     m->puts_failed = NULL;
     for (struct put *next; p; p = next) {
         next = p->next;
@@ -288,6 +315,58 @@ static void fold(struct share_file *f)
     struct put *p = put_new(f->m, f, b);
     p->below = below;
     put(p);
+}
+
+/* ---- what is let go of before it is told ---- */
+
+static void hold_again(void *arg, const struct cid *leaf)
+{
+    struct share_file *f = arg;
+    blockstore_hold(f->m->o.store, leaf);
+    holds_add(&f->holds, leaf);
+    fold(f);
+}
+
+/* What it has now is held anew, since the list does not tell which of it that is. */
+static void hold_anew(struct share_file *f, struct holds *former)
+{
+    *former = f->holds;
+    f->holds = (struct holds){0};
+    f->trimmed = editor_replaced(f->editor);
+    editor_forget_parents(f->editor);
+    editor_each_leaf(f->editor, hold_again, f);
+}
+
+void share_holds_trim(struct share_file *f)
+{
+    struct holds former;
+    if (!lacks_room(f) || !f->editor || !share_file_dirty(f) || editor_replaced(f->editor) == f->trimmed)
+        return;
+    hold_anew(f, &former);
+    if (f->told == f->given_up || f->m->synced > f->told_after)
+        release(f->m, &former);
+    else
+        holds_move(&f->m->holds, &former); /* a record that tells of them may not be on the disk yet */
+}
+
+/* A record waits for a block that is refused for want of room, and the file has other bytes by now: the room that what it tells
+ * of has may be the room that these need. They are told when they are stored, and until then nothing is. */
+static void give_up_told(struct share_file *f)
+{
+    struct mount *m = f->m;
+    struct share_puts *puts = &f->puts;
+    struct holds former;
+    struct tree_content none = {.guard = puts->guard, .mtime = &f->mtime, .gives_up = true};
+    if (tree_set_content(m->share, f->id, &none, f->changed) < 0)
+        return; /* in a second */
+    store_guard_give_up(puts->guard);
+    store_guard_unref(puts->guard);
+    puts->guard = store_guard_new();
+    puts->refused = 0;
+    puts->era++;
+    f->given_up = f->told;
+    hold_anew(f, &former);
+    release(m, &former);
 }
 
 static void work(struct job *j)

@@ -148,6 +148,71 @@ class Quota(unittest.TestCase):
             f.write(new[1 << 20:])
         return new
 
+    def patiently(self, attempt, most=20):
+        """What is refused for now is tried again."""
+        end = time.monotonic() + most
+        while True:
+            try:
+                return attempt()
+            except OSError as e:
+                self.assertEqual(e.errno, errno.EDQUOT)
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.1)
+
+    def rewritten(self, change, reopen):
+        """A file of five MiB that is written again and again; what it has and what it had last fit into the quota all the time."""
+        solo.need(shim=False)
+        with solo.Solo(solo.QUIET + "quota = 12M\nmemory = 32M\n") as node:
+            node.start()
+            path = node.share / "film"
+            fd = os.open(path, os.O_RDWR | os.O_CREAT)
+            for _ in range(6):
+                new = os.urandom(5 << 20)
+                if reopen:
+                    with contextlib.suppress(OSError):  # what the store refused so far
+                        os.close(fd)
+                    fd = os.open(path, os.O_RDWR)
+                change(fd)
+                for at in range(0, len(new), 1 << 20):
+                    self.patiently(lambda: os.pwrite(fd, new[at:at + (1 << 20)], at))
+            self.patiently(lambda: os.fsync(fd))
+            os.close(fd)
+            self.says(node, lambda state: state == "working")
+            self.assertLess(5 << 20, node.status()["store_kept"])
+            self.assertLess(node.status()["store_kept"], 6 << 20)
+            node.kill()
+            node.start()
+            self.assertEqual(path.read_bytes(), new)
+            node.verify()
+
+    def test_what_is_written_again_lets_go_of_what_it_was(self):
+        for reopen in (False, True):
+            with self.subTest(reopen=reopen):
+                self.rewritten(lambda fd: None, reopen)
+
+    def test_what_is_cut_and_written_again_lets_go_of_what_it_was(self):
+        for reopen in (False, True):
+            with self.subTest(reopen=reopen):
+                self.rewritten(lambda fd: os.ftruncate(fd, 0), reopen)
+
+    def test_what_does_not_fit_beside_what_it_was(self):
+        solo.need(shim=False)
+        with solo.Solo(solo.QUIET + "quota = 8M\nmemory = 32M\n") as node:
+            node.start()
+            old, new = os.urandom(5 << 20), os.urandom(5 << 20)
+            self.put(node, "film", old)
+            fd = os.open(node.share / "film", os.O_WRONLY)
+            with self.assertRaises(OSError) as refused:
+                for at in range(0, len(new), 1 << 20):
+                    os.pwrite(fd, new[at:at + (1 << 20)], at)
+                os.fsync(fd)
+            self.assertEqual(refused.exception.errno, errno.EDQUOT)
+            self.says(node, lambda state: "quota" in state)
+            node.kill()
+            node.start()
+            self.assertEqual((node.share / "film").read_bytes(), old)
+            node.verify()
+
     def until(self, check, most=20):
         end = time.monotonic() + most
         while not check():
