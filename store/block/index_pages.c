@@ -318,7 +318,7 @@ static int leaf_node(struct pages *c, const struct level *l, const struct tree *
     struct span key = key_of(l, i);
     uint32_t size = u32(n);
     uint16_t flags = u16(n + 4);
-    if (!key_fine(t, key) || (flags == N_TREE) != (t->which == TREES) || (flags & ~(N_BIG | N_TREE)) ||
+    if (!key_fine(t, key) || (flags == N_TREE) != (t->which == TREES) || flags > N_TREE ||
         (flags == N_TREE && size != TREE_SIZE))
         return damaged(c, l->number, "has an impossible node");
     if (!in_order(c, t, key) && !c->saving)
