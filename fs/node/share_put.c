@@ -73,6 +73,7 @@ static void on_synced(void *arg, int result)
     }
     m->synced = m->syncs;
     release(m, &m->syncing);
+    share_put_retry(m);
 }
 
 /* When the directory that they are for is finished, or given up */
@@ -102,6 +103,7 @@ void share_holds_sync(struct mount *m)
     holds_move(&m->syncing, &m->holds);
     m->sync_running = true;
     m->syncs++;
+    tree_let_through(m->share);
     tree_sync(m->share, on_synced, m);
 }
 

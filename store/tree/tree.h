@@ -151,6 +151,9 @@ void tree_sync(struct tree *t, void (*done)(void *arg, int result), void *arg);
 unsigned tree_pending(const struct tree *t); /* operations on their way */
 int tree_fault(const struct tree *t);        /* 0, or why operations cannot be committed */
 void tree_retry(struct tree *t);             /* submits those again; tree_sync and refused operations also do */
+/* Blocks are held until what was told so far is on the disk, and may be the room that it waits for: with the next retry it
+ * passes, as for a removal. */
+void tree_let_through(struct tree *t);
 
 /* ---- published DAGs ---- */
 

@@ -263,8 +263,8 @@ static void let_removals_through(struct tree *t)
     if (t->fault != ERR_NO_SPACE && t->fault != ERR_QUOTA)
         return;
     for (struct change *c = t->failed; c; c = c->next)
-        last = c->removes ? c : last;
-    for (struct change *c = t->failed; last && c != last; c = c->next)
+        last = c->removes || c->seq <= t->through ? c : last;
+    for (struct change *c = t->failed; last && c != last->next; c = c->next)
         c->passes = true;
 }
 
@@ -308,6 +308,11 @@ void tree_retry(struct tree *t)
         next = c->next;
         submit(c);
     }
+}
+
+void tree_let_through(struct tree *t)
+{
+    t->through = t->fault ? t->seq : t->through;
 }
 
 /* What a change of so many bytes keeps in memory: here, in the overlay, and as the committer's pages. */

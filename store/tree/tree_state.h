@@ -77,6 +77,7 @@ struct tree {
     struct change *spare;                /* done with, with their buffers: for the next ones */
     unsigned spares;
     int fault;
+    uint64_t through;      /* up to this one nothing waits for room (tree_let_through) */
     struct change *unsure; /* committed so: they come again as those that settle */
     unsigned settling;     /* these, on their way */
     bool closed;

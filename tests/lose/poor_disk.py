@@ -195,6 +195,25 @@ class Quota(unittest.TestCase):
             with self.subTest(reopen=reopen):
                 self.rewritten(lambda fd: os.ftruncate(fd, 0), reopen)
 
+    def test_what_was_removed_a_moment_ago_makes_room(self):
+        solo.need(shim=False)
+        with solo.Solo(solo.QUIET + "quota = 8M\nmemory = 32M\n") as node:
+            node.start()
+            for _ in range(3):
+                self.put(node, "old", os.urandom(5 << 20))
+                (node.share / "old").unlink()
+                new = os.urandom(5 << 20)
+                (node.share / "new").write_bytes(new)
+                fd = os.open(node.share / "new", os.O_RDONLY)
+                self.patiently(lambda: os.fsync(fd))
+                os.close(fd)
+                node.kill()
+                node.start()
+                self.assertEqual((node.share / "new").read_bytes(), new)
+                (node.share / "new").unlink()
+                os.sync()
+            node.verify()
+
     def test_what_does_not_fit_beside_what_it_was(self):
         solo.need(shim=False)
         with solo.Solo(solo.QUIET + "quota = 8M\nmemory = 32M\n") as node:

@@ -483,6 +483,25 @@ static void test_given_up_from_nothing(void)
     full_free(&s);
 }
 
+/* What it waits for may be held until it is on the disk. */
+static void test_let_through(void)
+{
+    static const int errors[] = {ERR_NO_SPACE, ERR_QUOTA, ERR_IO};
+    for (unsigned i = 0; i < 3; i++) {
+        struct full s;
+        full_new(&s);
+        store_guard_refuse(s.g, errors[i]);
+        overwrite(&s, s.f, &s.new);
+        CHECK_EQ(bed_sync(&s.b), errors[i]);
+        tree_let_through(s.b.t);
+        CHECK_EQ(bed_sync(&s.b), errors[i] == ERR_IO ? ERR_IO : 0);
+        reopen(&s.b);
+        CHECK_EQ(live(&s.b), LEAVES + 1);
+        check_store(&s.b);
+        full_free(&s);
+    }
+}
+
 /* A file that is emptied makes room as one that is removed. */
 static void test_emptying_passes(void)
 {
@@ -581,6 +600,7 @@ int main(void)
         {"given up for others", test_given_up_for_others},
         {"given up from nothing", test_given_up_from_nothing},
         {"emptying passes", test_emptying_passes},
+        {"let through", test_let_through},
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         printf("%s\n", tests[i].name);
