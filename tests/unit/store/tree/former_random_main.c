@@ -240,6 +240,11 @@ static void do_sync(struct world *w)
     note(w);
 }
 
+static void do_let_through(struct world *w)
+{
+    tree_let_through(w->b.t);
+}
+
 static void do_publish(struct world *w)
 {
     struct block_sink sink = {.put = sink_refuse};
@@ -325,8 +330,8 @@ static void do_reopen(struct world *w)
 static void step(struct world *w)
 {
     static void (*const all[])(struct world * w) = {
-        do_make,   do_write,  do_write,  do_write,   do_write,   do_store, do_store, do_store,   do_unlink,
-        do_unlink, do_rename, do_rename, do_replace, do_replace, do_sync,  do_sync,  do_publish, do_reopen,
+        do_make,   do_write,  do_write,   do_write,   do_write, do_store, do_store,   do_store,  do_unlink,      do_unlink,
+        do_rename, do_rename, do_replace, do_replace, do_sync,  do_sync,  do_publish, do_reopen, do_let_through,
     };
     unsigned i = dice(w, sizeof all / sizeof *all + 2);
     if (i < sizeof all / sizeof *all)
